@@ -1,0 +1,32 @@
+"""scratchnet: convolutional networks written by hand, to read, to step through, and to train.
+
+In reading order: data, layers, loss, network, models, optim, train.
+"""
+
+from scratchnet import data, interop, models, plots
+from scratchnet.checkpoint import load, load_weights, save
+from scratchnet.data import Dataset
+from scratchnet.engine import current_engine, use_engine
+from scratchnet.gradcheck import gradcheck
+from scratchnet.layers import (
+    AvgPool2D,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2D,
+    Parameter,
+    PointwiseConv2D,
+    ReLU,
+    Resize,
+)
+from scratchnet.loss import softmax, softmax_cross_entropy
+from scratchnet.network import Network, Step
+from scratchnet.optim import SGD, Adam, constant, cosine, one_cycle, step_decay
+from scratchnet.run import History, read_metrics
+from scratchnet.train import TrainingDiverged, evaluate, fit
+from scratchnet.version import __version__ as __version__
+
+

@@ -1,0 +1,210 @@
+"""Networks and interrupted training runs as files, in the safetensors format: plain arrays and text, never pickle.
+
+A model file holds the weights under their names, and the layers' descriptions. A checkpoint holds besides what training
+needs to go on as if nothing had happened: the optimiser's arrays, its step count, the random generators' states, and where
+in which epoch the run was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scratchnet import layers as book
+from scratchnet.files import written_atomically
+from scratchnet.layers.base import Layer
+from scratchnet.network import Network
+from scratchnet.optim import Optimizer
+
+FORMAT = "scratchnet 1"
+
+
+def save(net: Network, path: str | Path) -> None:
+    """Write a network, layers and weights, to a safetensors file. The file is replaced as a whole or not at all."""
+    _write(path, {p.name: p.value for p in net.parameters()}, {"kind": "model", "network": _describe(net)})
+
+
+def load(path: str | Path) -> Network:
+    """The network that `save` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not a whole file of this format, or its weights are not what its layers need; the message says which.
+    """
+    arrays, description = _read(path, "model")
+    net = _build(path, description["network"])
+    _set_weights(path, net, arrays)
+    return net
+
+
+def save_checkpoint(
+    path: str | Path, net: Network, optimizer: Optimizer, arguments: dict[str, Any], position: dict[str, Any]
+) -> None:
+    """Write all that a training run needs to go on.
+
+    `arguments` are what the run was started with, and `position` is its own note of where it is; both as JSON can hold it.
+    """
+    arrays = {p.name: p.value for p in net.parameters()}
+    for p, state in zip(optimizer.parameters, optimizer.state, strict=True):
+        arrays |= {f"optimizer/{p.name}/{key}": array for key, array in state.items()}
+    description = {
+        "kind": "checkpoint",
+        "network": _describe(net),
+        "optimizer": {"settings": optimizer.settings(), "lr": optimizer.lr, "steps": optimizer.steps},
+        "generators": [rng.bit_generator.state for rng in net.generators()],
+        "arguments": arguments,
+        "position": position,
+    }
+    _write(path, arrays, description)
+
+
+def load_checkpoint(
+    path: str | Path, net: Network, optimizer: Optimizer, arguments: dict[str, Any]
+) -> dict[str, Any]:
+    """Put a network and its optimiser back into the state that `save_checkpoint` wrote; returns the `position`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, or was made with another network, other optimiser settings or other arguments; the message
+        says which. Nothing is changed then.
+    """
+    arrays, description = _read(path, "checkpoint")
+    _require_same(path, "network", description["network"], _describe(net))
+    _require_same(path, "optimizer", description["optimizer"]["settings"], _as_json(optimizer.settings()))
+    for name, value in _as_json(arguments).items():
+        _require_same(path, name, description["arguments"].get(name), value)
+    states = [_optimizer_state(path, arrays, p.name, p.value) for p in optimizer.parameters]
+    _set_weights(path, net, {name: array for name, array in arrays.items() if not name.startswith("optimizer/")})
+    optimizer.state = states
+    optimizer.lr = description["optimizer"]["lr"]
+    optimizer.steps = description["optimizer"]["steps"]
+    for rng, state in zip(net.generators(), description["generators"], strict=True):
+        rng.bit_generator.state = state
+    position: dict[str, Any] = description["position"]
+    return position
+
+
+# ---------------------------------------------------------------- descriptions
+
+
+def _describe(net: Network) -> dict[str, Any]:
+    layers = [{"layer": type(layer).__name__, **layer.config()} for layer in net.layers]
+    return _as_json({"name": net.name, "input_shape": net.input_shape, "layers": layers})
+
+
+def _as_json(value: Any) -> Any:
+    """The value as it comes back from a file: tuples become lists."""
+    return json.loads(json.dumps(value))
+
+
+def _build(path: str | Path, description: dict[str, Any]) -> Network:
+    layers = [_build_layer(path, **layer) for layer in description["layers"]]
+    return Network(layers, description["input_shape"], description["name"])
+
+
+def _build_layer(path: str | Path, layer: str, **config: Any) -> Layer:
+    kind = getattr(book, layer, None)
+    if not (isinstance(kind, type) and issubclass(kind, Layer)):
+        raise ValueError(
+            f"{path}: the network has a layer {layer!r} that scratchnet does not know. "
+            "A network with layers of your own is restored with load_weights(net, path)"
+        )
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in config.items()})
+
+
+def load_weights(net: Network, path: str | Path) -> Network:
+    """Fill a network of the same layers with the weights that `save` wrote; returns it. Errors as for `load`."""
+    arrays, _ = _read(path, "model")
+    _set_weights(path, net, arrays)
+    return net
+
+
+def _require_same(path: str | Path, what: str, in_file: Any, given: Any) -> None:
+    if in_file != given:
+        raise ValueError(f"{path}: was made with another {what}.\n  in the file: {in_file}\n  given:       {given}")
+
+
+# ---------------------------------------------------------------- arrays
+
+
+def _set_weights(path: str | Path, net: Network, arrays: dict[str, np.ndarray]) -> None:
+    """Check every weight first, then set them all: nothing is loaded half."""
+    parameters = {p.name: p for p in net.parameters()}
+    missing, foreign = sorted(parameters.keys() - arrays.keys()), sorted(arrays.keys() - parameters.keys())
+    if missing or foreign:
+        raise ValueError(f"{path}: the weights do not fit {net.name}: missing {missing}, not part of it {foreign}")
+    for name, p in parameters.items():
+        _check_array(path, name, arrays[name], p.value.shape)
+    for name, p in parameters.items():
+        p.value = arrays[name]
+
+
+def _optimizer_state(
+    path: str | Path, arrays: dict[str, np.ndarray], name: str, value: np.ndarray
+) -> dict[str, np.ndarray]:
+    prefix = f"optimizer/{name}/"
+    state = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+    for key, array in state.items():
+        _check_array(path, prefix + key, array, value.shape)
+    return state
+
+
+def _check_array(path: str | Path, name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise ValueError(f"{path}: expected {name} of shape {shape}, got {array.shape}")
+    if array.dtype not in (np.float32, np.float64):
+        raise ValueError(f"{path}: expected {name} of dtype float32 or float64, got {array.dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{path}: {name} holds NaN or infinite values; the training that wrote it had diverged")
+
+
+def _write(path: str | Path, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    text = json.dumps(description)
+    metadata = {"format": FORMAT, "description": text, "sha256": _digest(arrays, text)}
+    with written_atomically(path) as partial:
+        save_file(arrays, partial, metadata)
+
+
+def _read(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise ValueError(
+                    f"{path}: not written by scratchnet: expected the format {FORMAT!r}, got {metadata.get('format')!r}"
+                )
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is no dict)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a whole safetensors file ({error}); it is damaged or of another format") from None
+    if metadata["sha256"] != _digest(arrays, metadata["description"]):
+        raise ValueError(f"{path}: the content does not match its SHA-256; the file was damaged after it was written")
+    description: dict[str, Any] = json.loads(metadata["description"])
+    if description["kind"] != kind:
+        raise ValueError(f"{path}: expected a {kind}, got a {description['kind']}")
+    return arrays, description
+
+
+def _digest(arrays: dict[str, np.ndarray], text: str) -> str:
+    """SHA-256 of all arrays, by name, and the text: safetensors itself would not notice a flipped bit."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(arrays[name].data)
+    return digest.hexdigest()

@@ -1,0 +1,7 @@
+"""Digits in: the embedded sample, the complete MNIST, and seeded batches of either."""
+
+from scratchnet.data.dataset import Dataset
+from scratchnet.data.idx import read_idx
+from scratchnet.data.sources import load
+
+__all__ = ["Dataset", "load", "read_idx"]

@@ -1,0 +1,79 @@
+"""Images with their labels, and the batches that training draws from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled images.
+
+    Attributes
+    ----------
+    images : (N, 28, 28, 1), float32, from 0 (background) to 1 (ink).
+    labels : (N,), int64, the digits 0 to 9.
+    name : str
+        What to call it wherever a result on it is printed: "held-out digits of the sample", "MNIST test set".
+
+    Raises
+    ------
+    ValueError
+        If there are not as many labels as images.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    name: str
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels):
+            raise ValueError(f"{self.name}: {len(self.images)} images but {len(self.labels)} labels; expected as many")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, which: slice | np.ndarray) -> Dataset:
+        """A part of the data: data[:100], or data[data.labels == 7]."""
+        return Dataset(self.images[which], self.labels[which], self.name)
+
+    def batches(
+        self, batch_size: int, rng: np.random.Generator, first: int = 0
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """One epoch: every image once, in an order drawn from `rng`, a batch at a time.
+
+        Only the order is drawn up front; each batch is copied when its turn comes. The last one holds what is left.
+
+        Parameters
+        ----------
+        batch_size : int
+        rng : numpy.random.Generator
+            Advanced by one permutation, whatever `first` is.
+        first : int
+            The batch to begin with, to go on with an epoch that was interrupted.
+
+        Yields
+        ------
+        images : (batch_size, 28, 28, 1), labels : (batch_size,)
+
+        Raises
+        ------
+        ValueError
+            If the batch size is not positive.
+        """
+        if batch_size < 1:
+            raise ValueError(f"expected batch_size to be at least 1, got {batch_size!r}")
+        order = rng.permutation(len(self))
+        for start in range(first * batch_size, len(self), batch_size):
+            chosen = order[start : start + batch_size]
+            yield self.images[chosen], self.labels[chosen]
+
+
+def to_dataset(images: np.ndarray, labels: np.ndarray, name: str) -> Dataset:
+    """Bytes (N, 28, 28) and (N,) as a Dataset: pixels divided by 255, a channel axis, labels as int64."""
+    scaled = images[..., None].astype(np.float32)
+    scaled /= 255
+    return Dataset(scaled, labels.astype(np.int64), name)

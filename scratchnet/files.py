@@ -1,0 +1,33 @@
+"""Files that are either whole or not there: what is written shows up under its name only when it is complete."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_atomically(path: str | Path) -> Iterator[Path]:
+    """Write to the path that this yields; it is renamed to `path` when the block ends without an error.
+
+    A process that is killed in between leaves what stood under `path` before, and beside it a file ending in `.partial`
+    that the next write replaces.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())  # the content reaches the disk before the name does
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text_atomically(path: str | Path, text: str) -> None:
+    """Write a text file as `written_atomically` does."""
+    with written_atomically(path) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -1,0 +1,89 @@
+"""Dropout: in training, each number is dropped with probability `rate`, so that none can be relied upon.
+
+    mask = 0 with probability rate, else 1 / (1 - rate)
+    out  = x * mask
+
+Scaling the survivors by 1 / (1 - rate) keeps the expected output equal to x ("inverted" dropout), so nothing is left to do
+when the network is used: outside training the layer hands x on as it is.
+
+Backward: the mask was a factor of x, so it is a factor of the gradient, and it must be the very same mask:
+
+    dx = dout * mask
+
+Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from scratchnet.engine import ops
+from scratchnet.layers.base import Layer
+
+
+def dropout_forward(x: np.ndarray, rate: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Drop numbers at random, and scale the rest.
+
+    Parameters
+    ----------
+    x : ndarray of any shape.
+    rate : float
+        Probability that a number is dropped, 0 <= rate < 1.
+    rng : numpy.random.Generator
+        Advanced by x.size draws, the same ones for float32 and float64.
+
+    Returns
+    -------
+    out, mask : both of x's shape and dtype; out = x * mask, and mask holds 0 and 1 / (1 - rate).
+    """
+    keep = rng.random(x.shape, dtype=np.float32) >= rate
+    mask = keep.astype(x.dtype) / x.dtype.type(1 - rate)
+    return x * mask, mask
+
+
+def dropout_backward(dout: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Gradient of dropout: dx, of the shape that dout and the forward's mask have."""
+    return dout * mask  # reverses x * mask
+
+
+class Dropout(Layer):
+    """Inverted dropout for an input of any shape; the identity outside training.
+
+    Parameters
+    ----------
+    rate : float
+        Probability that a number is dropped, 0 <= rate < 1.
+    rng : numpy.random.Generator or int
+        Where the masks are drawn from.
+
+    Raises
+    ------
+    ValueError
+        If the rate is not in [0, 1).
+    """
+
+    kind = "dropout"
+
+    def __init__(self, rate: float, *, rng: Any = 0) -> None:
+        super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(f"{self.name}: expected rate to be at least 0 and below 1, got {rate!r}")
+        self.rate = float(rate)
+        self.rng = np.random.default_rng(rng)
+        self.mask: np.ndarray | None = None  # None: the last forward was the identity
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        self.check_input(x)
+        if not training:
+            self.mask = None
+            return x
+        out, self.mask = ops.dropout_forward(x, self.rate, self.rng)
+        return out
+
+    def backward(self, dout: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
+        dout = self.check_dout(dout)
+        if self.mask is None:
+            return dout
+        return ops.dropout_backward(dout, self.mask)

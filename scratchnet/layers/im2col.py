@@ -1,0 +1,73 @@
+"""Patches as rows: what turns a convolution into one matrix product.
+
+`im2col` copies every patch that a kernel visits into a row of a matrix. `col2im` goes the other way, and is its adjoint:
+a pixel that was copied into several rows gets the sum of what those rows hold. That is just the chain rule for copying,
+so `col2im` is also the backward of `im2col`.
+
+    row (n, i, j) of the matrix, at (kh, kw, c)  =  padded[n, i*SH + kh, j*SW + kw, c]
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from scratchnet.layers.shapes import Padding, Window, crop, pad, pair, window_grid
+
+
+def im2col(x: np.ndarray, kernel_size: Window, stride: Window, padding: Padding) -> np.ndarray:
+    """Every patch of x that a kernel visits, one a row.
+
+    Parameters
+    ----------
+    x : (N, H, W, C), images.
+    kernel_size, stride : int or (int, int), (height, width).
+    padding : int, (int, int), "same" or "valid"; the padding holds zeros.
+
+    Returns
+    -------
+    columns : (N*OH*OW, KH*KW*C); its rows run over images, then places, its columns over (kh, kw, c).
+
+    Raises
+    ------
+    ValueError
+        If the kernel is larger than the padded image.
+    """
+    N, H, W, C = x.shape
+    (KH, KW), (SH, SW) = pair(kernel_size, "kernel_size"), pair(stride, "stride")
+    (OH, OW), pads = window_grid((H, W), (KH, KW), (SH, SW), padding)
+    every_place = sliding_window_view(pad(x, pads), (KH, KW), axis=(1, 2))  # a view, nothing is copied yet
+    patches = every_place[:, ::SH, ::SW]  # (N, OH, OW, C, KH, KW)
+    return patches.transpose(0, 1, 2, 4, 5, 3).reshape(N * OH * OW, KH * KW * C)
+
+
+def col2im(
+    columns: np.ndarray, x_shape: tuple[int, ...], kernel_size: Window, stride: Window, padding: Padding
+) -> np.ndarray:
+    """Add every row back to the patch that `im2col` took it from.
+
+    Parameters
+    ----------
+    columns : (N*OH*OW, KH*KW*C), one patch a row, as from `im2col`.
+    x_shape : (N, H, W, C), the images' shape.
+    kernel_size, stride, padding : as given to `im2col`.
+
+    Returns
+    -------
+    dx : (N, H, W, C); each pixel is the sum over the patches that hold it. What fell on the padding is dropped.
+
+    Raises
+    ------
+    ValueError
+        If the kernel is larger than the padded image.
+    """
+    N, H, W, C = x_shape
+    (KH, KW), (SH, SW) = pair(kernel_size, "kernel_size"), pair(stride, "stride")
+    (OH, OW), pads = window_grid((H, W), (KH, KW), (SH, SW), padding)
+    patches = columns.reshape(N, OH, OW, KH, KW, C)
+    dpadded = pad(np.zeros(x_shape, columns.dtype), pads)
+    for i in range(OH):
+        for j in range(OW):
+            # += and not =, since patches overlap: a pixel may be in KH*KW of them.
+            dpadded[:, i * SH : i * SH + KH, j * SW : j * SW + KW] += patches[:, i, j]
+    return crop(dpadded, pads)

@@ -1,0 +1,64 @@
+"""The first weights: three published rules, each drawn from a Generator that the caller seeds.
+
+A network learns only if signals neither die out nor blow up on their way through it, forward and backward. Each rule
+sets the spread of the weights from the layer's fans: `fan_in`, how many inputs reach one output, and `fan_out`, how many
+outputs one input reaches.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+RULES = ("glorot_uniform", "pytorch", "he_normal")
+
+
+def initial_weights(init: str, shape: tuple[int, ...], fan_in: int, rng: np.random.Generator) -> np.ndarray:
+    """Weights of a layer before training.
+
+    Parameters
+    ----------
+    init : {"glorot_uniform", "pytorch", "he_normal"}
+        - "glorot_uniform": uniform in ±sqrt(6 / (fan_in + fan_out)); Glorot and Bengio, "Understanding the difficulty of
+          training deep feedforward neural networks", 2010, eq. 16. The fans are TensorFlow's: the last two axes of
+          `shape`, each times the size of the kernel. For a depthwise kernel (KH, KW, C, M) that is fan_in = KH*KW*C,
+          though only KH*KW inputs reach one output.
+        - "pytorch": uniform in ±1 / sqrt(fan_in), the default of torch.nn.Linear and torch.nn.Conv2d (LeCun et al.,
+          "Efficient BackProp", 1998, section 4.6, asks for this order of magnitude).
+        - "he_normal": normal with standard deviation sqrt(2 / fan_in); He et al., "Delving Deep into Rectifiers", 2015,
+          eq. 10.
+    shape : tuple of int
+        (KH, KW, C, F) or (in, out).
+    fan_in : int
+        Inputs that reach one output.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray, float32, of the given shape.
+
+    Raises
+    ------
+    ValueError
+        If there is no such rule.
+    """
+    if init == "glorot_uniform":
+        kernel_size = math.prod(shape[:-2])
+        limit = math.sqrt(6.0 / (kernel_size * (shape[-2] + shape[-1])))
+        weights = rng.uniform(-limit, limit, shape)
+    elif init == "pytorch":
+        limit = 1.0 / math.sqrt(fan_in)
+        weights = rng.uniform(-limit, limit, shape)
+    elif init == "he_normal":
+        weights = rng.normal(0.0, math.sqrt(2.0 / fan_in), shape)
+    else:
+        raise ValueError(f"expected init to be one of {', '.join(RULES)}; got {init!r}")
+    return weights.astype(np.float32)
+
+
+def initial_bias(init: str, size: int, fan_in: int, rng: np.random.Generator) -> np.ndarray:
+    """Biases (size,), float32, before training: ±1 / sqrt(fan_in) with the rule "pytorch", else 0 as in the papers."""
+    if init == "pytorch":
+        return initial_weights(init, (size,), fan_in, rng)
+    return np.zeros(size, np.float32)

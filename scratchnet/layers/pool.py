@@ -1,0 +1,210 @@
+"""Pooling: a window slides over each channel and one number stands for all the pixels in it.
+
+Max-pooling keeps the largest, average pooling the mean:
+
+    out[n, i, j, c] = max  over kh, kw of  x[n, i*SH + kh, j*SW + kw, c]
+    out[n, i, j, c] = mean over kh, kw of  x[n, i*SH + kh, j*SW + kw, c]
+
+n runs over the images, (i, j) over the places of the window, (kh, kw) over its pixels and c over the channels.
+
+Backward of the maximum: only the winner moved the output, so it alone gets the gradient. Forward notes which position won
+(argmax = kh*PW + kw; of equal ones the first in row-major order), backward hands dout to it:
+
+    dx[n, i*SH + kh, j*SW + kw, c] += dout[n, i, j, c]   where argmax[n, i, j, c] = kh*PW + kw
+
++= and not =: where windows overlap, one pixel may have won in several.
+
+Backward of the mean: each of the window's pixels moved it by 1 / count:
+
+    dx[n, i*SH + kh, j*SW + kw, c] += dout[n, i, j, c] / count[i, j]
+
+Padding counts for nothing: it is -infinity to the maximum, and the mean is taken over the image's own pixels, count[i, j]
+of them. Source: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998 (average pooling); Ranzato,
+Boureau and LeCun, "Sparse Feature Learning for Deep Belief Networks", 2007 (max-pooling).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scratchnet.engine import ops
+from scratchnet.layers.base import Layer, Shape
+from scratchnet.layers.shapes import Padding, Window, check_padding, crop, pad, pair, window_grid, window_pixels
+
+
+def pool_grid(
+    size: tuple[int, int], pool: Window, stride: Window, padding: Padding
+) -> tuple[tuple[int, int], tuple[tuple[int, int], tuple[int, int]]]:
+    """`window_grid`, and a ValueError if some window would hold nothing but padding."""
+    PH, PW = pair(pool, "pool_size")
+    out_size, pads = window_grid(size, (PH, PW), stride, padding)
+    if max(pads[0]) >= PH or max(pads[1]) >= PW:
+        raise ValueError(f"expected padding smaller than the {PH}x{PW} window, got {padding!r}: a window would be empty")
+    return out_size, pads
+
+
+def max_pool2d_forward(
+    x: np.ndarray, pool: Window, stride: Window, padding: Padding
+) -> tuple[np.ndarray, np.ndarray]:
+    """The largest pixel of every window.
+
+    Parameters
+    ----------
+    x : (N, H, W, C), images.
+    pool, stride : int or (int, int), the window's size and step, (height, width).
+    padding : int, (int, int), "same" or "valid"; the padding holds -infinity.
+
+    Returns
+    -------
+    out : (N, OH, OW, C).
+    argmax : (N, OH, OW, C), int32; which position of its window won, kh*PW + kw. In a tie the first.
+
+    Raises
+    ------
+    ValueError
+        If a window is larger than the padded image, or would hold nothing but padding.
+    """
+    N, H, W, C = x.shape
+    PH, PW = pair(pool, "pool_size")
+    (OH, OW), pads = pool_grid((H, W), (PH, PW), stride, padding)
+    padded = pad(x, pads, value=-np.inf)
+    out = np.full((N, OH, OW, C), -np.inf, x.dtype)
+    argmax = np.zeros((N, OH, OW, C), np.int32)
+    for kh in range(PH):
+        for kw in range(PW):
+            pixels = window_pixels(padded, kh, kw, stride, (OH, OW))
+            argmax[pixels > out] = kh * PW + kw  # > and not >=: the first of equal pixels stays the winner
+            np.maximum(out, pixels, out=out)
+    return out, argmax
+
+
+def max_pool2d_backward(
+    dout: np.ndarray, argmax: np.ndarray, x_shape: tuple[int, ...], pool: Window, stride: Window, padding: Padding
+) -> np.ndarray:
+    """Gradient of max-pooling: dx (N, H, W, C), from dout (N, OH, OW, C) and the forward's argmax and arguments."""
+    PH, PW = pair(pool, "pool_size")
+    out_size, pads = pool_grid((x_shape[1], x_shape[2]), (PH, PW), stride, padding)
+    dpadded = pad(np.zeros(x_shape, dout.dtype), pads)
+    for kh in range(PH):
+        for kw in range(PW):
+            dpixels = window_pixels(dpadded, kh, kw, stride, out_size)
+            dpixels += dout * (argmax == kh * PW + kw)  # reverses out = pixels where they won
+    return crop(dpadded, pads)
+
+
+def avg_pool2d_forward(x: np.ndarray, pool: Window, stride: Window, padding: Padding) -> np.ndarray:
+    """The mean of every window.
+
+    Parameters
+    ----------
+    x : (N, H, W, C), images.
+    pool, stride : int or (int, int), the window's size and step, (height, width).
+    padding : int, (int, int), "same" or "valid"; not counted in the mean.
+
+    Returns
+    -------
+    out : (N, OH, OW, C).
+
+    Raises
+    ------
+    ValueError
+        If a window is larger than the padded image, or would hold nothing but padding.
+    """
+    N, H, W, C = x.shape
+    PH, PW = pair(pool, "pool_size")
+    (OH, OW), pads = pool_grid((H, W), (PH, PW), stride, padding)
+    padded = pad(x, pads)
+    out = np.zeros((N, OH, OW, C), x.dtype)
+    for kh in range(PH):
+        for kw in range(PW):
+            out += window_pixels(padded, kh, kw, stride, (OH, OW))
+    return out / window_counts((H, W), (PH, PW), stride, padding, x.dtype)
+
+
+def avg_pool2d_backward(
+    dout: np.ndarray, x_shape: tuple[int, ...], pool: Window, stride: Window, padding: Padding
+) -> np.ndarray:
+    """Gradient of average pooling: dx (N, H, W, C), from dout (N, OH, OW, C) and the forward's arguments."""
+    _, H, W, _ = x_shape
+    PH, PW = pair(pool, "pool_size")
+    out_size, pads = pool_grid((H, W), (PH, PW), stride, padding)
+    dsum = dout / window_counts((H, W), (PH, PW), stride, padding, dout.dtype)  # reverses the division
+    dpadded = pad(np.zeros(x_shape, dout.dtype), pads)
+    for kh in range(PH):
+        for kw in range(PW):
+            dpixels = window_pixels(dpadded, kh, kw, stride, out_size)
+            dpixels += dsum  # reverses out += pixels
+    return crop(dpadded, pads)
+
+
+def window_counts(
+    size: tuple[int, int], pool: Window, stride: Window, padding: Padding, dtype: np.dtype
+) -> np.ndarray:
+    """How many pixels of the image, not of its padding, each window holds: (OH, OW, 1), of the given dtype."""
+    out_size, pads = window_grid(size, pool, stride, padding)
+    inside = pad(np.ones((1, *size, 1), dtype), pads)
+    PH, PW = pair(pool, "pool_size")
+    counts = np.zeros((1, *out_size, 1), dtype)
+    for kh in range(PH):
+        for kw in range(PW):
+            counts += window_pixels(inside, kh, kw, stride, out_size)
+    return counts[0]
+
+
+class Pool2D(Layer):
+    """What both pooling layers share: their window.
+
+    Parameters
+    ----------
+    pool_size : int or (int, int)
+        Height and width of the window, in pixels.
+    stride : int or (int, int), optional
+        Pixels from one window to the next; the window's size if not given, so that windows touch and do not overlap.
+    padding : int, (int, int), "same" or "valid"
+        Smaller than the window. See `window_grid`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range; TypeError or ValueError from `forward` if the input does not fit.
+    """
+
+    kind = "pool"
+
+    def __init__(self, pool_size: Window, stride: Window | None = None, padding: Padding = 0) -> None:
+        super().__init__()
+        self.pool_size = self.on_this_layer(pair, pool_size, "pool_size")
+        self.stride = self.pool_size if stride is None else self.on_this_layer(pair, stride, "stride")
+        self.padding = self.on_this_layer(check_padding, padding)
+
+    def input_shape(self) -> tuple[int | str, ...]:
+        return ("N", "H", "W", "C")
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        (OH, OW), _ = pool_grid(input_shape[:2], self.pool_size, self.stride, self.padding)
+        return (OH, OW, input_shape[2])
+
+
+class MaxPool2D(Pool2D):
+    """The largest pixel of every window, for each channel; arguments and errors as for `Pool2D`."""
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        self.x_shape = self.check_input(x).shape
+        out, self.argmax = ops.max_pool2d_forward(x, self.pool_size, self.stride, self.padding)
+        return out
+
+    def backward(self, dout: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
+        dout = self.check_dout(dout)
+        return ops.max_pool2d_backward(dout, self.argmax, self.x_shape, self.pool_size, self.stride, self.padding)
+
+
+class AvgPool2D(Pool2D):
+    """The mean of every window, for each channel; arguments and errors as for `Pool2D`."""
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        self.x_shape = self.check_input(x).shape
+        return ops.avg_pool2d_forward(x, self.pool_size, self.stride, self.padding)
+
+    def backward(self, dout: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
+        dout = self.check_dout(dout)
+        return ops.avg_pool2d_backward(dout, self.x_shape, self.pool_size, self.stride, self.padding)

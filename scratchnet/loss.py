@@ -1,0 +1,78 @@
+"""Softmax cross-entropy: how wrong the network is, and the gradient that starts backprop.
+
+Softmax turns the logits z of one example into probabilities, and the loss is the mean surprise at the right labels:
+
+    p[n, k] = exp(z[n, k]) / sum over j of exp(z[n, j])
+    loss    = mean over n of  -log p[n, label[n]]
+
+n runs over the examples, k and j over the classes. Backward, for one example: -log p[label] = log(sum of exp(z)) - z[label].
+The first term has the slope exp(z[k]) / sum of exp(z) = p[k], the second -1 at the label, and the mean divides by N:
+
+    dlogits[n, k] = (p[n, k] - [k is label[n]]) / N
+
+exp overflows beyond z = 88 in float32. Subtracting each row's maximum first changes nothing, since it cancels in the
+fraction, and then every exponent is at most 0.
+
+Source: Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs", 1990.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scratchnet.layers.base import check_float, check_shape
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities (N, K) from logits (N, K): positive, each row sums to 1."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
+    """The mean cross-entropy of a batch, and its gradient.
+
+    Parameters
+    ----------
+    logits : (N, K), float32 or float64.
+    labels : (N,), integers, 0 <= label < K.
+
+    Returns
+    -------
+    loss : float, in nats, the mean over the batch.
+    dlogits : (N, K), the gradient of that mean, in the dtype of the logits.
+
+    Raises
+    ------
+    ValueError
+        If the batch is empty, the shapes do not fit or a label is out of range.
+    TypeError
+        If the logits are not floats or the labels not integers.
+    """
+    _check(logits, labels)
+    N, K = logits.shape
+    rows = np.arange(N)
+    shifted = logits - logits.max(axis=1, keepdims=True)  # (N, K)
+    log_sums = np.log(np.exp(shifted).sum(axis=1))  # (N,)
+    loss = float(np.mean(log_sums - shifted[rows, labels]))
+    dlogits = np.exp(shifted - log_sums[:, None])  # the slope of log(sum of exp(z)): the probabilities
+    dlogits[rows, labels] -= 1  # the slope of -z[label]
+    dlogits /= N  # the slope of the mean
+    return loss, dlogits
+
+
+def _check(logits: np.ndarray, labels: np.ndarray) -> None:
+    check_float("softmax_cross_entropy", "logits", logits)
+    check_shape("softmax_cross_entropy", "logits", logits.shape, ("N", "K"))
+    labels = np.asarray(labels)
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise TypeError(f"softmax_cross_entropy: expected integer labels, got {labels.dtype}")
+    N, K = logits.shape
+    check_shape("softmax_cross_entropy", "labels", labels.shape, (N,))
+    if N == 0:
+        raise ValueError("softmax_cross_entropy: the batch is empty, and the mean of no losses is undefined")
+    if labels.min() < 0 or labels.max() >= K:
+        raise ValueError(
+            f"softmax_cross_entropy: expected labels from 0 to {K - 1} for {K} classes, "
+            f"got labels from {labels.min()} to {labels.max()}"
+        )

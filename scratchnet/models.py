@@ -1,0 +1,147 @@
+"""The three MNIST architectures that this project reproduces.
+
+All take images (N, 28, 28, 1) and give logits (N, 10). Convolutions are 5 x 5 with stride 1 and "same" padding (2 pixels
+on each side), pools are 2 x 2 with stride 2. Each model comes with the initialisation that its original used.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scratchnet.layers import Conv2D, Dense, DepthwiseConv2D, Dropout, Flatten, Layer, MaxPool2D, PointwiseConv2D, ReLU
+from scratchnet.layers.resize import Resize
+from scratchnet.network import Network
+
+INPUT_SHAPE = (28, 28, 1)
+CLASSES = 10
+
+
+def four_conv_cnn(seed: int = 0, init: str = "pytorch") -> Network:
+    """Four convolutions of 4, 8, 16 and 32 filters, and a dense layer of 1000 units: 1,595,970 parameters.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the first weights.
+    init : {"pytorch", "glorot_uniform", "he_normal"}
+        Rule for the first weights; see `initial_weights`.
+    """
+    rng = np.random.default_rng(seed)
+    return Network(
+        [
+            Conv2D(1, 4, 5, init=init, rng=rng),
+            ReLU(),
+            Conv2D(4, 8, 5, init=init, rng=rng),
+            ReLU(),
+            MaxPool2D(2),
+            Conv2D(8, 16, 5, init=init, rng=rng),
+            ReLU(),
+            Conv2D(16, 32, 5, init=init, rng=rng),
+            ReLU(),
+            MaxPool2D(2),
+            Flatten(),
+            Dense(7 * 7 * 32, 1000, init=init, rng=rng),
+            ReLU(),
+            Dense(1000, CLASSES, init=init, rng=rng),
+        ],
+        input_shape=INPUT_SHAPE,
+        name="four_conv_cnn",
+    )
+
+
+def standard_cnn(seed: int = 0, init: str = "glorot_uniform") -> Network:
+    """Two convolutions of 32 and 64 filters, a dense layer of 1024 units and dropout: 3,274,634 parameters.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the first weights, and of the dropout masks.
+    init : {"glorot_uniform", "pytorch", "he_normal"}
+        Rule for the first weights; see `initial_weights`.
+    """
+    rng = np.random.default_rng(seed)
+    return Network(
+        [
+            Conv2D(1, 32, 5, init=init, rng=rng),
+            ReLU(),
+            MaxPool2D(2),
+            Conv2D(32, 64, 5, init=init, rng=rng),
+            ReLU(),
+            MaxPool2D(2),
+            Flatten(),
+            Dense(7 * 7 * 64, 1024, init=init, rng=rng),
+            ReLU(),
+            Dropout(0.4, rng=rng.spawn(1)[0]),
+            Dense(1024, CLASSES, init=init, rng=rng),
+        ],
+        input_shape=INPUT_SHAPE,
+        name="standard_cnn",
+    )
+
+
+def separable_cnn(
+    seed: int = 0,
+    width_multiplier: float = 1.0,
+    resolution_multiplier: float = 1.0,
+    dense_units: int = 1024,
+    init: str = "glorot_uniform",
+) -> Network:
+    """`standard_cnn` with depthwise separable convolutions: 3,225,539 parameters (405,827 with `dense_units=128`).
+
+    Each convolution becomes a depthwise one, without bias, and straight after it a pointwise one. The two multipliers are
+    MobileNet's (Howard et al., 2017, arXiv 1704.04861, sections 3.3 and 3.4).
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the first weights, and of the dropout masks.
+    width_multiplier : float
+        Scales the filters of both convolutions, 32 and 64; rounded down, at least 1.
+    resolution_multiplier : float
+        Scales the input's height and width: images are resized to it by a first layer of the network. At least 4 pixels
+        a side must be left, for two pools to halve.
+    dense_units : int
+        Units of the dense layer: 1024 in the published description, 128 in the notebook behind it.
+    init : {"glorot_uniform", "pytorch", "he_normal"}
+        Rule for the first weights; see `initial_weights`.
+
+    Raises
+    ------
+    ValueError
+        If a multiplier is not positive, or the resized image is too small.
+    """
+    if not (width_multiplier > 0 and resolution_multiplier > 0):
+        raise ValueError(
+            f"separable_cnn: expected positive multipliers, got width_multiplier={width_multiplier}, "
+            f"resolution_multiplier={resolution_multiplier}"
+        )
+    side = round(INPUT_SHAPE[0] * resolution_multiplier)
+    if side < 4:
+        raise ValueError(f"separable_cnn: resolution_multiplier={resolution_multiplier} leaves {side} pixels a side; at least 4")
+    first, second = (max(1, int(filters * width_multiplier)) for filters in (32, 64))
+    rng = np.random.default_rng(seed)
+    resize: list[Layer] = [] if side == INPUT_SHAPE[0] else [Resize(side)]
+    pooled = side // 2 // 2
+    return Network(
+        [
+            *resize,
+            DepthwiseConv2D(1, 5, init=init, rng=rng),
+            PointwiseConv2D(1, first, init=init, rng=rng),
+            ReLU(),
+            MaxPool2D(2),
+            DepthwiseConv2D(first, 5, init=init, rng=rng),
+            PointwiseConv2D(first, second, init=init, rng=rng),
+            ReLU(),
+            MaxPool2D(2),
+            Flatten(),
+            Dense(pooled * pooled * second, dense_units, init=init, rng=rng),
+            ReLU(),
+            Dropout(0.4, rng=rng.spawn(1)[0]),
+            Dense(dense_units, CLASSES, init=init, rng=rng),
+        ],
+        input_shape=INPUT_SHAPE,
+        name="separable_cnn",
+    )
+
+
+MODELS = {"four_conv_cnn": four_conv_cnn, "standard_cnn": standard_cnn, "separable_cnn": separable_cnn}

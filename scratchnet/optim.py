@@ -1,0 +1,232 @@
+"""Optimisers: from gradients to better weights. And schedules: how the learning rate changes over the steps.
+
+One step of each, for every weight v with gradient g:
+
+    SGD                 v -= lr * g
+    with momentum       m  = momentum * m + g;     v -= lr * m
+    Nesterov            m  = momentum * m + g;     v -= lr * (g + momentum * m)
+    Adam                m  = beta1 * m + (1 - beta1) * g
+                        s  = beta2 * s + (1 - beta2) * g**2
+                        v -= lr * (m / (1 - beta1**t)) / (sqrt(s / (1 - beta2**t)) + eps)        t = 1, 2, ...
+
+Weight decay adds weight_decay * v to g first. m starts as the first gradient for SGD (that is, m = 0 before it) and as 0
+for Adam, whose two divisions by 1 - beta**t correct for that start.
+
+Sources: Polyak, 1964 (momentum); Sutskever et al., "On the importance of initialization and momentum in deep learning",
+2013, eq. 3 and 4 (Nesterov), in the form that PyTorch uses; Kingma and Ba, "Adam", 2015, arXiv 1412.6980, algorithm 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from scratchnet.layers.base import Parameter
+
+Schedule = Callable[[int], float]
+
+
+class Optimizer:
+    """Steps over a list of parameters, and the state it keeps for each: arrays of the weights' shape, by name.
+
+    A subclass writes `update`, which changes one parameter's value in place. `lr` may be set before any step.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter], lr: float, weight_decay: float = 0.0) -> None:
+        self.parameters = list(parameters)
+        if not self.parameters:
+            raise ValueError(f"{type(self).__name__}: expected at least one parameter, got none")
+        self.lr = at_least_zero("lr", lr)
+        self.weight_decay = at_least_zero("weight_decay", weight_decay)
+        self.steps = 0
+        self.state: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
+
+    def step(self) -> None:
+        """Change every parameter's value in place, by its gradient.
+
+        Raises RuntimeError if a parameter has no gradient yet.
+        """
+        missing = [p.name for p in self.parameters if p.grad is None]
+        if missing:
+            raise RuntimeError(f"{type(self).__name__}: {missing[0]} has no gradient yet; call backward before step")
+        self.steps += 1
+        for p, state in zip(self.parameters, self.state, strict=True):
+            g = p.grad if self.weight_decay == 0 else p.grad + self.weight_decay * p.value  # type: ignore[operator]
+            self.update(p.value, g, state)  # type: ignore[arg-type]
+
+    def update(self, value: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray]) -> None:
+        """Change `value` in place by its gradient g; `state` is empty at the first call and kept between calls."""
+        raise NotImplementedError(f"{type(self).__name__} has to define update")
+
+    def settings(self) -> dict[str, Any]:
+        """What the optimiser was made with, apart from lr, which a schedule may change."""
+        hidden = ("parameters", "lr", "steps", "state")
+        return {"optimizer": type(self).__name__} | {k: v for k, v in vars(self).items() if k not in hidden}
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent.
+
+    Parameters
+    ----------
+    parameters : list of Parameter
+        What to train: `net.parameters()`.
+    lr : float
+        Learning rate.
+    momentum : float
+        How much of the last step goes into the next, 0 <= momentum < 1.
+    nesterov : bool
+        Look one step of momentum ahead.
+    weight_decay : float
+        Pulls each weight towards 0 by this share of itself, times lr, a step.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range, or Nesterov is asked for without momentum.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        lr: float = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay)
+        self.momentum = below_one("momentum", momentum)
+        self.nesterov = bool(nesterov)
+        if nesterov and momentum == 0:
+            raise ValueError("SGD: expected a momentum above 0 with nesterov=True, got 0")
+
+    def update(self, value: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray]) -> None:
+        if self.momentum == 0:
+            value -= self.lr * g
+            return
+        m = state.setdefault("momentum", np.zeros_like(value))
+        m *= self.momentum
+        m += g
+        value -= self.lr * (g + self.momentum * m if self.nesterov else m)
+
+
+class Adam(Optimizer):
+    """Adam: a step size of its own for each weight.
+
+    Parameters
+    ----------
+    parameters : list of Parameter
+        What to train: `net.parameters()`.
+    lr : float
+        Learning rate.
+    betas : (float, float)
+        How much of the old means of g and g**2 is kept, 0 <= beta < 1.
+    eps : float
+        Keeps the division finite.
+    weight_decay : float
+        Added to the gradient as weight_decay * value (not AdamW's decoupled form).
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay)
+        self.betas = (below_one("beta1", betas[0]), below_one("beta2", betas[1]))
+        self.eps = at_least_zero("eps", eps)
+
+    def update(self, value: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray]) -> None:
+        beta1, beta2 = self.betas
+        m = state.setdefault("m", np.zeros_like(value))
+        s = state.setdefault("s", np.zeros_like(value))
+        m *= beta1
+        m += (1 - beta1) * g
+        s *= beta2
+        s += (1 - beta2) * g**2
+        step = self.lr / (1 - beta1**self.steps)
+        value -= step * m / (np.sqrt(s / (1 - beta2**self.steps)) + self.eps)
+
+
+# ---------------------------------------------------------------- schedules: functions from the step (0, 1, ...) to lr
+
+
+def constant(lr: float) -> Schedule:
+    """The same learning rate at every step."""
+    at_least_zero("lr", lr)
+    return lambda step: lr
+
+
+def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
+    """Multiply the learning rate by `factor` after each `every` steps."""
+    at_least_zero("lr", lr)
+    _positive_steps("every", every)
+    return lambda step: lr * factor ** (step // every)
+
+
+def cosine(lr: float, steps: int, final_lr: float = 0.0) -> Schedule:
+    """Half a cosine wave from lr down to final_lr over `steps` steps, and final_lr after them.
+
+    Source: Loshchilov and Hutter, "SGDR", 2017, arXiv 1608.03983, eq. 5, without restarts.
+    """
+    at_least_zero("lr", lr)
+    _positive_steps("steps", steps)
+    return lambda step: _half_wave(lr, final_lr, min(step / steps, 1.0))
+
+
+def one_cycle(
+    max_lr: float, steps: int, warm_up: float = 0.3, start_divisor: float = 25.0, final_divisor: float = 1e4
+) -> Schedule:
+    """Up from max_lr / start_divisor to max_lr, then down to a start_divisor * final_divisor'th of it, in half cosines.
+
+    `warm_up` is the share of the `steps` steps that go up. The momentum stays as it is.
+    Source: Smith and Topin, "Super-Convergence", 2018, arXiv 1708.07120; the curve is PyTorch's OneCycleLR.
+    """
+    at_least_zero("max_lr", max_lr)
+    _positive_steps("steps", steps)
+    first, last = max_lr / start_divisor, max_lr / start_divisor / final_divisor
+    peak = warm_up * steps - 1
+
+    def lr(step: int) -> float:
+        if step < peak:
+            return _half_wave(first, max_lr, max(step, 0) / peak)
+        return _half_wave(max_lr, last, min((step - peak) / max(steps - 1 - peak, 1e-12), 1.0))
+
+    return lr
+
+
+def _half_wave(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+# ---------------------------------------------------------------- ranges
+
+
+def at_least_zero(what: str, value: float) -> float:
+    """`value`, if it is a finite number of at least 0; else a ValueError that names `what`."""
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"expected {what} to be a finite number of at least 0, got {value!r}")
+    return value
+
+
+def below_one(what: str, value: float) -> float:
+    """`value`, if it is at least 0 and below 1; else a ValueError that names `what`."""
+    if not 0 <= value < 1:
+        raise ValueError(f"expected {what} to be at least 0 and below 1, got {value!r}")
+    return value
+
+
+def _positive_steps(what: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"expected {what} to be at least 1, got {value!r}")

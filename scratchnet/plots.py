@@ -1,0 +1,202 @@
+"""Figures: what the data looks like, how training went, what the network gets wrong, and what it sees.
+
+Every function returns a matplotlib Figure; `save_figure` writes it. Colours are readable in grey and by the colour-blind
+(viridis and cividis; lines differ by dash as well), and a wrong prediction is marked by a cross and a frame, not by colour
+alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scratchnet.data import Dataset
+from scratchnet.files import written_atomically
+from scratchnet.layers.base import Layer
+from scratchnet.layers.conv import Conv2D
+from scratchnet.layers.depthwise import DepthwiseConv2D
+from scratchnet.network import Network
+from scratchnet.run import History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WRONG = "#b2182b"  # a dark red; dark in grey too
+DASHES = ("-", "--", "-.", ":")
+COLOURS = ("#0072b2", "#d55e00", "#000000", "#009e73")  # Okabe and Ito's, for the colour-blind
+
+
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG; returns the path."""
+    path = Path(path)
+    with written_atomically(path) as partial:
+        figure.savefig(partial, dpi=110, format="png")
+    return path
+
+
+def training_curves(histories: Mapping[str, History]) -> Figure:
+    """Loss of the training batches, and accuracy on the test set after each epoch, for one run or several by name."""
+    figure, (left, right) = _figure(1, 2, width=9, height=3.8)
+    for i, (name, history) in enumerate(histories.items()):
+        style: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)], "label": name}
+        steps = np.array([s["step"] for s in history.steps])
+        left.plot(steps, _smooth(np.array([s["loss"] for s in history.steps])), **style)
+        tested = [e for e in history.epochs if "test_accuracy" in e]
+        right.plot([e["epoch"] for e in tested], [100 * e["test_accuracy"] for e in tested], marker="o", ms=4, **style)
+    left.set(xlabel="step", ylabel="cross-entropy (nats)", title="Training loss, mean of 10 steps", yscale="log")
+    test_sets = {e["test_set"] for history in histories.values() for e in history.epochs if "test_set" in e}
+    right.set(xlabel="epoch", ylabel="accuracy (%)", title=f"Accuracy on {', '.join(sorted(test_sets)) or 'no test set'}")
+    right.xaxis.get_major_locator().set_params(integer=True)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        if histories:
+            axes.legend()
+    return figure
+
+
+def digit_grid(data: Dataset, rows: int = 4, columns: int = 4) -> Figure:
+    """The first rows x columns digits with their labels."""
+    return _grid(data, rows, columns, lambda axes, i: axes.set_title(f"Label: {data.labels[i]}", fontsize=11))
+
+
+def prediction_grid(data: Dataset, predicted: np.ndarray, rows: int = 4, columns: int = 4) -> Figure:
+    """The first rows x columns digits with label and predicted class (N,); wrong ones with a cross and a frame."""
+
+    def describe(axes: Axes, i: int) -> None:
+        right = data.labels[i] == predicted[i]
+        text = f"Label: {data.labels[i]}\nPredicted: {predicted[i]}{'' if right else '  ✗'}"
+        axes.set_title(text, fontsize=11, color="black" if right else WRONG, weight="normal" if right else "bold")
+        if not right:
+            for spine in axes.spines.values():
+                spine.set(visible=True, color=WRONG, linewidth=3)
+
+    return _grid(data, rows, columns, describe, height_each=1.65)
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, name: str, classes: int = 10) -> Figure:
+    """How often each class (row) was taken for each class (column), from labels (N,) and predictions (N,)."""
+    counts = np.zeros((classes, classes), int)
+    np.add.at(counts, (labels, predicted), 1)
+    figure, axes = _figure(1, 1, width=6, height=5.6)
+    mistakes = counts * ~np.eye(classes, dtype=bool)
+    axes.imshow(mistakes, cmap="Blues", vmin=0, vmax=max(mistakes.max() * 1.6, 1))
+    for row, column in np.ndindex(classes, classes):
+        if counts[row, column]:
+            weight = "bold" if row == column else "normal"
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=9, weight=weight)
+    accuracy = np.trace(counts) / max(counts.sum(), 1)
+    axes.set(xlabel="predicted", ylabel="label", xticks=range(classes), yticks=range(classes))
+    axes.set_title(f"{accuracy:.2%} of {counts.sum():,} {name} right\n(bold: right; shaded: mistakes)", fontsize=11)
+    return figure
+
+
+def first_filters(net: Network) -> Figure:
+    """The weights of the first layer with a window, one picture a filter: white positive, black negative.
+
+    Raises ValueError if the network has no convolution.
+    """
+    layer = next((layer for layer in net.layers if isinstance(layer, (Conv2D, DepthwiseConv2D))), None)
+    if layer is None:
+        raise ValueError(f"{net.name}: expected a convolution to draw, but it has none")
+    KH, KW = layer.w.value.shape[:2]
+    filters = layer.w.value[:, :, 0].reshape(KH, KW, -1).transpose(2, 0, 1)  # of the first channel
+    scale = np.abs(filters).max()
+    figure = _pictures(list(filters), f"{net.name}: the filters of {layer.name}, black -{scale:.2f} to white +{scale:.2f}", scale)
+    return figure
+
+
+def feature_maps(net: Network, image: np.ndarray, most: int = 8) -> Figure:
+    """One digit (28, 28, 1) on its way through the network: the first `most` channels after each layer with pixels."""
+    stages: list[tuple[str, np.ndarray]] = [("input", image)]
+    x = image[None]
+    for layer in net.layers:
+        x = layer.forward(x)
+        if x.ndim == 4:
+            stages.append((layer.name, x[0]))
+    columns = min(most, max(stage.shape[-1] for _, stage in stages))
+    figure, grid = _figure(len(stages), columns, width=1.05 * columns + 1.3, height=1.08 * len(stages) + 0.5, squeeze=False)
+    for row, (name, stage) in zip(grid, stages, strict=True):
+        for channel, axes in enumerate(row):
+            axes.set(xticks=[], yticks=[])
+            axes.axis("on" if channel < stage.shape[-1] else "off")
+            if channel < stage.shape[-1]:
+                axes.imshow(stage[..., channel], cmap="gray")
+        H, W, C = stage.shape
+        row[0].set_ylabel(f"{name}\n{H}x{W}x{C}", rotation=0, ha="right", va="center", fontsize=9)
+    figure.suptitle(f"{net.name}: the first {columns} channels after each layer", fontsize=11)
+    return figure
+
+
+def draw_all(
+    folder: str | Path, train: Dataset, test: Dataset, nets: Sequence[Network], histories: Mapping[str, History]
+) -> list[Path]:
+    """Every figure of this file, for trained networks, as PNG files in a folder; returns their paths."""
+    folder = Path(folder)
+    paths = [
+        save_figure(digit_grid(train), folder / "digits.png"),
+        save_figure(training_curves(histories), folder / "training_curves.png"),
+    ]
+    for net in nets:
+        predicted = net.predict(test.images).argmax(axis=1)
+        shown = _some_with_mistakes(test.labels, predicted)
+        paths += [
+            save_figure(prediction_grid(test[shown], predicted[shown]), folder / f"{net.name}_predictions.png"),
+            save_figure(confusion_matrix(test.labels, predicted, test.name), folder / f"{net.name}_confusion.png"),
+            save_figure(first_filters(net), folder / f"{net.name}_filters.png"),
+            save_figure(feature_maps(net, test.images[0]), folder / f"{net.name}_feature_maps.png"),
+        ]
+    return paths
+
+
+def _some_with_mistakes(labels: np.ndarray, predicted: np.ndarray, count: int = 16, mistakes: int = 3) -> np.ndarray:
+    """Indices of `count` examples in their order, up to `mistakes` of them wrong ones, so that mistakes can be seen."""
+    wrong = np.flatnonzero(labels != predicted)[:mistakes]
+    right = np.flatnonzero(labels == predicted)[: count - len(wrong)]
+    return np.sort(np.concatenate([wrong, right]))
+
+
+# ---------------------------------------------------------------- drawing
+
+
+def _figure(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, Any]:
+    """A figure without a window: it needs no screen and leaves pyplot's state alone."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
+
+
+def _grid(data: Dataset, rows: int, columns: int, describe: Any, height_each: float = 1.45) -> Figure:
+    figure, grid = _figure(rows, columns, width=1.5 * columns, height=height_each * rows, squeeze=False)
+    for i, axes in enumerate(grid.flat):
+        axes.set(xticks=[], yticks=[])
+        if i < len(data):
+            axes.imshow(data.images[i, :, :, 0], cmap="gray_r", vmin=0, vmax=1)
+            describe(axes, i)
+        else:
+            axes.axis("off")
+    return figure
+
+
+def _pictures(pictures: list[np.ndarray], title: str, scale: float) -> Figure:
+    columns = min(8, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    figure, grid = _figure(rows, columns, width=max(1.0 * columns, 5.5), height=1.0 * rows + 0.6, squeeze=False)
+    for i, axes in enumerate(grid.flat):
+        axes.axis("off")
+        if i < len(pictures):
+            axes.imshow(pictures[i], cmap="gray", vmin=-scale, vmax=scale)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _smooth(values: np.ndarray, width: int = 10) -> np.ndarray:
+    """The mean of each value and those before it, `width` in all; of fewer at the start."""
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    first = np.maximum(np.arange(len(values)) - width + 1, 0)
+    return (sums[1:] - sums[first]) / (np.arange(len(values)) - first + 1)

@@ -1,0 +1,251 @@
+"""What keeps a training run watched, interruptible and resumable, so that the loop in `train.py` stays short.
+
+A run with a folder keeps two files there: `checkpoint.safetensors`, all it needs to go on, and `metrics.jsonl`, a JSON
+object a line. Killed at any moment, it goes on from the last whole checkpoint; metrics from after that are forgotten, and
+made again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from scratchnet.checkpoint import load_checkpoint, save_checkpoint
+from scratchnet.data import Dataset
+from scratchnet.files import write_text_atomically
+from scratchnet.network import Network
+from scratchnet.optim import Optimizer, Schedule
+
+CHECKPOINT = "checkpoint.safetensors"
+METRICS = "metrics.jsonl"
+
+
+@dataclass
+class History:
+    """What happened in training, as the metrics file holds it.
+
+    Attributes
+    ----------
+    steps : list of dict
+        For each step: event "step", epoch and step (1, 2, ...), loss and accuracy on its batch, lr.
+    epochs : list of dict
+        For each epoch: event "epoch", epoch, step, steps_per_second (without the time for the test) and, if there was a
+        test set, test_set (its name), test_loss and test_accuracy.
+    """
+
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Put a record where its event belongs."""
+        (self.steps if record["event"] == "step" else self.epochs).append(record)
+
+    def records(self) -> list[dict[str, Any]]:
+        """All records in the order in which they were made."""
+        return sorted(self.steps + self.epochs, key=lambda record: record["step"])  # a step stays before its epoch
+
+
+@dataclass
+class Run:
+    """The state of one call of `fit`: its arguments, where it is and what it has seen.
+
+    `step` counts the finished steps. `order` draws the batches' order; its state at the start of an epoch, and the number
+    of steps, are what a checkpoint needs to find the place again.
+    """
+
+    net: Network
+    train: Dataset
+    test: Dataset | None
+    optimizer: Optimizer
+    schedule: Schedule | None
+    epochs: int | None
+    steps: int | None
+    batch_size: int
+    seed: int
+    folder: str | Path | None
+    checkpoint_every: int | None
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(f"expected either epochs or steps, got epochs={self.epochs} and steps={self.steps}")
+        for what in ("epochs", "steps", "batch_size", "checkpoint_every"):
+            value = getattr(self, what)
+            if value is not None and value < 1:
+                raise ValueError(f"expected {what} to be at least 1, got {value!r}")
+        if not len(self.train):
+            raise ValueError(f"{self.train.name}: expected at least one image to train on, got none")
+        self.steps_per_epoch = -(-len(self.train) // self.batch_size)  # rounded up: the last batch may be partial
+        self.total_steps = self.steps or self.epochs * self.steps_per_epoch  # type: ignore[operator]
+        self.order = np.random.default_rng(self.seed)
+        self.order_at_epoch_start = self.order.bit_generator.state
+        self.step = 0
+        self.history = History()
+        self._metrics: Any = None  # the open metrics file
+
+    # ---------------------------------------------------------------- what the loop calls
+
+    def start(self, resume: bool) -> None:
+        """Take up the folder's checkpoint if `resume` says so; refuse to overwrite it otherwise."""
+        if resume and self.folder is None:
+            raise ValueError("expected a folder to resume from, got none; pass folder= as in the run to go on with")
+        if self.folder is None or not (path := Path(self.folder) / CHECKPOINT).exists():
+            return
+        if not resume:
+            raise FileExistsError(f"{path}: holds an earlier run; resume it, choose another folder, or remove the file")
+        position = load_checkpoint(path, self.net, self.optimizer, self.arguments())
+        self.step = position["step"]
+        self.order.bit_generator.state = position["order"]
+        self.history = read_metrics(Path(self.folder) / METRICS, up_to_step=self.step)
+
+    def rest_of_epoch(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The batches that are left of this epoch, or of the run if that ends sooner."""
+        self.order_at_epoch_start = self.order.bit_generator.state
+        self.epoch_clock, self.epoch_first_step = time.perf_counter(), self.step
+        batches = self.train.batches(self.batch_size, self.order, first=self.step % self.steps_per_epoch)
+        return itertools.islice(batches, self.total_steps - self.step)
+
+    def after_step(
+        self,
+        loss: float,
+        logits: np.ndarray,
+        labels: np.ndarray,
+        bar: Any,
+        evaluate: Callable[[Network, Dataset], tuple[float, float]],
+    ) -> None:
+        """Count the step, record it and show it; at the end of an epoch evaluate; write a checkpoint where one is due."""
+        epoch = self.step // self.steps_per_epoch + 1
+        self.step += 1
+        accuracy = float(np.mean(logits.argmax(axis=1) == labels))
+        self.record(event="step", epoch=epoch, step=self.step, loss=loss, accuracy=accuracy, lr=self.optimizer.lr)
+        epoch_ends = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
+        if epoch_ends:
+            seconds = time.perf_counter() - self.epoch_clock
+            figures: dict[str, Any] = {"steps_per_second": (self.step - self.epoch_first_step) / seconds}
+            if self.test is not None:
+                test_loss, test_accuracy = evaluate(self.net, self.test)
+                figures |= {"test_set": self.test.name, "test_loss": test_loss, "test_accuracy": test_accuracy}
+            self.record(event="epoch", epoch=epoch, step=self.step, **figures)
+        self.show(bar)
+        if self.step % self.checkpoint_every == 0 if self.checkpoint_every else epoch_ends:
+            self.save_checkpoint()
+
+    def save_checkpoint(self) -> None:
+        """Write the folder's checkpoint, if there is a folder."""
+        if self.folder is None:
+            return
+        epoch_is_over = self.step % self.steps_per_epoch == 0
+        order = self.order.bit_generator.state if epoch_is_over else self.order_at_epoch_start
+        position = {"step": self.step, "order": order}
+        save_checkpoint(Path(self.folder) / CHECKPOINT, self.net, self.optimizer, self.arguments(), position)
+
+    # ---------------------------------------------------------------- progress
+
+    def bar(self, progress: bool) -> Any:
+        """A progress bar over all steps; where stderr is no terminal it is drawn every ten seconds only."""
+        from tqdm import tqdm
+
+        return tqdm(
+            total=self.total_steps,
+            initial=self.step,
+            desc=self.net.name,
+            unit=" steps",
+            disable=not progress,
+            dynamic_ncols=True,
+            mininterval=0.1 if sys.stderr.isatty() else 10,
+        )
+
+    def show(self, bar: Any) -> None:
+        """Move the bar; beside it the loss and accuracy on the last 20 batches, and on the test set once there are any."""
+        recent = self.history.steps[-20:]
+        text = f"loss {np.mean([s['loss'] for s in recent]):.3f}, {np.mean([s['accuracy'] for s in recent]):.1%} right"
+        if self.history.epochs and self.test is not None:
+            text += f", {self.history.epochs[-1]['test_accuracy']:.1%} on test"
+        bar.set_postfix_str(text, refresh=False)
+        bar.update()
+
+    # ---------------------------------------------------------------- files
+
+    def arguments(self) -> dict[str, Any]:
+        """What must be the same for a resumed run to end as the uninterrupted one would."""
+        return {
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "train_images": len(self.train),
+            "schedule": None if self.schedule is None else [self.schedule(step) for step in range(0, 10_000, 101)],
+        }
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Keep the folder's metrics file open, with just the lines of the history so far in it."""
+        if self.folder is None:
+            yield
+            return
+        path = Path(self.folder) / METRICS
+        write_text_atomically(path, "".join(json.dumps(record) + "\n" for record in self.history.records()))
+        with open(path, "a", encoding="utf-8", buffering=1) as self._metrics:
+            yield
+
+    def record(self, **figures: Any) -> None:
+        """Add a record to the history, and a line to the metrics file."""
+        self.history.add(figures)
+        if self._metrics is not None:
+            self._metrics.write(json.dumps(figures) + "\n")
+
+
+def read_metrics(path: str | Path, up_to_step: int | None = None) -> History:
+    """The history that a run's `metrics.jsonl` holds, up to a step; a last line that was cut off is left out."""
+    history = History()
+    path = Path(path)
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if up_to_step is None or record["step"] <= up_to_step:
+            history.add(record)
+    return history
+
+
+# ---------------------------------------------------------------- interruption
+
+
+@dataclass
+class Interrupt:
+    """Whether someone asked the run to stop."""
+
+    requested: bool = False
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """Turn the first Ctrl-C into a request, so that no step is left half done; a second one stops at once.
+
+    Only the main thread gets signals; in any other, nothing changes.
+    """
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+
+    def request(number: int, frame: FrameType | None) -> None:
+        if interrupt.requested:
+            raise KeyboardInterrupt
+        interrupt.requested = True
+
+    before = signal.signal(signal.SIGINT, request)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,26 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]], total: bool = False) -> str:
+    """Rows under a header, in columns: numbers to the right with thousands separated, all else to the left.
+
+    With `total`, the last row is set apart by a line of its own.
+    """
+    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    numeric = [bool(rows) and isinstance(rows[0][i], (int, float)) for i in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        places = zip(row, widths, numeric, strict=True)
+        return "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in places).rstrip()
+
+    rule = "  ".join("-" * width for width in widths)
+    lines = [line(header), rule, *map(line, cells)]
+    if total:
+        lines.insert(-1, rule)
+    return "\n".join(lines)

@@ -1,0 +1,127 @@
+"""The training loop, visible on one screen. What it writes, shows and resumes is kept out of its way in `run.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from scratchnet.data import Dataset
+from scratchnet.loss import softmax_cross_entropy
+from scratchnet.network import Network
+from scratchnet.optim import Optimizer, Schedule
+from scratchnet.run import History, Run, interruptible
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss became NaN or infinite; no step was taken with it."""
+
+
+def fit(
+    net: Network,
+    train: Dataset,
+    test: Dataset | None = None,
+    *,
+    optimizer: Optimizer,
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: int = 128,
+    seed: int = 0,
+    schedule: Schedule | None = None,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    checkpoint_every: int | None = None,
+    progress: bool = True,
+) -> History:
+    """Train a network by backprop on seeded batches.
+
+    Parameters
+    ----------
+    net : Network
+    train : Dataset
+        What to train on: in a new order each epoch, the last partial batch included.
+    test : Dataset, optional
+        Evaluated at the end of each epoch; training does not depend on it.
+    optimizer : Optimizer
+        Over `net.parameters()`.
+    epochs, steps : int
+        How long: one of the two.
+    batch_size : int
+    seed : int
+        Of the batches' order. With the network's own seed it determines the result, bit for bit.
+    schedule : function from step (0, 1, ...) to learning rate, optional
+        If not given, the optimiser's lr stays.
+    folder : path, optional
+        Where to keep `checkpoint.safetensors`, all that the run needs to go on, and `metrics.jsonl`, a JSON object a line
+        for each step and epoch. Without a folder nothing is written.
+    resume : bool
+        Go on from the folder's checkpoint, if there is one, with the arguments of the run that wrote it. The weights at
+        the end are those of an uninterrupted run, bit for bit.
+    checkpoint_every : int, optional
+        Steps from one checkpoint to the next; at the end of each epoch if not given.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    History
+        Of all steps; those before a resume included.
+
+    Raises
+    ------
+    TrainingDiverged
+        If the loss becomes NaN or infinite: the message names the step and the likely cause.
+    KeyboardInterrupt
+        If interrupted: the step under way is finished first, and a checkpoint written if there is a folder.
+    FileExistsError
+        If the folder holds another run's checkpoint, and it is not to be resumed.
+    ValueError
+        If an argument is out of range, or the checkpoint was made with other arguments.
+    """
+    run = Run(net, train, test, optimizer, schedule, epochs, steps, batch_size, seed, folder, checkpoint_every)
+    run.start(resume)
+    with run.recording(), interruptible() as interrupt, run.bar(progress) as bar:
+        while run.step < run.total_steps:
+            for x, labels in run.rest_of_epoch():
+                if schedule is not None:
+                    optimizer.lr = schedule(run.step)
+                logits = net.forward(x, training=True)
+                loss, dlogits = softmax_cross_entropy(logits, labels)
+                if not np.isfinite(loss):
+                    raise TrainingDiverged(why_diverged(run.step + 1, loss, x, net, optimizer))
+                net.backward(dlogits, need_dx=False)  # nobody asks for the gradient of the images
+                optimizer.step()
+                run.after_step(loss, logits, labels, bar, evaluate)
+                if interrupt.requested:
+                    run.save_checkpoint()
+                    raise KeyboardInterrupt
+    return run.history
+
+
+def evaluate(net: Network, data: Dataset, batch_size: int = 500) -> tuple[float, float]:
+    """Mean cross-entropy in nats, and accuracy from 0 to 1, of a network on a data set.
+
+    Raises ValueError if the data set is empty.
+    """
+    if not len(data):
+        raise ValueError(f"{data.name}: expected at least one image to evaluate on, got none")
+    loss_sum, correct = 0.0, 0
+    for start in range(0, len(data), batch_size):
+        part = data[start : start + batch_size]
+        logits = net.forward(part.images)
+        loss, _ = softmax_cross_entropy(logits, part.labels)
+        loss_sum += loss * len(part)
+        correct += int((logits.argmax(axis=1) == part.labels).sum())
+    return loss_sum / len(data), correct / len(data)
+
+
+def why_diverged(step: int, loss: float, x: np.ndarray, net: Network, optimizer: Optimizer) -> str:
+    """A message for a loss that is not finite: the step, and what most likely led to it."""
+    sick = [p.name for p in net.parameters() if not np.isfinite(p.value).all()]
+    if not np.isfinite(x).all():
+        cause = "the batch holds NaN or infinite pixels; check the data"
+    elif sick:
+        cause = f"{', '.join(sick)} hold NaN or infinite weights; most likely the learning rate {optimizer.lr:g} is too high"
+    else:
+        cause = f"the weights have grown too large; most likely the learning rate {optimizer.lr:g} is too high"
+    return f"step {step}: the loss is {loss}: {cause}"
