@@ -137,11 +137,11 @@ class WeightedLayer(Layer):
     w: Parameter
     b: Parameter | None
 
-    def draw_parameters(self, shape: Shape, fan_in: int, bias: bool, init: str, rng: Any) -> None:
-        """Make w of the given shape, with as many biases as its last axis is long, from a Generator or a seed."""
+    def draw_parameters(self, shape: Shape, fan_in: int, biases: int, init: str, rng: Any) -> None:
+        """Draw w of the given shape, and so many biases (0: none), from a Generator or by a seed."""
         rng = np.random.default_rng(rng)
         self.w = Parameter("w", self.on_this_layer(initial_weights, init, shape, fan_in, rng))
-        self.b = Parameter("b", initial_bias(init, shape[-1], fan_in, rng)) if bias else None
+        self.b = Parameter("b", initial_bias(init, biases, fan_in, rng)) if biases else None
 
     def parameters(self) -> list[Parameter]:
         return [self.w] if self.b is None else [self.w, self.b]

@@ -140,7 +140,7 @@ class Conv2D(WeightedLayer):
         self.padding = self.on_this_layer(check_padding, padding)
         self.bias = bool(bias)
         KH, KW = self.kernel_size
-        self.draw_parameters((KH, KW, in_channels, filters), KH * KW * in_channels, self.bias, init, rng)
+        self.draw_parameters((KH, KW, in_channels, filters), KH * KW * in_channels, filters * self.bias, init, rng)
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         self.x = self.check_input(x)

@@ -92,7 +92,7 @@ class Dense(WeightedLayer):
         self.in_features = positive(self.name, "in_features", in_features)
         self.out_features = positive(self.name, "out_features", out_features)
         self.bias = bool(bias)
-        self.draw_parameters((in_features, out_features), in_features, self.bias, init, rng)
+        self.draw_parameters((in_features, out_features), in_features, out_features * self.bias, init, rng)
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         self.x = self.check_input(x)

@@ -157,7 +157,7 @@ class DepthwiseConv2D(WeightedLayer):
         self.multiplier = positive(self.name, "multiplier", multiplier)
         self.bias = bool(bias)
         KH, KW = self.kernel_size
-        self.draw_parameters((KH, KW, channels, multiplier), KH * KW, self.bias, init, rng)
+        self.draw_parameters((KH, KW, channels, multiplier), KH * KW, channels * multiplier * self.bias, init, rng)
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         self.x = self.check_input(x)

@@ -101,7 +101,7 @@ class PointwiseConv2D(WeightedLayer):
         self.in_channels = positive(self.name, "in_channels", in_channels)
         self.filters = positive(self.name, "filters", filters)
         self.bias = bool(bias)
-        self.draw_parameters((1, 1, in_channels, filters), in_channels, self.bias, init, rng)
+        self.draw_parameters((1, 1, in_channels, filters), in_channels, filters * self.bias, init, rng)
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         self.x = self.check_input(x)

@@ -1,0 +1,49 @@
+# The commands of this project. `make train` and `make test` need git, make and Python 3.10 or newer, and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROJECT := setup.cfg pyproject.toml scratchnet/version.py
+
+.PHONY: help train test lint coverage clean
+
+help:
+	@echo "make train     train the three networks on 8,000 real digits (a few minutes)"
+	@echo "make test      run all tests: every gradient against PyTorch autograd, and the rest"
+	@echo "make lint      check style and types"
+	@echo "make coverage  branch coverage of the package"
+	@echo "make clean     remove the environment and everything that was built; runs/ stays"
+
+train: $(VENV)/installed
+	$(BIN)/scratchnet reproduce --overwrite
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+coverage: $(VENV)/installed-test
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage* .pytest_cache .hypothesis .mypy_cache .ruff_cache
+
+# An environment for each extra, made once and again whenever what it is made of changes.
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "scratchnet needs Python 3.10 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/installed: $(VENV)/created $(PROJECT)
+	$(BIN)/pip install --disable-pip-version-check --quiet --editable .
+	touch $@
+
+$(VENV)/installed-%: $(VENV)/created $(PROJECT)
+	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[$*]'
+	touch $@ $(VENV)/installed

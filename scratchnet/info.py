@@ -1,0 +1,69 @@
+"""What `scratchnet info` prints: the machine, the libraries and the data, as far as they decide speed and results."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+
+from scratchnet.data.sources import cache_folder, find_mnist
+from scratchnet.engine import current_engine
+from scratchnet.version import __version__
+
+
+def describe_machine() -> dict[str, str]:
+    """Each thing by its name: versions, processor, vector width, engine, threads, BLAS, cache folder, data found."""
+    blas = blas_libraries()
+    return {
+        "scratchnet": f"{__version__}, Python {platform.python_version()}, NumPy {np.__version__}",
+        "processor": f"{processor_name()}, {os.cpu_count()} logical cores",
+        "vector width": f"{vector_width()} bits",
+        "engine": f"{current_engine()} (SCRATCHNET_ENGINE or sn.use_engine changes it)",
+        "threads": ", ".join(f"{lib['num_threads']} in {lib['internal_api']}" for lib in blas) or "unknown",
+        "threading layer": ", ".join(str(lib.get("threading_layer", "unknown")) for lib in blas) or "unknown",
+        "BLAS": ", ".join(blas_line(lib) for lib in blas) or "not recognised",
+        "cache folder": str(cache_folder().parent),
+        "data": f"sample: inside the package; mnist: {mnist_line()}",
+    }
+
+
+def processor_name() -> str:
+    """The processor's model name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def vector_width() -> int:
+    """Bits of the widest vector register that NumPy found on this processor; 128 where it names none."""
+    simd = np.show_config(mode="dicts").get("SIMD Extensions", {})  # type: ignore[union-attr]
+    found = {*simd.get("baseline", []), *simd.get("found", [])}
+    if any(name.startswith(("AVX512", "X86_V4")) for name in found):
+        return 512
+    if any(name.startswith(("AVX2", "X86_V3")) for name in found):
+        return 256
+    return 128
+
+
+def blas_libraries() -> list[dict[str, str]]:
+    """The matrix libraries that this process has loaded, as threadpoolctl describes them."""
+    import threadpoolctl
+
+    return [lib for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
+
+
+def blas_line(library: dict[str, str]) -> str:
+    """One library: its name, version and the processor type that it chose its code for."""
+    return f"{library['internal_api']} {library['version']} for {library.get('architecture', 'unknown')}"
+
+
+def mnist_line() -> str:
+    """Where the complete MNIST is, or that it would be downloaded."""
+    try:
+        folder = find_mnist()
+    except FileNotFoundError as error:
+        return str(error)
+    return str(folder) if folder else f"not found; would be downloaded to {cache_folder()}"
