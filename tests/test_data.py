@@ -1,0 +1,292 @@
+"""Digits in: what the sample is, how MNIST is found and fetched, and every way in which a file can be wrong."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.server
+import struct
+import threading
+
+import numpy as np
+import pytest
+
+import scratchnet as sn
+from scratchnet.data import sources
+
+HISTOGRAM_OF_FIRST_10000 = [1001, 1127, 991, 1032, 980, 863, 1014, 1070, 944, 978]
+
+
+def idx(array):
+    return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def write_mnist(folder, compress=False, **replaced):
+    """A small MNIST: 6 training and 4 test images. `replaced` gives other bytes for a file, None leaves it out."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {
+        "train-images-idx3-ubyte": idx(rng.integers(0, 256, (6, 28, 28))),
+        "train-labels-idx1-ubyte": idx(rng.integers(0, 10, 6)),
+        "t10k-images-idx3-ubyte": idx(rng.integers(0, 256, (4, 28, 28))),
+        "t10k-labels-idx1-ubyte": idx(rng.integers(0, 10, 4)),
+    }
+    for name, content in (contents | {k.replace("_", "-"): v for k, v in replaced.items()}).items():
+        if content is not None:
+            path = folder / (f"{name}.gz" if compress else name)
+            path.write_bytes(gzip.compress(content) if compress else content)
+    return folder
+
+
+# ---------------------------------------------------------------- the sample
+
+
+def test_the_sample_is_8000_and_2000_digits(sample):
+    train, held_out = sample
+    assert (train.images.shape, held_out.images.shape) == ((8000, 28, 28, 1), (2000, 28, 28, 1))
+    for part in sample:
+        assert part.images.dtype == np.float32
+        assert part.labels.dtype == np.int64
+        assert part.images.min() == 0
+        assert part.images.max() == 1
+    assert "held-out" in held_out.name
+    assert "MNIST test" not in held_out.name
+    both = np.bincount(train.labels) + np.bincount(held_out.labels)
+    assert both.tolist() == HISTOGRAM_OF_FIRST_10000
+    assert np.abs(np.bincount(train.labels) - 0.8 * both).max() < 0.5, "four fifths of each class"
+    assert len(np.unique(train.labels[:100])) == 10, "mixed"
+
+
+def test_no_digit_is_in_both_parts(sample):
+    train, held_out = ({image.tobytes() for image in part.images} for part in sample)
+    assert len(train) == 8000
+    assert not train & held_out
+
+
+def test_the_sample_is_mnists_first_10000_training_images(sample, mnist_folder):
+    train, _ = sn.data.load("mnist", data_dir=mnist_folder)
+
+    def as_set(*parts):
+        return {(int(label), image.tobytes()) for p in parts for image, label in zip(p.images, p.labels, strict=True)}
+
+    assert as_set(*sample) == as_set(train[:10_000])
+
+
+def test_the_sample_is_small():
+    path = sources.resources.files("scratchnet.data") / "sample.npz"
+    assert path.stat().st_size < 1.8e6
+
+
+# ---------------------------------------------------------------- the complete MNIST
+
+
+def test_the_complete_mnist(mnist_folder):
+    train, test = sn.data.load("mnist", data_dir=mnist_folder)
+    assert np.bincount(train.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert train.images.mean(dtype=np.float64) == pytest.approx(0.13066, abs=1e-5)
+    assert train.images.std(dtype=np.float64) == pytest.approx(0.30811, abs=1e-5)
+    assert test.name == "MNIST test set"
+    notebooks, _ = sn.data.load("mnist", data_dir=mnist_folder, train_images=55_000)
+    assert len(notebooks) == 55_000
+    assert np.array_equal(notebooks.images[0], train.images[5_000])
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["raw", "gzipped"])
+def test_raw_and_gzipped_files_load(tmp_path, compress):
+    train, test = sn.data.load("mnist", data_dir=write_mnist(tmp_path / "m", compress))
+    assert (len(train), len(test)) == (6, 4)
+    assert train.images.max() <= 1
+
+
+def test_the_variable_and_then_the_cache_folder_are_looked_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MIRRORS", ())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_mnist(sources.cache_folder())
+    assert sources.find_mnist() == sources.cache_folder()
+    monkeypatch.setenv("SCRATCHNET_DATA", str(write_mnist(tmp_path / "variable")))
+    assert sources.find_mnist() == tmp_path / "variable"
+    assert sources.find_mnist(write_mnist(tmp_path / "given")) == tmp_path / "given"
+    assert len(sn.data.load("mnist")[0]) == 6
+
+
+BROKEN = {
+    "missing file": ({"train_labels_idx1_ubyte": None}, FileNotFoundError, "train-labels-idx1-ubyte is missing"),
+    "wrong magic": ({"train_images_idx3_ubyte": b"\x89PNG1234"}, ValueError, "train-images.*begin with 00 00 08 03, got 89 50 4e 47"),
+    "empty file": ({"train_images_idx3_ubyte": b""}, ValueError, "train-images.*got nothing"),
+    "labels for images": ({"t10k_images_idx3_ubyte": idx(np.zeros(4))}, ValueError, "t10k-images.*not an IDX file of images"),
+    "header cut off": ({"train_images_idx3_ubyte": idx(np.zeros((6, 28, 28)))[:9]}, ValueError, "train-images.*truncated or damaged"),
+    "data cut off": (
+        {"train_images_idx3_ubyte": idx(np.zeros((6, 28, 28)))[:-1]},
+        ValueError,
+        "train-images.*expected 4,720 bytes, got 4,719",
+    ),
+    "counts differ": ({"t10k_labels_idx1_ubyte": idx(np.zeros(5))}, ValueError, "t10k-labels.*5 labels, but t10k-images.* holds 4 images"),
+    "label above 9": ({"train_labels_idx1_ubyte": idx(np.array([1, 2, 3, 4, 5, 10]))}, ValueError, "train-labels.*labels from 0 to 9, got 10"),
+    "images of another size": ({"t10k_images_idx3_ubyte": idx(np.zeros((4, 8, 9)))}, ValueError, "t10k-images.*28x28 pixels, got 8x9"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("replaced", "error", "message"), list(BROKEN.values()), ids=list(BROKEN))
+def test_a_bad_file_is_named_with_what_is_wrong(tmp_path, replaced, error, message):
+    with pytest.raises(error, match=message):
+        sn.data.load("mnist", data_dir=write_mnist(tmp_path / "m", **replaced))
+
+
+def test_truncated_gzip_is_named(tmp_path):
+    folder = write_mnist(tmp_path / "m", compress=True)
+    path = folder / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz: the gzip data is truncated or damaged"):
+        sn.data.load("mnist", data_dir=folder)
+
+
+def test_a_missing_idx_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere: no such file"):
+        sn.data.read_idx(tmp_path / "nowhere", rank=1)
+
+
+def test_a_folder_that_was_named_must_hold_the_files(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match=r"expected the four MNIST files here.*--data-dir or SCRATCHNET_DATA"):
+        sn.data.load("mnist", data_dir=tmp_path)
+    monkeypatch.setenv("SCRATCHNET_DATA", str(tmp_path / "no such folder"))
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        sn.data.load("mnist")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "cifar"}, 'expected a data set named "sample" or "mnist", got \'cifar\''),
+        ({"name": "mnist", "train_images": 50_000}, "expected train_images to be 60000 or 55000, got 50000"),
+    ],
+)
+def test_a_bad_argument_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        sn.data.load(**arguments)
+
+
+# ---------------------------------------------------------------- downloading
+
+
+class Mirror(http.server.BaseHTTPRequestHandler):
+    """Serves `files` (path to bytes) and answers 404 for all else; a value of None drops the connection half-way."""
+
+    files: dict = {}
+    asked: list = []
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        content = self.files.get(self.path)
+        if self.path not in self.files:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(1000 if content is None else len(content)))
+        self.end_headers()
+        self.wfile.write(b"half of it" if content is None else content)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def mirror(monkeypatch, tmp_path):
+    """A mirror on this machine, in two folders, /one/ and /two/; the files' checksums are those of a small MNIST."""
+    small = write_mnist(tmp_path / "small", compress=True)
+    contents = {path.name: path.read_bytes() for path in small.iterdir()}
+    checksums = {name.removesuffix(".gz"): hashlib.sha256(c).hexdigest() for name, c in contents.items()}
+    Mirror.files = {f"/{place}/{name}": c for place in ("one", "two") for name, c in contents.items()}
+    Mirror.asked = []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(sources, "MIRRORS", (f"{address}/one/", f"{address}/two/"))
+    monkeypatch.setattr(sources, "MNIST_FILES", {name: checksums[name] for name in sources.MNIST_FILES})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    yield Mirror
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+FIRST = "/one/train-images-idx3-ubyte.gz"
+
+
+def test_a_download_is_checked_kept_and_not_repeated(mirror, capfd):
+    assert len(sn.data.load("mnist")[0]) == 6
+    assert "100%" in capfd.readouterr().err, "a progress bar"
+    assert len(mirror.asked) == 4
+    sn.data.load("mnist")
+    assert len(mirror.asked) == 4
+    assert sorted(p.name for p in sources.cache_folder().iterdir()) == sorted(f"{n}.gz" for n in sources.MNIST_FILES)
+
+
+@pytest.mark.parametrize("trouble", ["missing", "wrong content", "cut off"])
+def test_the_second_mirror_helps_out(mirror, trouble):
+    if trouble == "missing":
+        del mirror.files[FIRST]
+    else:
+        mirror.files[FIRST] = b"not what it should be" if trouble == "wrong content" else None
+    assert len(sn.data.load("mnist")[0]) == 6
+    assert FIRST.replace("one", "two") in mirror.asked
+
+
+def test_a_failed_download_leaves_nothing_that_passes_for_whole(mirror):
+    mirror.files[FIRST] = None
+    mirror.files[FIRST.replace("one", "two")] = b"wrong content"
+    with pytest.raises(ConnectionError) as error:
+        sn.data.load("mnist")
+    message = str(error.value)
+    assert "train-images-idx3-ubyte.gz could not be downloaded from any mirror" in message
+    assert message.count("http://") == 2
+    assert "hash" in message, "says that the checksum failed"
+    assert 'the data set "sample" works now' in message
+    assert str(sources.cache_folder()) in message
+    assert not list(sources.cache_folder().glob("*")), "nothing is left behind"
+
+
+def test_without_a_network_the_message_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(sources, "MIRRORS", ("http://127.0.0.1:9/",))  # nobody listens on the discard port
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(ConnectionError, match=r"by hand.*--data-dir or SCRATCHNET_DATA(.|\n)*\"sample\" works now"):
+        sn.data.load("mnist")
+
+
+# ---------------------------------------------------------------- batches
+
+
+def test_an_epoch_holds_every_image_once_in_a_seeded_order(sample):
+    data = sample[1][:100]
+    first, again, other = ([labels for _, labels in data.batches(32, np.random.default_rng(s))] for s in (1, 1, 2))
+    assert [len(batch) for batch in first] == [32, 32, 32, 4], "the last partial batch is kept"
+    assert sorted(np.concatenate(first)) == sorted(data.labels)
+    assert np.array_equal(np.concatenate(first), np.concatenate(again))
+    assert not np.array_equal(np.concatenate(first), np.concatenate(other))
+
+
+def test_images_stay_with_their_labels(sample):
+    data = sample[1]
+    label_of = {image.tobytes(): label for image, label in zip(data.images, data.labels, strict=True)}
+    for images, labels in data.batches(300, np.random.default_rng(0)):
+        assert [label_of[image.tobytes()] for image in images] == labels.tolist()
+
+
+def test_each_epoch_has_another_order_and_an_epoch_can_be_entered_late(sample):
+    data, rng = sample[1][:50], np.random.default_rng(3)
+    epochs = [list(data.batches(20, rng)) for _ in range(2)]
+    assert not np.array_equal(epochs[0][0][1], epochs[1][0][1])
+    late = list(data.batches(20, np.random.default_rng(3), first=2))
+    assert len(late) == 1
+    assert np.array_equal(late[0][0], epochs[0][2][0])
+
+
+def test_a_batch_size_of_0_is_refused(sample):
+    with pytest.raises(ValueError, match="expected batch_size to be at least 1, got 0"):
+        next(sample[0].batches(0, np.random.default_rng(0)))
+
+
+def test_a_dataset_checks_its_counts(sample):
+    with pytest.raises(ValueError, match="x: 3 images but 2 labels"):
+        sn.Dataset(np.zeros((3, 28, 28, 1)), np.zeros(2), "x")
