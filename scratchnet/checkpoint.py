@@ -108,15 +108,18 @@ def _as_json(value: Any) -> Any:
 
 
 def _build(path: str | Path, description: dict[str, Any]) -> Network:
-    layers = [_build_layer(path, **layer) for layer in description["layers"]]
-    return Network(layers, description["input_shape"], description["name"])
+    try:
+        layers = [_build_layer(**layer) for layer in description["layers"]]
+        return Network(layers, description["input_shape"], description["name"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: describes a network that cannot be built: {error}") from None
 
 
-def _build_layer(path: str | Path, layer: str, **config: Any) -> Layer:
+def _build_layer(layer: str, **config: Any) -> Layer:
     kind = getattr(book, layer, None)
     if not (isinstance(kind, type) and issubclass(kind, Layer)):
         raise ValueError(
-            f"{path}: the network has a layer {layer!r} that scratchnet does not know. "
+            f"it has a layer {layer!r} that scratchnet does not know. "
             "A network with layers of your own is restored with load_weights(net, path)"
         )
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in config.items()})

@@ -48,7 +48,9 @@ def fit(
         How long: one of the two.
     batch_size : int
     seed : int
-        Of the batches' order. With the network's own seed it determines the result, bit for bit.
+        Of the batches' order. With the network's own seed it determines the result, bit for bit, on one machine. (The
+        NumPy engine's matrix products are BLAS's, which may add in another order if it is given another number of
+        threads.)
     schedule : function from step (0, 1, ...) to learning rate, optional
         If not given, the optimiser's lr stays.
     folder : path, optional

@@ -1,0 +1,354 @@
+"""Training: it learns, it repeats bit for bit, and it goes on after any interruption as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import scratchnet as sn
+from scratchnet.run import CHECKPOINT, METRICS
+
+pytestmark = pytest.mark.usefixtures("engine")
+
+
+def small_net(seed=0):
+    """With dropout, so that its generator has to be restored as well."""
+    rng = np.random.default_rng(seed)
+    return sn.Network(
+        [
+            sn.Conv2D(1, 4, 3, stride=2, init="he_normal", rng=rng),
+            sn.ReLU(),
+            sn.MaxPool2D(2),
+            sn.Flatten(),
+            sn.Dense(196, 32, init="he_normal", rng=rng),
+            sn.ReLU(),
+            sn.Dropout(0.3, rng=rng),
+            sn.Dense(32, 10, init="he_normal", rng=rng),
+        ],
+        input_shape=(28, 28, 1),
+        name="small",
+    )
+
+
+def weights(net):
+    return [p.value.copy() for p in net.parameters()]
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def train_small(data, folder=None, seed=0, momentum=0.9, **options):
+    net = small_net()
+    optimizer = sn.SGD(net.parameters(), lr=0.05, momentum=momentum)
+    arguments = {"epochs": 3, "batch_size": 50, "progress": False} | options
+    history = sn.fit(net, data[:320], data[320:420], optimizer=optimizer, folder=folder, seed=seed, **arguments)
+    return net, history
+
+
+def test_it_learns(sample):
+    _, history = train_small(sample[0], epochs=12)
+    assert history.epochs[-1]["test_accuracy"] > 0.6
+    assert history.steps[-1]["loss"] < history.steps[0]["loss"] / 2
+
+
+def test_the_history_holds_every_step_and_epoch(sample):
+    _, history = train_small(sample[0], schedule=sn.step_decay(0.1, 7))
+    assert [s["step"] for s in history.steps] == list(range(1, 22))  # 320 images in batches of 50: 7 a epoch
+    assert [s["epoch"] for s in history.steps] == [1] * 7 + [2] * 7 + [3] * 7
+    assert [s["lr"] for s in history.steps] == pytest.approx([0.1] * 7 + [0.01] * 7 + [0.001] * 7)
+    assert [e["step"] for e in history.epochs] == [7, 14, 21]
+    assert all(e["test_set"] == sample[0].name and e["steps_per_second"] > 0 for e in history.epochs)
+
+
+def test_steps_in_place_of_epochs_end_anywhere(sample):
+    _, history = train_small(sample[0], epochs=None, steps=10)
+    assert len(history.steps) == 10
+    assert [e["step"] for e in history.epochs] == [7, 10]
+
+
+def test_the_test_set_does_not_matter_to_training(sample):
+    with_test, _ = train_small(sample[0])
+    net = small_net()
+    optimizer = sn.SGD(net.parameters(), lr=0.05, momentum=0.9)
+    history = sn.fit(net, sample[0][:320], optimizer=optimizer, epochs=3, batch_size=50, progress=False)
+    assert same(weights(with_test), weights(net))
+    assert "test_accuracy" not in history.epochs[0]
+
+
+def test_one_seed_one_result_to_the_last_bit(sample):
+    first, again = (weights(train_small(sample[0])[0]) for _ in range(2))
+    other = weights(train_small(sample[0], seed=1)[0])
+    assert same(first, again)
+    assert not same(first, other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", list(sn.models.MODELS))
+def test_one_seed_one_result_in_another_process(model, engine, tmp_path):
+    """Nothing hangs on the memory's layout, the order of a set or what ran before."""
+    script = (
+        "import sys, scratchnet as sn\n"
+        "train, test = sn.data.load('sample')\n"
+        f"net = sn.models.{model}(seed=0)\n"
+        "sn.fit(net, train, optimizer=sn.SGD(net.parameters(), lr=0.05), steps=4, batch_size=128, progress=False)\n"
+        "sn.save(net, sys.argv[1])\n"
+    )
+    for place in ("one", "two"):
+        subprocess.run(
+            [sys.executable, "-c", script, tmp_path / place], env=os.environ | {"SCRATCHNET_ENGINE": engine}, check=True
+        )
+    assert same(weights(sn.load(tmp_path / "one")), weights(sn.load(tmp_path / "two")))
+
+
+# ---------------------------------------------------------------- resuming
+
+
+@pytest.mark.parametrize("checkpoint_every", [None, 1, 4, 5], ids=str)
+@pytest.mark.parametrize("stop_after", [3, 7, 11])
+def test_a_resumed_run_ends_with_the_same_bits(sample, tmp_path, monkeypatch, checkpoint_every, stop_after):
+    whole, whole_history = train_small(sample[0], schedule=sn.cosine(0.1, 21))
+    stop_in_step(monkeypatch, stop_after + 1, RuntimeError("power cut"))
+    options = {"schedule": sn.cosine(0.1, 21), "checkpoint_every": checkpoint_every}
+    with pytest.raises(RuntimeError, match="power cut"):
+        train_small(sample[0], tmp_path, **options)
+    monkeypatch.undo()
+    resumed, history = train_small(sample[0], tmp_path, resume=True, **options)
+    assert same(weights(whole), weights(resumed))
+    assert history.steps == whole_history.steps
+    assert sn.read_metrics(tmp_path / METRICS).steps == whole_history.steps
+    assert [e["test_accuracy"] for e in history.epochs] == [e["test_accuracy"] for e in whole_history.epochs]
+
+
+def stop_in_step(monkeypatch, step, error):
+    """Raise an error in the n-th call of SGD.step."""
+    calls = []
+    original = sn.SGD.step
+
+    def stopping(self):
+        calls.append(1)
+        if len(calls) == step:
+            raise error
+        original(self)
+
+    monkeypatch.setattr(sn.SGD, "step", stopping)
+
+
+def test_adam_and_its_step_count_are_resumed(sample, tmp_path):
+    def adam(folder=None, resume=False, steps=6):
+        net = small_net()
+        optimizer = sn.Adam(net.parameters(), lr=0.01)
+        sn.fit(net, sample[0][:320], optimizer=optimizer, steps=steps, folder=folder, resume=resume, progress=False)
+        return weights(net), optimizer
+
+    whole, _ = adam()
+    adam(tmp_path, steps=4)
+    resumed, optimizer = adam(tmp_path, resume=True)
+    assert same(whole, resumed)
+    assert optimizer.steps == 6
+
+
+def test_a_finished_run_resumed_does_nothing(sample, tmp_path):
+    net, _ = train_small(sample[0], tmp_path)
+    again, history = train_small(sample[0], tmp_path, resume=True)
+    assert same(weights(net), weights(again))
+    assert len(history.steps) == 21
+
+
+def test_a_new_run_does_not_overwrite_an_old_one(sample, tmp_path):
+    train_small(sample[0], tmp_path)
+    with pytest.raises(FileExistsError, match="holds an earlier run; resume it, choose another folder"):
+        train_small(sample[0], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"batch_size": 40}, "batch_size"),
+        ({"seed": 5}, "seed"),
+        ({"momentum": 0.8}, "optimizer"),
+        ({"schedule": sn.constant(0.2)}, "schedule"),
+    ],
+)
+def test_other_arguments_are_not_resumed_with(sample, tmp_path, options, what):
+    train_small(sample[0], tmp_path, epochs=1)
+    with pytest.raises(ValueError, match=f"was made with another {what}"):
+        train_small(sample[0], tmp_path, resume=True, **options)
+
+
+def test_resuming_without_a_folder_says_so(sample):
+    with pytest.raises(ValueError, match="expected a folder to resume from, got none"):
+        train_small(sample[0], resume=True)
+
+
+def test_a_metrics_line_that_was_cut_off_is_left_out(sample, tmp_path):
+    train_small(sample[0], tmp_path, epochs=1)
+    path = tmp_path / METRICS
+    lines = path.read_text().splitlines()
+    assert all(json.loads(line)["step"] for line in lines)
+    path.write_text("\n".join([*lines, '{"event": "st']))
+    assert len(sn.read_metrics(path).steps) == 7
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import scratchnet as sn
+from test_train import small_net
+train, test = sn.data.load("sample")
+net = small_net()
+print("ready", flush=True)
+sn.fit(net, train, test[:100], optimizer=sn.Adam(net.parameters(), 0.01), epochs=4, batch_size=20,
+       folder=sys.argv[1], resume=True, checkpoint_every=int(sys.argv[2]), progress=False)
+sn.save(net, Path(sys.argv[1]) / "model.safetensors")
+"""
+
+
+def start_child(folder, engine, checkpoint_every):
+    script = CHILD.format(tests=str(Path(__file__).parent))
+    return subprocess.Popen(
+        [sys.executable, "-c", script, folder, str(checkpoint_every)],
+        env=os.environ | {"SCRATCHNET_ENGINE": engine},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpoint_every", [1, 37], ids=["a checkpoint a step", "a checkpoint now and then"])
+def test_killed_again_and_again_it_ends_with_the_same_bits(engine, tmp_path, checkpoint_every):
+    """With a checkpoint after every step, most of the kills hit one that is just being written."""
+    whole = start_child(tmp_path / "whole", engine, 1000)
+    _, errors = whole.communicate()
+    assert whole.returncode == 0, errors
+    moments = np.random.default_rng(checkpoint_every).uniform(0.02, 0.2, 6)
+    for moment in moments:
+        child = start_child(tmp_path / "killed", engine, checkpoint_every)
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(moment)
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+        assert child.returncode == -signal.SIGKILL, "it was to be killed in the middle of its work"
+    last = start_child(tmp_path / "killed", engine, checkpoint_every)
+    _, errors = last.communicate()
+    assert last.returncode == 0, errors
+    nets = [sn.load(tmp_path / place / "model.safetensors") for place in ("whole", "killed")]
+    assert same(weights(nets[0]), weights(nets[1]))
+    logs = [sn.read_metrics(tmp_path / place / METRICS).steps for place in ("whole", "killed")]
+    assert logs[0] == logs[1]
+
+
+# ---------------------------------------------------------------- interruption
+
+
+def test_ctrl_c_finishes_the_step_saves_and_can_be_resumed(sample, tmp_path, monkeypatch):
+    whole, _ = train_small(sample[0])
+    calls = []
+    original = sn.SGD.step
+
+    def interrupted(self):
+        calls.append(1)
+        if len(calls) == 5:
+            os.kill(os.getpid(), signal.SIGINT)  # arrives before half of the weights are updated
+        original(self)
+
+    monkeypatch.setattr(sn.SGD, "step", interrupted)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train_small(sample[0], tmp_path)
+    assert signal.getsignal(signal.SIGINT) is handler, "put back"
+    assert len(sn.read_metrics(tmp_path / METRICS).steps) == 5
+    resumed, _ = train_small(sample[0], tmp_path, resume=True)
+    assert same(weights(whole), weights(resumed))
+
+
+def test_a_second_ctrl_c_stops_at_once(sample, monkeypatch):
+    def twice(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+        pytest.fail("went on")
+
+    monkeypatch.setattr(sn.SGD, "step", twice)
+    with pytest.raises(KeyboardInterrupt):
+        train_small(sample[0])
+
+
+def test_it_trains_in_a_thread_where_there_are_no_signals(sample):
+    expected, _ = train_small(sample[0])
+    results = []
+    thread = threading.Thread(target=lambda: results.append(train_small(sample[0])[0]))
+    thread.start()
+    thread.join()
+    assert same(weights(expected), weights(results[0]))
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_step_and_cause(sample):
+    net = small_net()
+    optimizer = sn.SGD(net.parameters(), lr=1e30)
+    with pytest.raises(sn.TrainingDiverged, match=r"step 2: the loss is (nan|inf): .* learning rate 1e\+30 is too high"), np.errstate(all="ignore"):
+        sn.fit(net, sample[0][:100], optimizer=optimizer, epochs=2, batch_size=50, progress=False)
+    x = sample[0].images[:50].copy()
+    x[0, 0, 0] = np.nan
+    net = small_net()
+    with pytest.raises(sn.TrainingDiverged, match="step 1: .* the batch holds NaN or infinite pixels; check the data"):
+        sn.fit(net, sn.Dataset(x, sample[0].labels[:50], "x"), optimizer=sn.SGD(net.parameters()), steps=1, progress=False)
+    net = small_net()
+    net.parameters()[0].value[0] = np.nan
+    with pytest.raises(sn.TrainingDiverged, match="conv1.w hold NaN or infinite weights"):
+        sn.fit(net, sample[0][:50], optimizer=sn.SGD(net.parameters()), steps=1, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": None}, "expected either epochs or steps, got epochs=None and steps=None"),
+        ({"epochs": 1, "steps": 1}, "expected either epochs or steps"),
+        ({"epochs": 0}, "expected epochs to be at least 1, got 0"),
+        ({"batch_size": 0}, "expected batch_size to be at least 1, got 0"),
+        ({"checkpoint_every": 0}, "expected checkpoint_every to be at least 1"),
+    ],
+)
+def test_a_bad_argument_is_named(sample, options, message):
+    with pytest.raises(ValueError, match=message):
+        train_small(sample[0], **options)
+
+
+def test_empty_data_is_refused(sample):
+    net = small_net()
+    with pytest.raises(ValueError, match="expected at least one image to train on, got none"):
+        sn.fit(net, sample[0][:0], optimizer=sn.SGD(net.parameters()), epochs=1)
+    with pytest.raises(ValueError, match="expected at least one image to evaluate on, got none"):
+        sn.evaluate(net, sample[0][:0])
+
+
+def test_evaluate_is_the_mean_over_all_images_whatever_the_batches(sample):
+    net, data = small_net(), sample[1][:70]
+    loss, accuracy = sn.evaluate(net, data, batch_size=32)
+    logits = net.forward(data.images)
+    assert loss == pytest.approx(sn.softmax_cross_entropy(logits, data.labels)[0], rel=1e-6)
+    assert accuracy == (logits.argmax(axis=1) == data.labels).mean()
+
+
+def test_progress_is_shown_on_stderr(sample, capfd):
+    train_small(sample[0], progress=True)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "small: 100%" in err
+    assert "21/21" in err
+    assert "loss" in err
+    assert "% on test" in err
