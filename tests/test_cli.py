@@ -1,0 +1,368 @@
+"""The command line: what it prints, what it writes, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+import scratchnet as sn
+from scratchnet.cli import main
+from scratchnet.images import as_text, read_digit
+from scratchnet.reproduce import Recipe, reproduce
+
+FAST = ["--steps", "3", "--batch-size", "16"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Commands write to runs/ where they are run."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def good_model(sample, tmp_path_factory):
+    """A small network that reads digits well enough to test with."""
+    rng = np.random.default_rng(0)
+    net = sn.Network(
+        [
+            sn.Conv2D(1, 8, 5, stride=2, init="he_normal", rng=rng),
+            sn.ReLU(),
+            sn.Conv2D(8, 16, 5, stride=2, init="he_normal", rng=rng),
+            sn.ReLU(),
+            sn.Flatten(),
+            sn.Dense(784, 10, rng=rng),
+        ],
+        input_shape=(28, 28, 1),
+        name="small_reader",
+    )
+    sn.fit(net, sample[0], optimizer=sn.Adam(net.parameters(), 3e-3), epochs=3, batch_size=64, progress=False)
+    path = tmp_path_factory.mktemp("model") / "reader.safetensors"
+    sn.save(net, path)
+    return path
+
+
+# ---------------------------------------------------------------- train
+
+
+def test_train_writes_a_model_metrics_and_curves(capsys):
+    assert main(["train", "separable_cnn", *FAST]) == 0
+    out, err = capsys.readouterr()
+    assert "accuracy on 2,000 held-out digits of the sample:" in out
+    assert "separable_cnn: 100%" in err
+    for name in ("model.safetensors", "metrics.jsonl", "training_curves.png"):
+        assert f"runs/separable_cnn/{name}" in out
+        assert Path("runs/separable_cnn", name).stat().st_size > 0
+    assert len(sn.read_metrics("runs/separable_cnn/metrics.jsonl").steps) == 3
+    assert sn.load("runs/separable_cnn/model.safetensors").name == "separable_cnn"
+
+
+def test_train_uses_what_it_is_told(capsys):
+    arguments = "--optimizer sgd --lr 0.5 --momentum 0 --schedule constant --init pytorch --seed 7 --out here".split()
+    assert main(["train", "four_conv_cnn", *FAST, *arguments]) == 0
+    steps = sn.read_metrics("here/metrics.jsonl").steps
+    assert [s["lr"] for s in steps] == [0.5] * 3
+    net = sn.models.four_conv_cnn(seed=7, init="pytorch")
+    train, _ = sn.data.load("sample")
+    history = sn.fit(net, train, optimizer=sn.SGD(net.parameters(), 0.5), steps=3, batch_size=16, seed=7, progress=False)
+    assert [s["loss"] for s in history.steps] == [s["loss"] for s in steps]
+
+
+@pytest.mark.parametrize("schedule", ["step", "cosine", "one-cycle"])
+def test_every_schedule_can_be_chosen(schedule, capsys):
+    assert main(["train", "separable_cnn", *FAST, "--schedule", schedule]) == 0
+    assert len({s["lr"] for s in sn.read_metrics("runs/separable_cnn/metrics.jsonl").steps}) > 1
+
+
+def test_train_refuses_to_overwrite_unless_told(capsys):
+    assert main(["train", "separable_cnn", *FAST]) == 0
+    before = Path("runs/separable_cnn/model.safetensors").read_bytes()
+    assert main(["train", "separable_cnn", *FAST, "--seed", "1"]) == 1
+    assert "holds an earlier run; go on with it with --resume, start anew with --overwrite" in capsys.readouterr().err
+    assert Path("runs/separable_cnn/model.safetensors").read_bytes() == before
+    assert main(["train", "separable_cnn", *FAST, "--seed", "1", "--overwrite"]) == 0
+    assert Path("runs/separable_cnn/model.safetensors").read_bytes() != before
+
+
+def test_overwrite_leaves_foreign_files_alone(capsys):
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("keep me")
+    assert main(["train", "separable_cnn", *FAST, "--out", "mine", "--overwrite"]) == 0
+    assert Path("mine/notes.txt").read_text() == "keep me"
+
+
+def test_resume_keeps_the_settings_and_refuses_others(capsys):
+    assert main(["train", "separable_cnn", "--resume"]) == 1
+    assert "runs/separable_cnn: no run to resume here" in capsys.readouterr().err
+    assert main(["train", "separable_cnn", *FAST]) == 0
+    assert main(["train", "separable_cnn", "--resume", "--batch-size", "8"]) == 1
+    assert "the run was started with batch_size = 16, not 8" in capsys.readouterr().err
+    assert main(["train", "separable_cnn", "--resume"]) == 0
+    assert json.loads(Path("runs/separable_cnn/settings.json").read_text())["steps"] == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("send", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "SIGKILL"])
+def test_a_stopped_command_is_resumed_to_the_same_bits(send, tmp_path):
+    command = [sys.executable, "-m", "scratchnet", "train", "separable_cnn", "--steps", "40", "--batch-size", "16"]
+    subprocess.run([*command, "--out", "whole"], check=True, capture_output=True)
+    options = ["--out", "stopped", "--checkpoint-every", "1"]
+    child = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while len(sn.read_metrics("stopped/metrics.jsonl").steps) < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child.send_signal(send)
+    _, errors = child.communicate()
+    if send == signal.SIGINT:
+        assert child.returncode == 130, errors
+        assert "To go on with it:  scratchnet train separable_cnn --out stopped --resume" in errors
+        assert "Traceback" not in errors
+    assert not Path("stopped/model.safetensors").exists(), "it was to be stopped in the middle"
+    resume = [sys.executable, "-m", "scratchnet", "train", "separable_cnn", "--out", "stopped", "--resume"]
+    subprocess.run(resume, check=True, capture_output=True)
+    whole, resumed = (sn.load(f"{place}/model.safetensors").parameters() for place in ("whole", "stopped"))
+    assert all(np.array_equal(p.value, q.value) for p, q in zip(whole, resumed, strict=True))
+    logs = [sn.read_metrics(f"{place}/metrics.jsonl").steps for place in ("whole", "stopped")]
+    assert logs[0] == logs[1]
+
+
+# ---------------------------------------------------------------- reproduce
+
+
+SHORT = Recipe(epochs=1, batch_size=32)
+
+
+def test_reproduce_trains_three_networks_and_sets_them_beside_the_seed(sample, tmp_path, monkeypatch, capsys):
+    train, test = sample[0][:64], sample[1][:50]
+    monkeypatch.setattr("scratchnet.reproduce.Recipe", lambda: SHORT)
+    monkeypatch.setattr(sn.data, "load", lambda name: (train, test))
+    assert main(["reproduce", "--out", "r"]) == 0
+    out = capsys.readouterr().out
+    rows = {line.split()[0]: line for line in out.splitlines() if line.split()[:1] and line.split()[0] in sn.models.MODELS}
+    for name, parameters, seed_accuracy in [
+        ("four_conv_cnn", "1,595,970", "98.12%"),
+        ("standard_cnn", "3,274,634", "97.99%"),
+        ("separable_cnn", "3,225,539", "96.5%"),
+    ]:
+        assert parameters in rows[name]
+        assert seed_accuracy in rows[name]
+        assert f"r/{name}/model.safetensors" in out
+        assert f"r/{name}/metrics.jsonl" in out
+    assert "These are different tests" in out
+    assert "r/figures/training_curves.png" in out
+    accuracy = sn.evaluate(sn.load("r/standard_cnn/model.safetensors"), test)[1]
+    assert f"{accuracy:.2%}" in rows["standard_cnn"]
+    assert main(["reproduce", "--out", "r"]) == 1
+    assert "holds an earlier run" in capsys.readouterr().err
+    assert main(["reproduce", "--out", "r", "--overwrite"]) == 0
+
+
+def test_an_interrupted_reproduction_goes_on_where_it_was(sample, tmp_path, monkeypatch):
+    train, test = sample[0][:64], sample[1][:50]
+    reproduce(tmp_path / "whole", train, test, SHORT)
+    calls = []
+    original = sn.Adam.step
+
+    def stopping(self):
+        calls.append(1)
+        if len(calls) == 4:  # the second step of the second network
+            raise KeyboardInterrupt
+        original(self)
+
+    monkeypatch.setattr(sn.Adam, "step", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(tmp_path / "stopped", train, test, SHORT)
+    monkeypatch.undo()
+    trained = []
+    monkeypatch.setattr(sn.models.Network, "backward", counted(sn.models.Network.backward, trained))
+    reproduce(tmp_path / "stopped", train, test, SHORT, resume=True)
+    assert {net.name for net in trained} == {"standard_cnn", "separable_cnn"}, "the first was finished"
+    for name in sn.models.MODELS:
+        one, other = (sn.load(tmp_path / place / name / "model.safetensors") for place in ("whole", "stopped"))
+        assert all(np.array_equal(p.value, q.value) for p, q in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def counted(method, calls):
+    def wrapper(self, *arguments, **options):
+        calls.append(self)
+        return method(self, *arguments, **options)
+
+    return wrapper
+
+
+# ---------------------------------------------------------------- evaluate, summary, info
+
+
+def test_evaluate_names_what_it_was_tested_on(good_model, sample, capsys):
+    assert main(["evaluate", str(good_model)]) == 0
+    out = capsys.readouterr().out
+    loss, accuracy = sn.evaluate(sn.load(good_model), sample[1])
+    assert accuracy > 0.93
+    assert f"small_reader on 2,000 held-out digits of the sample: accuracy {accuracy:.2%}, cross-entropy {loss:.4f}" in out
+
+
+def test_evaluate_on_the_complete_test_set(good_model, mnist_folder, capsys):
+    assert main(["evaluate", str(good_model), "--data", "mnist", "--data-dir", str(mnist_folder)]) == 0
+    assert "on 10,000 MNIST test set: accuracy 9" in capsys.readouterr().out
+
+
+def test_summary_of_an_architecture_and_of_a_file(good_model, capsys):
+    assert main(["summary", "standard_cnn"]) == 0
+    assert "3,274,634" in capsys.readouterr().out
+    assert main(["summary", str(good_model)]) == 0
+    assert "small_reader, input 28 x 28 x 1" in capsys.readouterr().out
+
+
+def test_info_describes_the_machine(capsys, monkeypatch, mnist_folder):
+    monkeypatch.setenv("SCRATCHNET_DATA", str(mnist_folder))
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    for line in ("scratchnet", "processor", "vector width", "engine", "threads", "threading layer", "BLAS", "cache folder"):
+        assert f"\n{line}" in f"\n{out}"
+    assert f"mnist: {mnist_folder}" in out
+
+
+def test_info_says_where_data_would_come_from_or_why_not(capsys, monkeypatch):
+    main(["info"])
+    assert "mnist: not found; would be downloaded to" in capsys.readouterr().out
+    monkeypatch.setenv("SCRATCHNET_DATA", "nowhere")
+    main(["info"])
+    assert "nowhere: expected the four MNIST files here" in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------- predict
+
+
+def draw(digit, size, ink, paper, path, mode="L"):
+    """One of the sample's digits as a photograph might show it: large, off the middle, in other colours."""
+    small = Image.fromarray((255 * digit[..., 0]).astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+    strength = np.asarray(small, float) / 255
+    page = np.full((2 * size, 3 * size), float(paper))
+    page[size // 3 : size // 3 + size, size : 2 * size] += (ink - paper) * strength
+    Image.fromarray(page.clip(0, 255).astype(np.uint8)).convert(mode).save(path)
+    return path
+
+
+STYLES = {
+    "black on white": (0, 255, "png", "L"),
+    "white on black": (255, 0, "png", "L"),
+    "grey on grey, JPEG": (60, 170, "jpg", "RGB"),
+    "palette": (0, 255, "png", "P"),
+}
+
+
+@pytest.mark.parametrize(("ink", "paper", "ending", "mode"), list(STYLES.values()), ids=list(STYLES))
+def test_predict_reads_any_size_and_either_polarity(good_model, sample, capsys, ink, paper, ending, mode):
+    net = sn.load(good_model)
+    right = np.flatnonzero(net.predict(sample[1].images[:60]).argmax(1) == sample[1].labels[:60])[:12]
+    paths = [draw(sample[1].images[i], 90, ink, paper, f"{i}.{ending}", mode) for i in right]
+    assert main(["predict", *paths, "--model", str(good_model)]) == 0
+    out = capsys.readouterr().out
+    read = [f"{path}: {sample[1].labels[i]}, with probability" in out for path, i in zip(paths, right, strict=True)]
+    assert sum(read) >= 11
+    assert out.count("+" + "-" * 28 + "+") == 24, "what it saw of each"
+
+
+def test_a_digit_of_mnist_comes_out_as_it_went_in(sample, tmp_path):
+    """MNIST's own preparation, done again, moves a digit by a pixel at most and keeps its shape."""
+    differences = []
+    for image in sample[1].images[:30]:
+        Image.fromarray((255 * image[..., 0]).astype(np.uint8)).save("d.png")
+        seen = read_digit("d.png")
+        assert seen.shape == image.shape
+        assert seen.dtype == np.float32
+        shifts = [np.roll(seen, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        differences.append(min(np.abs(s - image).mean() for s in shifts))
+    assert np.median(differences) < 0.03
+
+
+def test_transparency_is_paper():
+    picture = Image.new("RGBA", (60, 80), (0, 0, 0, 0))
+    ImageDraw.Draw(picture).line([(30, 10), (30, 70)], fill=(0, 0, 0, 255), width=6)
+    picture.save("one.png")
+    seen = read_digit("one.png")
+    assert seen.max() == 1
+    rows = np.flatnonzero(seen[..., 0].any(axis=1))
+    assert rows[-1] - rows[0] + 1 == 20, "the longer side fills MNIST's box"
+
+
+def test_the_text_picture_has_a_frame_and_shades():
+    image = np.zeros((28, 28, 1), np.float32)
+    image[10:12] = 1
+    lines = as_text(image).splitlines()
+    assert len(lines) == 16
+    assert lines[6] == f"|{'@' * 28}|"
+    assert lines[1] == f"|{' ' * 28}|"
+
+
+def test_pictures_that_cannot_be_read_are_named(good_model, capsys):
+    model = ["--model", str(good_model)]
+    assert main(["predict", "nowhere.png", *model]) == 1
+    assert "scratchnet: nowhere.png: no such file" in capsys.readouterr().err
+    Path("text.png").write_text("not a picture")
+    assert main(["predict", "text.png", *model]) == 1
+    assert "text.png: not a picture that can be read" in capsys.readouterr().err
+    Image.new("L", (50, 50), 200).save("empty.png")
+    assert main(["predict", "empty.png", *model]) == 1
+    assert "empty.png: expected a digit, but the picture is all of one colour" in capsys.readouterr().err
+
+
+def test_predict_without_a_model_says_how_to_get_one(capsys):
+    assert main(["predict", "x.png"]) == 1
+    assert "no trained model here; train all with 'scratchnet reproduce', or name one with --model" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- exit codes
+
+
+def test_wrong_usage_is_2_and_shows_the_usage(capsys):
+    for arguments in ([], ["fly"], ["train"], ["train", "alexnet"], ["train", "standard_cnn", "--epochs", "0"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2
+        assert "usage: scratchnet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "reproduce", "info", "summary"])
+def test_help_has_an_example(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command.split(), "--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert "example" in out
+    assert f"  scratchnet {command}" in out
+
+
+def test_a_failure_is_1_with_a_message_and_no_traceback():
+    run = subprocess.run(
+        [sys.executable, "-m", "scratchnet", "evaluate", "nowhere"], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == "scratchnet: nowhere: no such file\n"
+
+
+def test_the_engine_can_be_chosen(good_model, capsys):
+    assert main(["--engine", "numpy", "evaluate", str(good_model)]) == 0
+    assert main(["--engine", "numba", "evaluate", str(good_model)]) == 1
+    assert "the numba engine is not part of this version" in capsys.readouterr().err
+
+
+def test_a_bad_engine_variable_is_a_message(good_model):
+    run = subprocess.run(
+        [sys.executable, "-m", "scratchnet", "evaluate", good_model],
+        env=os.environ | {"SCRATCHNET_ENGINE": "abacus"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert run.stderr.startswith("scratchnet: engine: expected one of numpy, numba, got 'abacus'")

@@ -1,0 +1,61 @@
+"""What is shipped: a wheel that works alone, and files that say what they should."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.slow
+def test_a_wheel_alone_in_a_clean_environment_trains_on_the_sample(tmp_path):
+    """Built from a copy, so that nothing is left in the project; used from another folder, so that nothing of it helps."""
+    source = tmp_path / "source"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".venv", ".git", "runs", "build", "*.egg-info", ".*cache"))
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path / "wheels", source)
+    (wheel,) = (tmp_path / "wheels").iterdir()
+    run(sys.executable, "-m", "venv", tmp_path / "clean")
+    python = tmp_path / "clean" / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", wheel)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    command = [tmp_path / "clean" / "bin" / "scratchnet", "train", "separable_cnn", "--steps", "5"]
+    result = run(*command, cwd=elsewhere)
+    assert "held-out digits of the sample" in result.stdout
+    assert (elsewhere / "runs" / "separable_cnn" / "model.safetensors").exists()
+    assert (elsewhere / "runs" / "separable_cnn" / "training_curves.png").exists()
+    licence = run(python, "-c", "from importlib.resources import files; print(files('scratchnet.data') / 'SAMPLE_LICENSE.txt')")
+    assert "Juan Cazala" in Path(licence.stdout.strip()).read_text()
+
+
+def run(*command, cwd=None):
+    variables = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "COVERAGE"))}
+    result = subprocess.run(list(map(str, command)), cwd=cwd, env=variables, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+    return result
+
+
+def test_every_local_link_of_the_documents_leads_somewhere():
+    for document in ROOT.glob("*.md"):
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (ROOT / target).exists(), f"{document.name} points to {target}"
+
+
+def test_the_program_in_the_readme_runs(tmp_path):
+    """The first Python block of the README, as it stands, from a folder of its own."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    program = re.search(r"```python\n(.*?)```", readme, re.S).group(1)
+    code_lines = [line for line in program.splitlines() if line.strip() and not line.strip().startswith("#")]
+    assert len(code_lines) <= 12
+    quick = program.replace("epochs=3", "steps=3")
+    assert quick != program
+    result = run(sys.executable, "-c", quick, cwd=tmp_path)
+    assert "%" in result.stdout
