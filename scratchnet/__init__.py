@@ -27,6 +27,16 @@ from scratchnet.network import Network, Step
 from scratchnet.optim import SGD, Adam, constant, cosine, one_cycle, step_decay
 from scratchnet.run import History, read_metrics
 from scratchnet.train import TrainingDiverged, evaluate, fit
-from scratchnet.version import __version__ as __version__
+from scratchnet.version import __version__
 
-
+__all__ = [
+    "data", "Dataset",
+    "Layer", "Parameter", "Conv2D", "DepthwiseConv2D", "PointwiseConv2D", "MaxPool2D", "AvgPool2D", "Dense", "ReLU",
+    "Dropout", "Flatten", "Resize",
+    "softmax", "softmax_cross_entropy",
+    "Network", "Step", "models",
+    "SGD", "Adam", "constant", "step_decay", "cosine", "one_cycle",
+    "fit", "evaluate", "History", "TrainingDiverged", "read_metrics",
+    "save", "load", "load_weights",
+    "use_engine", "current_engine", "gradcheck", "interop", "plots", "__version__",
+]  # fmt: skip

@@ -1,8 +1,8 @@
 """Networks and interrupted training runs as files, in the safetensors format: plain arrays and text, never pickle.
 
 A model file holds the weights under their names, and the layers' descriptions. A checkpoint holds besides what training
-needs to go on as if nothing had happened: the optimiser's arrays, its step count, the random generators' states, and where
-in which epoch the run was.
+needs to go on as if nothing had happened: the optimiser's arrays, its step count, the random generators' states, and
+where in which epoch the run was.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def save_checkpoint(
 ) -> None:
     """Write all that a training run needs to go on.
 
-    `arguments` are what the run was started with, and `position` is its own note of where it is; both as JSON can hold it.
+    `arguments` are what the run was started with, and `position` is its own note of where it is; both as JSON can hold
+    it.
     """
     arrays = {p.name: p.value for p in net.parameters()}
     for p, state in zip(optimizer.parameters, optimizer.state, strict=True):
@@ -65,9 +66,7 @@ def save_checkpoint(
     _write(path, arrays, description)
 
 
-def load_checkpoint(
-    path: str | Path, net: Network, optimizer: Optimizer, arguments: dict[str, Any]
-) -> dict[str, Any]:
+def load_checkpoint(path: str | Path, net: Network, optimizer: Optimizer, arguments: dict[str, Any]) -> dict[str, Any]:
     """Put a network and its optimiser back into the state that `save_checkpoint` wrote; returns the `position`.
 
     Raises
@@ -75,8 +74,8 @@ def load_checkpoint(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged, or was made with another network, other optimiser settings or other arguments; the message
-        says which. Nothing is changed then.
+        If the file is damaged, or was made with another network, other optimiser settings or other arguments; the
+        message says which. Nothing is changed then.
     """
     arrays, description = _read(path, "checkpoint")
     _require_same(path, "network", description["network"], _describe(net))
@@ -195,7 +194,9 @@ def _read(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str,
                 )
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is no dict)
     except SafetensorError as error:
-        raise ValueError(f"{path}: not a whole safetensors file ({error}); it is damaged or of another format") from None
+        raise ValueError(
+            f"{path}: not a whole safetensors file ({error}); it is damaged or of another format"
+        ) from None
     if metadata["sha256"] != _digest(arrays, metadata["description"]):
         raise ValueError(f"{path}: the content does not match its SHA-256; the file was damaged after it was written")
     description: dict[str, Any] = json.loads(metadata["description"])

@@ -116,7 +116,9 @@ def settle(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         write_text_atomically(path, json.dumps(settings, indent=2) + "\n")
         return settings
     if not path.exists():
-        raise FileNotFoundError(f"{folder}: no run to resume here ({SETTINGS} is missing); leave --resume out to start one")
+        raise FileNotFoundError(
+            f"{folder}: no run to resume here ({SETTINGS} is missing); leave --resume out to start one"
+        )
     settings = json.loads(path.read_text(encoding="utf-8"))
     for name, value in given.items():
         if settings[name] != value:
@@ -201,7 +203,11 @@ def predict(options: argparse.Namespace) -> None:
     for path, image, probabilities in zip(options.images, images, net.predict(np.stack(images)), strict=True):
         print(f"{path}: {probabilities.argmax()}, with probability {probabilities.max():.1%}; {net.name} saw")
         print(as_text(image))
-        print(table(["digit", "probability"], [[d, f"{p:6.1%} {'#' * round(30 * p)}"] for d, p in enumerate(probabilities)]))
+        print(
+            table(
+                ["digit", "probability"], [[d, f"{p:6.1%} {'#' * round(30 * p)}"] for d, p in enumerate(probabilities)]
+            )
+        )
 
 
 def reproduce(options: argparse.Namespace) -> None:
@@ -265,13 +271,19 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_train(commands)
 
-    command = _add(commands, "evaluate", evaluate, "scratchnet evaluate runs/standard_cnn/model.safetensors --data mnist")
+    command = _add(
+        commands, "evaluate", evaluate, "scratchnet evaluate runs/standard_cnn/model.safetensors --data mnist"
+    )
     command.add_argument("model", type=Path, help="a trained model's file")
     _add_data_options(command, default="sample")
 
     command = _add(commands, "predict", predict, "scratchnet predict photo.jpg digit.png --model my.safetensors")
-    command.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG or JPEG, dark on light or light on dark")
-    command.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="a trained model's file (default: %(default)s)")
+    command.add_argument(
+        "images", nargs="+", type=Path, metavar="IMAGE", help="PNG or JPEG, dark on light or light on dark"
+    )
+    command.add_argument(
+        "--model", type=Path, default=DEFAULT_MODEL, help="a trained model's file (default: %(default)s)"
+    )
 
     command = _add(commands, "reproduce", reproduce, "scratchnet reproduce --out runs/reproduce --overwrite")
     command.add_argument("--seed", type=int, default=0, help="of the weights, the batches and dropout (default: 0)")
@@ -298,7 +310,9 @@ def _add(commands: Any, name: str, function: Callable[[argparse.Namespace], None
 
 
 def _add_train(commands: Any) -> None:
-    command = _add(commands, "train", train, "scratchnet train four_conv_cnn --optimizer sgd --lr 0.05 --epochs 5 --seed 1")
+    command = _add(
+        commands, "train", train, "scratchnet train four_conv_cnn --optimizer sgd --lr 0.05 --epochs 5 --seed 1"
+    )
     command.add_argument("model", choices=list(MODELS), help="the architecture")
     length = command.add_mutually_exclusive_group()
     # Options left out are left out of the result, too: a resumed run must tell them from those that were given.

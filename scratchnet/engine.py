@@ -92,7 +92,9 @@ def current_engine() -> str:
 
 def _activate(name: str) -> None:
     if name not in ENGINES:
-        raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {name!r} (SCRATCHNET_ENGINE or use_engine)")
+        raise ValueError(
+            f"engine: expected one of {', '.join(ENGINES)}, got {name!r} (SCRATCHNET_ENGINE or use_engine)"
+        )
     if name == "numba":
         raise RuntimeError(
             "the numba engine is not part of this version of scratchnet: it has the NumPy engine only. "

@@ -5,8 +5,8 @@ unnoticed). Backward gives the gradient of that loss for an entry v of the input
 
     (loss(v + h) - loss(v - h)) / 2h            a central difference: its error shrinks as h**2
 
-They agree if  |gradient - slope| <= atol + rtol * |slope|.  It takes float64: with h = 1e-6 a float32 loss has no digits
-left to tell the two losses apart. Source of the method: Press et al., "Numerical Recipes", section 5.7.
+They agree if  |gradient - slope| <= atol + rtol * |slope|.  It takes float64: with h = 1e-6 a float32 loss has no
+digits left to tell the two losses apart. Source of the method: Press et al., "Numerical Recipes", section 5.7.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def gradcheck(
     Parameters
     ----------
     subject : Layer or Network
-        Its weights are taken to float64 for the check and put back afterwards; so are its gradients and the states of its
-        random generators.
+        Its weights are taken to float64 for the check and put back afterwards; so are its gradients and the states of
+        its random generators.
     x : ndarray of float64
         An input for it. At a kink (ReLU at 0, a tie in max-pooling) there is no slope: draw x at random.
     training : bool
@@ -115,9 +115,9 @@ def gradcheck(
     """
     if not isinstance(x, np.ndarray) or x.dtype != np.float64:
         raise TypeError(
-            f"gradcheck: expected x of dtype float64, got {getattr(x, 'dtype', type(x).__name__)}. In float32 the measured "
-            "slope has no correct digits left: a loss is known to about 1e-7 of itself, and moving one number by "
-            f"{STEP:g} changes it by less. Use x.astype(np.float64)"
+            f"gradcheck: expected x of dtype float64, got {getattr(x, 'dtype', type(x).__name__)}. In float32 the "
+            "measured slope has no correct digits left: a loss is known to about 1e-7 of itself, and moving one number "
+            f"by {STEP:g} changes it by less. Use x.astype(np.float64)"
         )
     rng = np.random.default_rng(seed)
     parameters = subject.parameters()
@@ -161,7 +161,9 @@ def _compare_all(
         worst = int(excess.argmax())
         passed = bool(excess[worst] <= 0)
         comparisons.append(
-            Comparison(name, array.size, len(chosen), chosen[worst], float(claimed[worst]), float(slopes[worst]), passed)
+            Comparison(
+                name, array.size, len(chosen), chosen[worst], float(claimed[worst]), float(slopes[worst]), passed
+            )
         )
     return comparisons
 

@@ -1,7 +1,8 @@
 """From a picture of a digit, of any size and on any background, to what a network trained on MNIST expects.
 
-MNIST was prepared like this (LeCun et al., 1998): the digit, light on black, is scaled to fit a box of 20 x 20 pixels, its
-aspect ratio kept, and placed in 28 x 28 pixels with its centre of mass in the middle. A picture goes the same way here.
+MNIST was prepared like this (LeCun et al., 1998): the digit, light on black, is scaled to fit a box of 20 x 20 pixels,
+its aspect ratio kept, and placed in 28 x 28 pixels with its centre of mass in the middle. A picture goes the same way
+here.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ def _boxed(ink: np.ndarray) -> np.ndarray:
     digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = BOX / max(digit.shape)
     height, width = (max(1, round(side * scale)) for side in digit.shape)
-    resized = Image.fromarray(digit).resize((width, height), Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC)
+    resized = Image.fromarray(digit).resize(
+        (width, height), Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC
+    )
     boxed = np.asarray(resized).clip(0, 1)
     return boxed / boxed.max()
 

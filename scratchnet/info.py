@@ -39,7 +39,7 @@ def processor_name() -> str:
 
 def vector_width() -> int:
     """Bits of the widest vector register that NumPy found on this processor; 128 where it names none."""
-    simd = np.show_config(mode="dicts").get("SIMD Extensions", {})  # type: ignore[union-attr]
+    simd = np.show_config(mode="dicts").get("SIMD Extensions", {})
     found = {*simd.get("baseline", []), *simd.get("found", [])}
     if any(name.startswith(("AVX512", "X86_V4")) for name in found):
         return 512

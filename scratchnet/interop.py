@@ -6,8 +6,8 @@ Where the two differ, and what is done about it:
     convolution weights   (KH, KW, C, F), there (F, C, KH, KW)          transposed
     depthwise weights     (KH, KW, C, M), there (C*M, 1, KH, KW)        transposed, then c and m made one axis
     dense weights         (in, out), there (out, in)                    transposed
-    the first dense layer after Flatten: its inputs come in the order (h, w, c) here and (c, h, w) there, so its rows are
-    reordered
+    the first dense layer after Flatten: its inputs come in the order (h, w, c) here and (c, h, w) there, so its rows
+    are reordered
 """
 
 from __future__ import annotations
@@ -67,8 +67,7 @@ def from_torch(torch_net: torch.nn.Module, net: Network) -> Network:
     if len(theirs) != len(ours):
         raise ValueError(f"{net.name} has {len(ours)} layers with weights, but the PyTorch network has {len(theirs)}")
     values = [
-        _weights_from_torch(layer, module, flattened)
-        for (layer, flattened), module in zip(ours, theirs, strict=True)
+        _weights_from_torch(layer, module, flattened) for (layer, flattened), module in zip(ours, theirs, strict=True)
     ]
     for (layer, _), layer_values in zip(ours, values, strict=True):
         for p, value in zip(layer.parameters(), layer_values, strict=True):

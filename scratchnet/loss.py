@@ -5,8 +5,9 @@ Softmax turns the logits z of one example into probabilities, and the loss is th
     p[n, k] = exp(z[n, k]) / sum over j of exp(z[n, j])
     loss    = mean over n of  -log p[n, label[n]]
 
-n runs over the examples, k and j over the classes. Backward, for one example: -log p[label] = log(sum of exp(z)) - z[label].
-The first term has the slope exp(z[k]) / sum of exp(z) = p[k], the second -1 at the label, and the mean divides by N:
+n runs over the examples, k and j over the classes. Backward, for one example: -log p[label] = log(sum of exp(z)) -
+z[label]. The first term has the slope exp(z[k]) / sum of exp(z) = p[k], the second -1 at the label, and the mean
+divides by N:
 
     dlogits[n, k] = (p[n, k] - [k is label[n]]) / N
 
@@ -50,7 +51,7 @@ def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[float
         If the logits are not floats or the labels not integers.
     """
     _check(logits, labels)
-    N, K = logits.shape
+    N = len(logits)
     rows = np.arange(N)
     shifted = logits - logits.max(axis=1, keepdims=True)  # (N, K)
     log_sums = np.log(np.exp(shifted).sum(axis=1))  # (N,)

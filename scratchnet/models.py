@@ -1,10 +1,12 @@
 """The three MNIST architectures that this project reproduces.
 
-All take images (N, 28, 28, 1) and give logits (N, 10). Convolutions are 5 x 5 with stride 1 and "same" padding (2 pixels
-on each side), pools are 2 x 2 with stride 2. Each model comes with the initialisation that its original used.
+All take images (N, 28, 28, 1) and give logits (N, 10). Convolutions are 5 x 5 with stride 1 and "same" padding (2
+pixels on each side), pools are 2 x 2 with stride 2. Each model comes with the initialisation that its original used.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -88,8 +90,8 @@ def separable_cnn(
 ) -> Network:
     """`standard_cnn` with depthwise separable convolutions: 3,225,539 parameters (405,827 with `dense_units=128`).
 
-    Each convolution becomes a depthwise one, without bias, and straight after it a pointwise one. The two multipliers are
-    MobileNet's (Howard et al., 2017, arXiv 1704.04861, sections 3.3 and 3.4).
+    Each convolution becomes a depthwise one, without bias, and straight after it a pointwise one. The two multipliers
+    are MobileNet's (Howard et al., 2017, arXiv 1704.04861, sections 3.3 and 3.4).
 
     Parameters
     ----------
@@ -117,7 +119,9 @@ def separable_cnn(
         )
     side = round(INPUT_SHAPE[0] * resolution_multiplier)
     if side < 4:
-        raise ValueError(f"separable_cnn: resolution_multiplier={resolution_multiplier} leaves {side} pixels a side; at least 4")
+        raise ValueError(
+            f"separable_cnn: resolution_multiplier={resolution_multiplier} leaves {side} pixels a side; at least 4"
+        )
     first, second = (max(1, int(filters * width_multiplier)) for filters in (32, 64))
     rng = np.random.default_rng(seed)
     resize: list[Layer] = [] if side == INPUT_SHAPE[0] else [Resize(side)]
@@ -144,4 +148,8 @@ def separable_cnn(
     )
 
 
-MODELS = {"four_conv_cnn": four_conv_cnn, "standard_cnn": standard_cnn, "separable_cnn": separable_cnn}
+MODELS: dict[str, Callable[..., Network]] = {
+    "four_conv_cnn": four_conv_cnn,
+    "standard_cnn": standard_cnn,
+    "separable_cnn": separable_cnn,
+}

@@ -80,7 +80,7 @@ class Network:
         Returns dx (N, ...), the gradient for the input; None if `need_dx` is false and the first layer has weights.
         """
         for layer in reversed(self.layers):
-            dout = layer.backward(dout, need_dx or layer is not self.layers[0])
+            dout = layer.backward(dout, need_dx or layer is not self.layers[0])  # type: ignore[assignment]
         return dout
 
     def steps(self, x: np.ndarray, labels: np.ndarray, training: bool = True) -> Iterator[Step]:
@@ -111,7 +111,7 @@ class Network:
         for layer in reversed(self.layers):
             dx = layer.backward(dout)
             yield Step(layer, "backward", dout, dx, {p.name: p.grad for p in layer.parameters() if p.grad is not None})
-            dout = dx
+            dout = dx  # type: ignore[assignment]
 
     def predict(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
         """Class probabilities (N, K) for images (N, H, W, C), computed in batches to keep memory small."""

@@ -9,8 +9,8 @@ One step of each, for every weight v with gradient g:
                         s  = beta2 * s + (1 - beta2) * g**2
                         v -= lr * (m / (1 - beta1**t)) / (sqrt(s / (1 - beta2**t)) + eps)        t = 1, 2, ...
 
-Weight decay adds weight_decay * v to g first. m starts as the first gradient for SGD (that is, m = 0 before it) and as 0
-for Adam, whose two divisions by 1 - beta**t correct for that start.
+Weight decay adds weight_decay * v to g first. m starts as the first gradient for SGD (that is, m = 0 before it) and as
+0 for Adam, whose two divisions by 1 - beta**t correct for that start.
 
 Sources: Polyak, 1964 (momentum); Sutskever et al., "On the importance of initialization and momentum in deep learning",
 2013, eq. 3 and 4 (Nesterov), in the form that PyTorch uses; Kingma and Ba, "Adam", 2015, arXiv 1412.6980, algorithm 1.

@@ -1,8 +1,8 @@
 """Figures: what the data looks like, how training went, what the network gets wrong, and what it sees.
 
-Every function returns a matplotlib Figure; `save_figure` writes it. Colours are readable in grey and by the colour-blind
-(viridis and cividis; lines differ by dash as well), and a wrong prediction is marked by a cross and a frame, not by colour
-alone.
+Every function returns a matplotlib Figure; `save_figure` writes it. Colours are readable in grey and by the
+colour-blind (lines differ by dash as well), and a wrong prediction is marked by a cross and a
+frame, not by colour alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 
 from scratchnet.data import Dataset
 from scratchnet.files import written_atomically
-from scratchnet.layers.base import Layer
 from scratchnet.layers.conv import Conv2D
 from scratchnet.layers.depthwise import DepthwiseConv2D
 from scratchnet.network import Network
@@ -43,14 +42,20 @@ def training_curves(histories: Mapping[str, History]) -> Figure:
     """Loss of the training batches, and accuracy on the test set after each epoch, for one run or several by name."""
     figure, (left, right) = _figure(1, 2, width=9, height=3.8)
     for i, (name, history) in enumerate(histories.items()):
-        style: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)], "label": name}
+        style: dict[str, Any] = {
+            "color": COLOURS[i % len(COLOURS)],
+            "linestyle": DASHES[i % len(DASHES)],
+            "label": name,
+        }
         steps = np.array([s["step"] for s in history.steps])
         left.plot(steps, _smooth(np.array([s["loss"] for s in history.steps])), **style)
         tested = [e for e in history.epochs if "test_accuracy" in e]
         right.plot([e["epoch"] for e in tested], [100 * e["test_accuracy"] for e in tested], marker="o", ms=4, **style)
     left.set(xlabel="step", ylabel="cross-entropy (nats)", title="Training loss, mean of 10 steps", yscale="log")
     test_sets = {e["test_set"] for history in histories.values() for e in history.epochs if "test_set" in e}
-    right.set(xlabel="epoch", ylabel="accuracy (%)", title=f"Accuracy on {', '.join(sorted(test_sets)) or 'no test set'}")
+    right.set(
+        xlabel="epoch", ylabel="accuracy (%)", title=f"Accuracy on {', '.join(sorted(test_sets)) or 'no test set'}"
+    )
     right.xaxis.get_major_locator().set_params(integer=True)
     for axes in (left, right):
         axes.grid(alpha=0.3)
@@ -64,7 +69,7 @@ def digit_grid(data: Dataset, rows: int = 4, columns: int = 4) -> Figure:
     return _grid(data, rows, columns, lambda axes, i: axes.set_title(f"Label: {data.labels[i]}", fontsize=11))
 
 
-def prediction_grid(data: Dataset, predicted: np.ndarray, rows: int = 4, columns: int = 4) -> Figure:
+def prediction_grid(data: Dataset, predicted: np.ndarray, title: str = "", rows: int = 4, columns: int = 4) -> Figure:
     """The first rows x columns digits with label and predicted class (N,); wrong ones with a cross and a frame."""
 
     def describe(axes: Axes, i: int) -> None:
@@ -75,13 +80,15 @@ def prediction_grid(data: Dataset, predicted: np.ndarray, rows: int = 4, columns
             for spine in axes.spines.values():
                 spine.set(visible=True, color=WRONG, linewidth=3)
 
-    return _grid(data, rows, columns, describe, height_each=1.65)
+    figure = _grid(data, rows, columns, describe, height_each=1.7)
+    figure.suptitle(title, fontsize=11)
+    return figure
 
 
-def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, name: str, classes: int = 10) -> Figure:
-    """How often each class (row) was taken for each class (column), from labels (N,) and predictions (N,)."""
+def confusion_matrix(data: Dataset, predicted: np.ndarray, name: str, classes: int = 10) -> Figure:
+    """How often each class (row) was taken for each class (column) by the network `name`, from its predictions (N,)."""
     counts = np.zeros((classes, classes), int)
-    np.add.at(counts, (labels, predicted), 1)
+    np.add.at(counts, (data.labels, predicted), 1)
     figure, axes = _figure(1, 1, width=6, height=5.6)
     mistakes = counts * ~np.eye(classes, dtype=bool)
     axes.imshow(mistakes, cmap="Blues", vmin=0, vmax=max(mistakes.max() * 1.6, 1))
@@ -91,7 +98,9 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, name: str, class
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=9, weight=weight)
     accuracy = np.trace(counts) / max(counts.sum(), 1)
     axes.set(xlabel="predicted", ylabel="label", xticks=range(classes), yticks=range(classes))
-    axes.set_title(f"{accuracy:.2%} of {counts.sum():,} {name} right\n(bold: right; shaded: mistakes)", fontsize=11)
+    axes.set_title(
+        f"{name}: {accuracy:.2%} of {len(data):,} {data.name} right\n(bold: right; shaded: mistakes)", fontsize=11
+    )
     return figure
 
 
@@ -106,8 +115,9 @@ def first_filters(net: Network) -> Figure:
     KH, KW = layer.w.value.shape[:2]
     filters = layer.w.value[:, :, 0].reshape(KH, KW, -1).transpose(2, 0, 1)  # of the first channel
     scale = np.abs(filters).max()
-    figure = _pictures(list(filters), f"{net.name}: the filters of {layer.name}, black -{scale:.2f} to white +{scale:.2f}", scale)
-    return figure
+    return _pictures(
+        list(filters), f"{net.name}: the filters of {layer.name}, black -{scale:.2f} to white +{scale:.2f}", scale
+    )
 
 
 def feature_maps(net: Network, image: np.ndarray, most: int = 8) -> Figure:
@@ -119,7 +129,9 @@ def feature_maps(net: Network, image: np.ndarray, most: int = 8) -> Figure:
         if x.ndim == 4:
             stages.append((layer.name, x[0]))
     columns = min(most, max(stage.shape[-1] for _, stage in stages))
-    figure, grid = _figure(len(stages), columns, width=1.05 * columns + 1.3, height=1.08 * len(stages) + 0.5, squeeze=False)
+    figure, grid = _figure(
+        len(stages), columns, width=1.05 * columns + 1.3, height=1.08 * len(stages) + 0.5, squeeze=False
+    )
     for row, (name, stage) in zip(grid, stages, strict=True):
         for channel, axes in enumerate(row):
             axes.set(xticks=[], yticks=[])
@@ -143,21 +155,27 @@ def draw_all(
     ]
     for net in nets:
         predicted = net.predict(test.images).argmax(axis=1)
-        shown = _some_with_mistakes(test.labels, predicted)
+        shown, title = _some_with_mistakes(test.labels, predicted)
+        title = f"{net.name}: {title}"
         paths += [
-            save_figure(prediction_grid(test[shown], predicted[shown]), folder / f"{net.name}_predictions.png"),
-            save_figure(confusion_matrix(test.labels, predicted, test.name), folder / f"{net.name}_confusion.png"),
+            save_figure(prediction_grid(test[shown], predicted[shown], title), folder / f"{net.name}_predictions.png"),
+            save_figure(confusion_matrix(test, predicted, net.name), folder / f"{net.name}_confusion.png"),
             save_figure(first_filters(net), folder / f"{net.name}_filters.png"),
             save_figure(feature_maps(net, test.images[0]), folder / f"{net.name}_feature_maps.png"),
         ]
     return paths
 
 
-def _some_with_mistakes(labels: np.ndarray, predicted: np.ndarray, count: int = 16, mistakes: int = 3) -> np.ndarray:
-    """Indices of `count` examples in their order, up to `mistakes` of them wrong ones, so that mistakes can be seen."""
-    wrong = np.flatnonzero(labels != predicted)[:mistakes]
-    right = np.flatnonzero(labels == predicted)[: count - len(wrong)]
-    return np.sort(np.concatenate([wrong, right]))
+def _some_with_mistakes(
+    labels: np.ndarray, predicted: np.ndarray, count: int = 16, mistakes: int = 3
+) -> tuple[np.ndarray, str]:
+    """Indices of `count` examples in their order, up to `mistakes` of them wrong, and a title that counts them.
+
+    Mistakes are rare; without picking some, a grid of 16 would seldom show one.
+    """
+    wrong, right = np.flatnonzero(labels != predicted), np.flatnonzero(labels == predicted)
+    shown = np.sort(np.concatenate([wrong[:mistakes], right[: count - len(wrong[:mistakes])]]))
+    return shown, f"{len(wrong[:mistakes])} of its {len(wrong)} mistakes in {len(labels):,}"
 
 
 # ---------------------------------------------------------------- drawing

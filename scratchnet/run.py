@@ -1,8 +1,8 @@
 """What keeps a training run watched, interruptible and resumable, so that the loop in `train.py` stays short.
 
 A run with a folder keeps two files there: `checkpoint.safetensors`, all it needs to go on, and `metrics.jsonl`, a JSON
-object a line. Killed at any moment, it goes on from the last whole checkpoint; metrics from after that are forgotten, and
-made again.
+object a line. Killed at any moment, it goes on from the last whole checkpoint; metrics from after that are forgotten,
+and made again.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class History:
 class Run:
     """The state of one call of `fit`: its arguments, where it is and what it has seen.
 
-    `step` counts the finished steps. `order` draws the batches' order; its state at the start of an epoch, and the number
-    of steps, are what a checkpoint needs to find the place again.
+    `step` counts the finished steps. `order` draws the batches' order; its state at the start of an epoch, and the
+    number of steps, are what a checkpoint needs to find the place again.
     """
 
     net: Network
@@ -124,7 +124,7 @@ class Run:
         bar: Any,
         evaluate: Callable[[Network, Dataset], tuple[float, float]],
     ) -> None:
-        """Count the step, record it and show it; at the end of an epoch evaluate; write a checkpoint where one is due."""
+        """Count, record and show the step; at the end of an epoch evaluate; write a checkpoint where one is due."""
         epoch = self.step // self.steps_per_epoch + 1
         self.step += 1
         accuracy = float(np.mean(logits.argmax(axis=1) == labels))
@@ -167,7 +167,7 @@ class Run:
         )
 
     def show(self, bar: Any) -> None:
-        """Move the bar; beside it the loss and accuracy on the last 20 batches, and on the test set once there are any."""
+        """Move the bar; beside it the loss and accuracy on the last 20 batches, and the accuracy on the test set."""
         recent = self.history.steps[-20:]
         text = f"loss {np.mean([s['loss'] for s in recent]):.3f}, {np.mean([s['accuracy'] for s in recent]):.1%} right"
         if self.history.epochs and self.test is not None:

@@ -54,8 +54,8 @@ def fit(
     schedule : function from step (0, 1, ...) to learning rate, optional
         If not given, the optimiser's lr stays.
     folder : path, optional
-        Where to keep `checkpoint.safetensors`, all that the run needs to go on, and `metrics.jsonl`, a JSON object a line
-        for each step and epoch. Without a folder nothing is written.
+        Where to keep `checkpoint.safetensors`, all that the run needs to go on, and `metrics.jsonl`, a JSON object a
+        line for each step and epoch. Without a folder nothing is written.
     resume : bool
         Go on from the folder's checkpoint, if there is one, with the arguments of the run that wrote it. The weights at
         the end are those of an uninterrupted run, bit for bit.
@@ -119,11 +119,12 @@ def evaluate(net: Network, data: Dataset, batch_size: int = 500) -> tuple[float,
 
 def why_diverged(step: int, loss: float, x: np.ndarray, net: Network, optimizer: Optimizer) -> str:
     """A message for a loss that is not finite: the step, and what most likely led to it."""
+    lr = optimizer.lr
     sick = [p.name for p in net.parameters() if not np.isfinite(p.value).all()]
     if not np.isfinite(x).all():
         cause = "the batch holds NaN or infinite pixels; check the data"
     elif sick:
-        cause = f"{', '.join(sick)} hold NaN or infinite weights; most likely the learning rate {optimizer.lr:g} is too high"
+        cause = f"{', '.join(sick)} hold NaN or infinite weights; most likely the learning rate {lr:g} is too high"
     else:
-        cause = f"the weights have grown too large; most likely the learning rate {optimizer.lr:g} is too high"
+        cause = f"the weights have grown too large; most likely the learning rate {lr:g} is too high"
     return f"step {step}: the loss is {loss}: {cause}"

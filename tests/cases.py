@@ -1,8 +1,8 @@
 """Shapes that are hostile on purpose, by name; every engine has to get all of them right.
 
 Each is unlike the easy one (square image, square kernel, stride 1) in some way that a wrong kernel would get away with
-otherwise: axes that differ, strides that do not divide, windows that overlap or leave gaps, a single image, channel counts
-that fit no vector register.
+otherwise: axes that differ, strides that do not divide, windows that overlap or leave gaps, a single image, channel
+counts that fit no vector register.
 """
 
 from __future__ import annotations

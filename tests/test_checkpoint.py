@@ -167,7 +167,13 @@ def test_a_half_precision_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "layer", [{"layer": "Dense", "in_features": 2}, {"layer": "Dense", "in_features": 0, "out_features": 1}, {"layer": "ops"}, {}]
+    "layer",
+    [
+        {"layer": "Dense", "in_features": 2},
+        {"layer": "Dense", "in_features": 0, "out_features": 1},
+        {"layer": "ops"},
+        {},
+    ],
 )
 def test_a_description_that_makes_no_network_is_refused(tmp_path, layer):
     path = tmp_path / "m"
@@ -196,5 +202,12 @@ def test_a_damaged_checkpoint_stops_a_resume_and_changes_nothing(tmp_path, net, 
     fresh = sn.models.separable_cnn(seed=1, dense_units=16)
     before = [p.value.copy() for p in fresh.parameters()]
     with pytest.raises(ValueError, match=r"checkpoint\.safetensors: not a whole safetensors file"):
-        sn.fit(fresh, sample[0][:20], optimizer=sn.SGD(fresh.parameters(), momentum=0.5), steps=2, folder=tmp_path, resume=True)
+        sn.fit(
+            fresh,
+            sample[0][:20],
+            optimizer=sn.SGD(fresh.parameters(), momentum=0.5),
+            steps=2,
+            folder=tmp_path,
+            resume=True,
+        )
     assert all(np.array_equal(p.value, b) for p, b in zip(fresh.parameters(), before, strict=True))

@@ -66,13 +66,30 @@ def test_train_writes_a_model_metrics_and_curves(capsys):
 
 
 def test_train_uses_what_it_is_told(capsys):
-    arguments = "--optimizer sgd --lr 0.5 --momentum 0 --schedule constant --init pytorch --seed 7 --out here".split()
+    arguments = [
+        "--optimizer",
+        "sgd",
+        "--lr",
+        "0.5",
+        "--momentum",
+        "0",
+        "--schedule",
+        "constant",
+        "--init",
+        "pytorch",
+        "--seed",
+        "7",
+        "--out",
+        "here",
+    ]
     assert main(["train", "four_conv_cnn", *FAST, *arguments]) == 0
     steps = sn.read_metrics("here/metrics.jsonl").steps
     assert [s["lr"] for s in steps] == [0.5] * 3
     net = sn.models.four_conv_cnn(seed=7, init="pytorch")
     train, _ = sn.data.load("sample")
-    history = sn.fit(net, train, optimizer=sn.SGD(net.parameters(), 0.5), steps=3, batch_size=16, seed=7, progress=False)
+    history = sn.fit(
+        net, train, optimizer=sn.SGD(net.parameters(), 0.5), steps=3, batch_size=16, seed=7, progress=False
+    )
     assert [s["loss"] for s in history.steps] == [s["loss"] for s in steps]
 
 
@@ -147,7 +164,9 @@ def test_reproduce_trains_three_networks_and_sets_them_beside_the_seed(sample, t
     monkeypatch.setattr(sn.data, "load", lambda name: (train, test))
     assert main(["reproduce", "--out", "r"]) == 0
     out = capsys.readouterr().out
-    rows = {line.split()[0]: line for line in out.splitlines() if line.split()[:1] and line.split()[0] in sn.models.MODELS}
+    rows = {
+        line.split()[0]: line for line in out.splitlines() if line.split()[:1] and line.split()[0] in sn.models.MODELS
+    }
     for name, parameters, seed_accuracy in [
         ("four_conv_cnn", "1,595,970", "98.12%"),
         ("standard_cnn", "3,274,634", "97.99%"),
@@ -207,7 +226,9 @@ def test_evaluate_names_what_it_was_tested_on(good_model, sample, capsys):
     out = capsys.readouterr().out
     loss, accuracy = sn.evaluate(sn.load(good_model), sample[1])
     assert accuracy > 0.93
-    assert f"small_reader on 2,000 held-out digits of the sample: accuracy {accuracy:.2%}, cross-entropy {loss:.4f}" in out
+    assert (
+        f"small_reader on 2,000 held-out digits of the sample: accuracy {accuracy:.2%}, cross-entropy {loss:.4f}" in out
+    )
 
 
 def test_evaluate_on_the_complete_test_set(good_model, mnist_folder, capsys):
@@ -226,7 +247,16 @@ def test_info_describes_the_machine(capsys, monkeypatch, mnist_folder):
     monkeypatch.setenv("SCRATCHNET_DATA", str(mnist_folder))
     assert main(["info"]) == 0
     out = capsys.readouterr().out
-    for line in ("scratchnet", "processor", "vector width", "engine", "threads", "threading layer", "BLAS", "cache folder"):
+    for line in (
+        "scratchnet",
+        "processor",
+        "vector width",
+        "engine",
+        "threads",
+        "threading layer",
+        "BLAS",
+        "cache folder",
+    ):
         assert f"\n{line}" in f"\n{out}"
     assert f"mnist: {mnist_folder}" in out
 
@@ -318,7 +348,10 @@ def test_pictures_that_cannot_be_read_are_named(good_model, capsys):
 
 def test_predict_without_a_model_says_how_to_get_one(capsys):
     assert main(["predict", "x.png"]) == 1
-    assert "no trained model here; train all with 'scratchnet reproduce', or name one with --model" in capsys.readouterr().err
+    assert (
+        "no trained model here; train all with 'scratchnet reproduce', or name one with --model"
+        in capsys.readouterr().err
+    )
 
 
 # ---------------------------------------------------------------- exit codes

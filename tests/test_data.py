@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import struct
 import threading
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -112,18 +113,18 @@ def test_the_variable_and_then_the_cache_folder_are_looked_in(tmp_path, monkeypa
 
 BROKEN = {
     "missing file": ({"train_labels_idx1_ubyte": None}, FileNotFoundError, "train-labels-idx1-ubyte is missing"),
-    "wrong magic": ({"train_images_idx3_ubyte": b"\x89PNG1234"}, ValueError, "train-images.*begin with 00 00 08 03, got 89 50 4e 47"),
+    "wrong magic": ({"train_images_idx3_ubyte": b"\x89PNG1234"}, ValueError, "train-images.*begin with 00 00 08 03, got 89 50 4e 47"),  # noqa: E501
     "empty file": ({"train_images_idx3_ubyte": b""}, ValueError, "train-images.*got nothing"),
-    "labels for images": ({"t10k_images_idx3_ubyte": idx(np.zeros(4))}, ValueError, "t10k-images.*not an IDX file of images"),
-    "header cut off": ({"train_images_idx3_ubyte": idx(np.zeros((6, 28, 28)))[:9]}, ValueError, "train-images.*truncated or damaged"),
+    "labels for images": ({"t10k_images_idx3_ubyte": idx(np.zeros(4))}, ValueError, "t10k-images.*not an IDX file of images"),  # noqa: E501
+    "header cut off": ({"train_images_idx3_ubyte": idx(np.zeros((6, 28, 28)))[:9]}, ValueError, "train-images.*truncated or damaged"),  # noqa: E501
     "data cut off": (
         {"train_images_idx3_ubyte": idx(np.zeros((6, 28, 28)))[:-1]},
         ValueError,
         "train-images.*expected 4,720 bytes, got 4,719",
     ),
-    "counts differ": ({"t10k_labels_idx1_ubyte": idx(np.zeros(5))}, ValueError, "t10k-labels.*5 labels, but t10k-images.* holds 4 images"),
-    "label above 9": ({"train_labels_idx1_ubyte": idx(np.array([1, 2, 3, 4, 5, 10]))}, ValueError, "train-labels.*labels from 0 to 9, got 10"),
-    "images of another size": ({"t10k_images_idx3_ubyte": idx(np.zeros((4, 8, 9)))}, ValueError, "t10k-images.*28x28 pixels, got 8x9"),
+    "counts differ": ({"t10k_labels_idx1_ubyte": idx(np.zeros(5))}, ValueError, "t10k-labels.*5 labels, but t10k-images.* holds 4 images"),  # noqa: E501
+    "label above 9": ({"train_labels_idx1_ubyte": idx(np.array([1, 2, 3, 4, 5, 10]))}, ValueError, "train-labels.*labels from 0 to 9, got 10"),  # noqa: E501
+    "images of another size": ({"t10k_images_idx3_ubyte": idx(np.zeros((4, 8, 9)))}, ValueError, "t10k-images.*28x28 pixels, got 8x9"),  # noqa: E501
 }  # fmt: skip
 
 
@@ -172,8 +173,8 @@ def test_a_bad_argument_is_refused(arguments, message):
 class Mirror(http.server.BaseHTTPRequestHandler):
     """Serves `files` (path to bytes) and answers 404 for all else; a value of None drops the connection half-way."""
 
-    files: dict = {}
-    asked: list = []
+    files: ClassVar[dict] = {}
+    asked: ClassVar[list] = []
 
     def do_GET(self):
         self.asked.append(self.path)

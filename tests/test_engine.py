@@ -35,7 +35,10 @@ def test_one_step_into_leads_from_the_network_to_the_math(rng):
 
         def note(frame, event, argument):
             if event == "call":
-                callers.setdefault(frame.f_code.co_qualname if sys.version_info >= (3, 11) else frame.f_code.co_name, frame.f_back.f_code.co_name)
+                callers.setdefault(
+                    frame.f_code.co_qualname if sys.version_info >= (3, 11) else frame.f_code.co_name,
+                    frame.f_back.f_code.co_name,
+                )
 
         sys.setprofile(note)
         try:
@@ -80,6 +83,17 @@ def test_the_variable_chooses_the_engine_when_the_first_kernel_runs():
 
 
 def test_importing_brings_numpy_and_nothing_heavier():
-    heavy = "matplotlib torch numba PIL pooch tqdm safetensors requests platformdirs threadpoolctl".split()
+    heavy = [
+        "matplotlib",
+        "torch",
+        "numba",
+        "PIL",
+        "pooch",
+        "tqdm",
+        "safetensors",
+        "requests",
+        "platformdirs",
+        "threadpoolctl",
+    ]
     code = f"import sys, scratchnet; print([m for m in {heavy} if m in sys.modules])"
     assert python(code).stdout == "[]\n"

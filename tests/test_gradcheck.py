@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import scratchnet as sn
-from scratchnet.layers import conv2d_backward, max_pool2d_backward
+from scratchnet.layers import conv2d_backward
 from scratchnet.layers.shapes import window_pixels
 
 X = np.random.default_rng(1).standard_normal((3, 7, 6, 2))
@@ -142,7 +142,9 @@ def test_the_report_names_the_worst_entry_and_both_values():
 
 
 def test_float32_is_refused_with_the_reason():
-    with pytest.raises(TypeError, match=r"expected x of dtype float64, got float32\. In float32 the measured slope has no"):
+    with pytest.raises(
+        TypeError, match=r"expected x of dtype float64, got float32\. In float32 the measured slope has no"
+    ):
         sn.gradcheck(sn.Dense(4, 3), np.zeros((2, 4), np.float32))
 
 

@@ -1,4 +1,4 @@
-"""What every layer promises, whatever it computes: checks, dtypes, a backward that changes nothing and can be repeated."""
+"""What every layer promises, whatever it computes: checks, dtypes, a backward that changes nothing and repeats."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_dout_of_another_shape_is_refused_by_name(make, shape, rng):
         (sn.PointwiseConv2D(2, 3), (1, 5, 5, 3), r"pointwise: expected input of shape \(N, H, W, 2\)"),
         (sn.Dense(6, 2), (2, 7), r"dense: expected input of shape \(N, 6\), got \(2, 7\)"),
         (sn.MaxPool2D(2), (2, 8), r"pool: expected input of shape \(N, H, W, C\), got \(2, 8\)"),
-        (sn.Conv2D(1, 1, 5, padding=1), (1, 2, 2, 1), r"conv: the window of 5x5 is larger than the padded image: the image has 2x2"),
+        (sn.Conv2D(1, 1, 5, padding=1), (1, 2, 2, 1), r"conv: the window of 5x5 is larger than the padded image: the image has 2x2"),  # noqa: E501
         (sn.DepthwiseConv2D(1, 5, padding=0), (1, 2, 9, 1), "depthwise: the window of 5x5 is larger"),
         (sn.MaxPool2D(4), (1, 3, 5, 1), "pool: the window of 4x4 is larger"),
         (sn.AvgPool2D(2, 2, padding=2), (1, 4, 4, 1), "pool: expected padding smaller than the 2x2 window, got"),
@@ -163,7 +163,10 @@ def test_an_input_that_does_not_fit_names_the_layer_and_both_shapes(layer, shape
         (lambda: sn.Conv2D(1, 4, 3, stride=(1, 0)), "conv: expected stride"),
         (lambda: sn.Conv2D(1, 4, 3, padding=-1), "conv: expected padding to be an integer of at least 0"),
         (lambda: sn.Conv2D(1, 4, 3, padding="full"), 'conv: expected padding to be "same", "valid"'),
-        (lambda: sn.Conv2D(1, 4, 3, init="zeros"), "conv: expected init to be one of glorot_uniform, pytorch, he_normal"),
+        (
+            lambda: sn.Conv2D(1, 4, 3, init="zeros"),
+            "conv: expected init to be one of glorot_uniform, pytorch, he_normal",
+        ),
         (lambda: sn.DepthwiseConv2D(1, 3, multiplier=0), "depthwise: expected multiplier"),
         (lambda: sn.Dense(3, -1), "dense: expected out_features"),
         (lambda: sn.MaxPool2D(2, stride=0), "pool: expected stride"),
@@ -319,9 +322,7 @@ def test_same_seed_same_weights_and_a_generator_moves_on():
 
 def test_a_layer_says_how_it_was_made():
     text = repr(sn.Conv2D(1, 4, (5, 3), stride=2, padding="valid", bias=False))
-    assert text == (
-        "Conv2D(in_channels=1, filters=4, kernel_size=(5, 3), stride=(2, 2), padding='valid', bias=False)"
-    )
+    assert text == ("Conv2D(in_channels=1, filters=4, kernel_size=(5, 3), stride=(2, 2), padding='valid', bias=False)")
     assert "w" in repr(sn.Dense(2, 3).w)
     assert "(2, 3)" in repr(sn.Dense(2, 3).w)
 

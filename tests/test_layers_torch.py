@@ -211,7 +211,9 @@ def test_dropout_is_its_mask_times_x(dtype, rng):
 
 
 @dtypes
-@pytest.mark.parametrize("sizes", [((28, 28), (14, 14)), ((28, 28), (21, 21)), ((5, 7), (9, 3)), ((1, 1), (2, 3))], ids=str)
+@pytest.mark.parametrize(
+    "sizes", [((28, 28), (14, 14)), ((28, 28), (21, 21)), ((5, 7), (9, 3)), ((1, 1), (2, 3))], ids=str
+)
 def test_resize(sizes, dtype, rng):
     before, after = sizes
     x = rng.standard_normal((2, *before, 3)).astype(dtype)

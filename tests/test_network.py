@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -29,13 +31,42 @@ def test_counts_are_the_published_ones(make, parameters, multiply_adds):
 
 def test_layers_are_the_published_ones():
     assert [layer.name for layer in sn.models.four_conv_cnn().layers] == (
-        "conv1 relu1 conv2 relu2 pool1 conv3 relu3 conv4 relu4 pool2 flatten1 dense1 relu5 dense2".split()
+        [
+            "conv1",
+            "relu1",
+            "conv2",
+            "relu2",
+            "pool1",
+            "conv3",
+            "relu3",
+            "conv4",
+            "relu4",
+            "pool2",
+            "flatten1",
+            "dense1",
+            "relu5",
+            "dense2",
+        ]
     )
     assert [layer.name for layer in sn.models.standard_cnn().layers] == (
-        "conv1 relu1 pool1 conv2 relu2 pool2 flatten1 dense1 relu3 dropout1 dense2".split()
+        ["conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "flatten1", "dense1", "relu3", "dropout1", "dense2"]
     )
     assert [layer.name for layer in sn.models.separable_cnn().layers] == (
-        "depthwise1 pointwise1 relu1 pool1 depthwise2 pointwise2 relu2 pool2 flatten1 dense1 relu3 dropout1 dense2".split()
+        [
+            "depthwise1",
+            "pointwise1",
+            "relu1",
+            "pool1",
+            "depthwise2",
+            "pointwise2",
+            "relu2",
+            "pool2",
+            "flatten1",
+            "dense1",
+            "relu3",
+            "dropout1",
+            "dense2",
+        ]
     )
     dropout = sn.models.standard_cnn().layers[-2]
     assert dropout.rate == 0.4
@@ -98,7 +129,7 @@ def test_steps_leave_exactly_what_forward_and_backward_leave(name, sample):
     for p, q in zip(whole.parameters(), stepped.parameters(), strict=True):
         assert np.array_equal(p.grad, q.grad), p.name
     assert np.array_equal(steps[-1].output, dx)
-    assert [s.output for s in steps if s.layer.name == "softmax_cross_entropy"][0] == loss
+    assert next(s.output for s in steps if s.layer.name == "softmax_cross_entropy") == loss
 
     names = [layer.name for layer in whole.layers]
     assert [s.layer.name for s in steps if s.direction == "forward"] == [*names, "softmax_cross_entropy"]
@@ -120,7 +151,7 @@ def test_each_step_is_done_when_it_is_asked_for(sample):
 def test_a_steps_input_is_the_last_ones_output(sample):
     steps = list(sn.models.separable_cnn().steps(sample[0].images[:2], sample[0].labels[:2]))
     half = len(steps) // 2
-    for before, after in [*zip(steps[: half - 1], steps[1:half], strict=True), *zip(steps[half:-1], steps[half + 1 :], strict=True)]:
+    for before, after in itertools.chain(itertools.pairwise(steps[:half]), itertools.pairwise(steps[half:])):
         assert after.input is before.output
 
 
@@ -143,7 +174,9 @@ def test_predict_leaves_dropout_off(sample):
 
 
 def test_bytes_are_refused_with_what_to_do():
-    with pytest.raises(TypeError, match=r"standard_cnn: expected images of dtype float32 or float64, got uint8; .*/ 255"):
+    with pytest.raises(
+        TypeError, match=r"standard_cnn: expected images of dtype float32 or float64, got uint8; .*/ 255"
+    ):
         sn.models.standard_cnn().predict(np.zeros((1, 28, 28, 1), np.uint8))
 
 
@@ -193,7 +226,12 @@ def test_summary_does_not_disturb_a_backward_under_way(sample):
 @pytest.mark.parametrize(
     ("logits", "labels", "error", "message"),
     [
-        (np.zeros((2, 3)), np.array([0, 3]), ValueError, "expected labels from 0 to 2 for 3 classes, got labels from 0 to 3"),
+        (
+            np.zeros((2, 3)),
+            np.array([0, 3]),
+            ValueError,
+            "expected labels from 0 to 2 for 3 classes, got labels from 0 to 3",
+        ),
         (np.zeros((2, 3)), np.array([-1, 0]), ValueError, "got labels from -1 to 0"),
         (np.zeros((2, 3)), np.array([0, 1, 2]), ValueError, r"expected labels of shape \(2\), got \(3,\)"),
         (np.zeros((2, 3)), np.array([0.0, 1.0]), TypeError, "expected integer labels, got float64"),

@@ -16,9 +16,11 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.slow
 def test_a_wheel_alone_in_a_clean_environment_trains_on_the_sample(tmp_path):
-    """Built from a copy, so that nothing is left in the project; used from another folder, so that nothing of it helps."""
+    """Built from a copy, so that nothing is left in the project; used elsewhere, so that nothing of it helps."""
     source = tmp_path / "source"
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".venv", ".git", "runs", "build", "*.egg-info", ".*cache"))
+    shutil.copytree(
+        ROOT, source, ignore=shutil.ignore_patterns(".venv", ".git", "runs", "build", "*.egg-info", ".*cache")
+    )
     run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path / "wheels", source)
     (wheel,) = (tmp_path / "wheels").iterdir()
     run(sys.executable, "-m", "venv", tmp_path / "clean")
@@ -31,13 +33,17 @@ def test_a_wheel_alone_in_a_clean_environment_trains_on_the_sample(tmp_path):
     assert "held-out digits of the sample" in result.stdout
     assert (elsewhere / "runs" / "separable_cnn" / "model.safetensors").exists()
     assert (elsewhere / "runs" / "separable_cnn" / "training_curves.png").exists()
-    licence = run(python, "-c", "from importlib.resources import files; print(files('scratchnet.data') / 'SAMPLE_LICENSE.txt')")
+    licence = run(
+        python, "-c", "from importlib.resources import files; print(files('scratchnet.data') / 'SAMPLE_LICENSE.txt')"
+    )
     assert "Juan Cazala" in Path(licence.stdout.strip()).read_text()
 
 
 def run(*command, cwd=None):
     variables = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "COVERAGE"))}
-    result = subprocess.run(list(map(str, command)), cwd=cwd, env=variables, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        list(map(str, command)), cwd=cwd, env=variables, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
     return result
 

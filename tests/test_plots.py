@@ -14,7 +14,13 @@ from scratchnet.plots import draw_all
 def trained(sample):
     net = sn.models.separable_cnn(dense_units=8)
     history = sn.fit(
-        net, sample[0][:256], sample[1][:64], optimizer=sn.Adam(net.parameters()), epochs=2, batch_size=64, progress=False
+        net,
+        sample[0][:256],
+        sample[1][:64],
+        optimizer=sn.Adam(net.parameters()),
+        epochs=2,
+        batch_size=64,
+        progress=False,
     )
     return net, history
 
@@ -42,11 +48,11 @@ def test_wrong_predictions_are_marked_not_by_colour_alone(sample):
 
 
 def test_the_confusion_matrix_counts(sample):
-    labels = np.array([0, 0, 1, 2])
-    figure = sn.plots.confusion_matrix(labels, np.array([0, 1, 1, 2]), "digits")
+    data = sn.Dataset(sample[0].images[:4], np.array([0, 0, 1, 2]), "digits")
+    figure = sn.plots.confusion_matrix(data, np.array([0, 1, 1, 2]), "net")
     texts = {(t.get_position()[::-1]): t.get_text() for t in figure.axes[0].texts}
     assert texts == {(0, 0): "1", (0, 1): "1", (1, 1): "1", (2, 2): "1"}
-    assert "75.00% of 4 digits right" in titles(figure)[0]
+    assert "net: 75.00% of 4 digits right" in titles(figure)[0]
 
 
 def test_curves_hold_the_history_and_name_the_test_set(trained, sample):

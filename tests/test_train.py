@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import scratchnet as sn
-from scratchnet.run import CHECKPOINT, METRICS
+from scratchnet.run import METRICS
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -300,13 +300,18 @@ def test_it_trains_in_a_thread_where_there_are_no_signals(sample):
 def test_a_loss_that_is_not_finite_stops_and_names_step_and_cause(sample):
     net = small_net()
     optimizer = sn.SGD(net.parameters(), lr=1e30)
-    with pytest.raises(sn.TrainingDiverged, match=r"step 2: the loss is (nan|inf): .* learning rate 1e\+30 is too high"), np.errstate(all="ignore"):
+    with (
+        pytest.raises(sn.TrainingDiverged, match=r"step 2: the loss is (nan|inf): .* learning rate 1e\+30 is too high"),
+        np.errstate(all="ignore"),
+    ):
         sn.fit(net, sample[0][:100], optimizer=optimizer, epochs=2, batch_size=50, progress=False)
     x = sample[0].images[:50].copy()
     x[0, 0, 0] = np.nan
     net = small_net()
     with pytest.raises(sn.TrainingDiverged, match="step 1: .* the batch holds NaN or infinite pixels; check the data"):
-        sn.fit(net, sn.Dataset(x, sample[0].labels[:50], "x"), optimizer=sn.SGD(net.parameters()), steps=1, progress=False)
+        sn.fit(
+            net, sn.Dataset(x, sample[0].labels[:50], "x"), optimizer=sn.SGD(net.parameters()), steps=1, progress=False
+        )
     net = small_net()
     net.parameters()[0].value[0] = np.nan
     with pytest.raises(sn.TrainingDiverged, match="conv1.w hold NaN or infinite weights"):

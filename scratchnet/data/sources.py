@@ -93,8 +93,8 @@ def cache_folder() -> Path:
 def find_mnist(data_dir: str | Path | None = None) -> Path | None:
     """The folder that holds the four files, or None if they have to be downloaded.
 
-    Raises FileNotFoundError if a folder was named, by `data_dir` or SCRATCHNET_DATA, and lacks one of them: a wrong name
-    should be noticed, not made up for by a download.
+    Raises FileNotFoundError if a folder was named, by `data_dir` or SCRATCHNET_DATA, and lacks one of them: a wrong
+    name should be noticed, not made up for by a download.
     """
     named = data_dir or os.environ.get("SCRATCHNET_DATA")
     if not named:
@@ -157,6 +157,6 @@ def download(filename: str, sha256: str, folder: Path) -> None:
             failures.append(f"  {mirror}{filename}: {error}")
     raise ConnectionError(
         f"{filename} could not be downloaded from any mirror:\n" + "\n".join(failures) + "\n"
-        f"Put the four files ({', '.join(f'{name}.gz' for name in MNIST_FILES)}) into {folder} by hand, or into a folder "
-        'that --data-dir or SCRATCHNET_DATA names. Without them, the data set "sample" works now.'
+        f"Put the four files ({', '.join(f'{name}.gz' for name in MNIST_FILES)}) into {folder} by hand, "
+        'or into a folder that --data-dir or SCRATCHNET_DATA names. Without them, the data set "sample" works now.'
     )

@@ -48,8 +48,8 @@ class Parameter:
 class Layer:
     """One stage of a network: a forward pass, a backward pass and the parameters between them.
 
-    A subclass says which input it expects (`input_shape`), what comes out (`output_shape`), and keeps from `forward` just
-    what `backward` needs. The math is not here: it is in the pure functions that `scratchnet.engine.ops` holds.
+    A subclass says which input it expects (`input_shape`) and what comes out (`output_shape`), and keeps from `forward`
+    just what `backward` needs. The math is not here: it is in the pure functions that `scratchnet.engine.ops` holds.
     """
 
     kind = "layer"  # the stem of its name in a network: conv1, conv2, ...

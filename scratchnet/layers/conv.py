@@ -4,8 +4,9 @@ Forward, with a kernel of KH x KW pixels, stride (SH, SW) and x padded:
 
     out[n, i, j, f] = b[f] + sum over kh, kw, c of  x[n, i*SH + kh, j*SW + kw, c] * w[kh, kw, c, f]
 
-n runs over the images, (i, j) over the places of the kernel, f over the filters, (kh, kw) over the kernel's pixels and c
-over the channels. (Signal processing would call it a correlation: the kernel is not flipped. Every framework does so.)
+n runs over the images, (i, j) over the places of the kernel, f over the filters, (kh, kw) over the kernel's pixels and
+c over the channels. (Signal processing would call it a correlation: the kernel is not flipped. Every framework does
+so.)
 
 The sum over (kh, kw, c) is a dot product of one patch of the image with one filter. With the patches as rows of one
 matrix (`im2col`) and the filters as columns of another, the convolution is a matrix product:

@@ -4,8 +4,8 @@
 
 n runs over the examples, i over the inputs and o over the outputs.
 
-Backward, given dout = dloss/dout. The chain rule sums over every path that leads to the loss: b[o] and w[i, o] act in all
-N examples, x[n, i] acts on all outputs:
+Backward, given dout = dloss/dout. The chain rule sums over every path that leads to the loss: b[o] and w[i, o] act in
+all N examples, x[n, i] acts on all outputs:
 
     db[o]    = sum over n of  dout[n, o]               = sum of dout's rows
     dw[i, o] = sum over n of  x[n, i] * dout[n, o]     = x^T @ dout

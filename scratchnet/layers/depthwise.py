@@ -4,12 +4,13 @@ With M filters for each of the C channels there are C*M output channels, and cha
 
     out[n, i, j, c*M + m] = b[c*M + m] + sum over kh, kw of  x[n, i*SH + kh, j*SW + kw, c] * w[kh, kw, c, m]
 
-A convolution sums over (kh, kw, c) for every filter; here the sum over c is gone, and with it most of the work: it costs
-1/F of a convolution with F filters. Mixing the channels is left to a pointwise convolution after it (`pointwise.py`).
+A convolution sums over (kh, kw, c) for every filter; here the sum over c is gone, and with it most of the work: it
+costs 1/F of a convolution with F filters. Mixing the channels is left to a pointwise convolution after it
+(`pointwise.py`).
 
 There is no matrix product left to gain from, so this file slides the other way round: for each of the kernel's KH*KW
-positions, take the pixels that this position meets at all places at once, and multiply them by that one weight a channel.
-The channels are repeated M times first, so that output and input channels pair up one to one:
+positions, take the pixels that this position meets at all places at once, and multiply them by that one weight a
+channel. The channels are repeated M times first, so that output and input channels pair up one to one:
 
     repeated[n, h, w, c*M + m] = x[n, h, w, c]           out += pixels(kh, kw) of repeated * w[kh, kw]
 

@@ -3,8 +3,8 @@
     mask = 0 with probability rate, else 1 / (1 - rate)
     out  = x * mask
 
-Scaling the survivors by 1 / (1 - rate) keeps the expected output equal to x ("inverted" dropout), so nothing is left to do
-when the network is used: outside training the layer hands x on as it is.
+Scaling the survivors by 1 / (1 - rate) keeps the expected output equal to x ("inverted" dropout), so nothing is left
+to do when the network is used: outside training the layer hands x on as it is.
 
 Backward: the mask was a factor of x, so it is a factor of the gradient, and it must be the very same mask:
 

@@ -1,8 +1,8 @@
 """Patches as rows: what turns a convolution into one matrix product.
 
-`im2col` copies every patch that a kernel visits into a row of a matrix. `col2im` goes the other way, and is its adjoint:
-a pixel that was copied into several rows gets the sum of what those rows hold. That is just the chain rule for copying,
-so `col2im` is also the backward of `im2col`.
+`im2col` copies every patch that a kernel visits into a row of a matrix. `col2im` goes the other way, and is its
+adjoint: a pixel that was copied into several rows gets the sum of what those rows hold. That is just the chain rule for
+copying, so `col2im` is also the backward of `im2col`.
 
     row (n, i, j) of the matrix, at (kh, kw, c)  =  padded[n, i*SH + kh, j*SW + kw, c]
 """

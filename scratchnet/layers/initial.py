@@ -1,8 +1,8 @@
 """The first weights: three published rules, each drawn from a Generator that the caller seeds.
 
 A network learns only if signals neither die out nor blow up on their way through it, forward and backward. Each rule
-sets the spread of the weights from the layer's fans: `fan_in`, how many inputs reach one output, and `fan_out`, how many
-outputs one input reaches.
+sets the spread of the weights from the layer's fans: `fan_in`, how many inputs reach one output, and `fan_out`, how
+many outputs one input reaches.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def initial_weights(init: str, shape: tuple[int, ...], fan_in: int, rng: np.rand
     Parameters
     ----------
     init : {"glorot_uniform", "pytorch", "he_normal"}
-        - "glorot_uniform": uniform in ±sqrt(6 / (fan_in + fan_out)); Glorot and Bengio, "Understanding the difficulty of
-          training deep feedforward neural networks", 2010, eq. 16. The fans are TensorFlow's: the last two axes of
+        - "glorot_uniform": uniform in ±sqrt(6 / (fan_in + fan_out)); Glorot and Bengio, "Understanding the difficulty
+          of training deep feedforward neural networks", 2010, eq. 16. The fans are TensorFlow's: the last two axes of
           `shape`, each times the size of the kernel. For a depthwise kernel (KH, KW, C, M) that is fan_in = KH*KW*C,
           though only KH*KW inputs reach one output.
         - "pytorch": uniform in ±1 / sqrt(fan_in), the default of torch.nn.Linear and torch.nn.Conv2d (LeCun et al.,

@@ -14,7 +14,8 @@ Backward:
     dpixels = dout @ w^T             reverses pixels @ w, for pixels
 
 After a depthwise convolution it makes a depthwise separable one: nearly what a full convolution can do, at
-1/F + 1/(KH*KW) of its multiply-adds. Source: Howard et al., "MobileNets", 2017, arXiv 1704.04861, section 3.1, eq. 4, 5.
+1/F + 1/(KH*KW) of its multiply-adds. Source: Howard et al., "MobileNets", 2017, arXiv 1704.04861, section 3.1, eq. 4,
+5.
 """
 
 from __future__ import annotations

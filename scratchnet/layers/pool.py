@@ -7,8 +7,8 @@ Max-pooling keeps the largest, average pooling the mean:
 
 n runs over the images, (i, j) over the places of the window, (kh, kw) over its pixels and c over the channels.
 
-Backward of the maximum: only the winner moved the output, so it alone gets the gradient. Forward notes which position won
-(argmax = kh*PW + kw; of equal ones the first in row-major order), backward hands dout to it:
+Backward of the maximum: only the winner moved the output, so it alone gets the gradient. Forward notes which position
+won (argmax = kh*PW + kw; of equal ones the first in row-major order), backward hands dout to it:
 
     dx[n, i*SH + kh, j*SW + kw, c] += dout[n, i, j, c]   where argmax[n, i, j, c] = kh*PW + kw
 
@@ -18,34 +18,34 @@ Backward of the mean: each of the window's pixels moved it by 1 / count:
 
     dx[n, i*SH + kh, j*SW + kw, c] += dout[n, i, j, c] / count[i, j]
 
-Padding counts for nothing: it is -infinity to the maximum, and the mean is taken over the image's own pixels, count[i, j]
-of them. Source: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998 (average pooling); Ranzato,
-Boureau and LeCun, "Sparse Feature Learning for Deep Belief Networks", 2007 (max-pooling).
+Padding counts for nothing: it is -infinity to the maximum, and the mean is taken over the image's own pixels,
+count[i, j] of them. Source: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998 (average pooling);
+Ranzato, Boureau and LeCun, "Sparse Feature Learning for Deep Belief Networks", 2007 (max-pooling).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from scratchnet.engine import ops
 from scratchnet.layers.base import Layer, Shape
-from scratchnet.layers.shapes import Padding, Window, check_padding, crop, pad, pair, window_grid, window_pixels
+from scratchnet.layers.shapes import Padding, Pads, Window, check_padding, crop, pad, pair, window_grid, window_pixels
 
 
-def pool_grid(
-    size: tuple[int, int], pool: Window, stride: Window, padding: Padding
-) -> tuple[tuple[int, int], tuple[tuple[int, int], tuple[int, int]]]:
+def pool_grid(size: Sequence[int], pool: Window, stride: Window, padding: Padding) -> tuple[tuple[int, int], Pads]:
     """`window_grid`, and a ValueError if some window would hold nothing but padding."""
     PH, PW = pair(pool, "pool_size")
     out_size, pads = window_grid(size, (PH, PW), stride, padding)
     if max(pads[0]) >= PH or max(pads[1]) >= PW:
-        raise ValueError(f"expected padding smaller than the {PH}x{PW} window, got {padding!r}: a window would be empty")
+        raise ValueError(
+            f"expected padding smaller than the {PH}x{PW} window, got {padding!r}: a window would be empty"
+        )
     return out_size, pads
 
 
-def max_pool2d_forward(
-    x: np.ndarray, pool: Window, stride: Window, padding: Padding
-) -> tuple[np.ndarray, np.ndarray]:
+def max_pool2d_forward(x: np.ndarray, pool: Window, stride: Window, padding: Padding) -> tuple[np.ndarray, np.ndarray]:
     """The largest pixel of every window.
 
     Parameters
@@ -137,9 +137,7 @@ def avg_pool2d_backward(
     return crop(dpadded, pads)
 
 
-def window_counts(
-    size: tuple[int, int], pool: Window, stride: Window, padding: Padding, dtype: np.dtype
-) -> np.ndarray:
+def window_counts(size: tuple[int, int], pool: Window, stride: Window, padding: Padding, dtype: np.dtype) -> np.ndarray:
     """How many pixels of the image, not of its padding, each window holds: (OH, OW, 1), of the given dtype."""
     out_size, pads = window_grid(size, pool, stride, padding)
     inside = pad(np.ones((1, *size, 1), dtype), pads)

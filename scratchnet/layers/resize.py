@@ -1,8 +1,8 @@
 """Resize: images of another size, by bilinear interpolation; MobileNet's resolution multiplier.
 
-The centre of output row i lies at row (i + 1/2) * H / OH - 1/2 of the image, between two of its rows, and is their mean,
-weighted by nearness. So each axis is a matrix product with a fixed matrix that has two numbers a row, A (OH, H) for the
-rows and B (OW, W) for the columns:
+The centre of output row i lies at row (i + 1/2) * H / OH - 1/2 of the image, between two of its rows, and is their
+mean, weighted by nearness. So each axis is a matrix product with a fixed matrix that has two numbers a row, A (OH, H)
+for the rows and B (OW, W) for the columns:
 
     out[n, i, j, c] = sum over h, w of  A[i, h] * B[j, w] * x[n, h, w, c]
 
@@ -11,8 +11,8 @@ same sum, over the output's pixels instead:
 
     dx[n, h, w, c] = sum over i, j of  A[i, h] * B[j, w] * dout[n, i, j, c]
 
-Source: Howard et al., "MobileNets", 2017, arXiv 1704.04861, section 3.4 (the resolution multiplier). The grid is that of
-torch.nn.functional.interpolate(mode="bilinear", align_corners=False).
+Source: Howard et al., "MobileNets", 2017, arXiv 1704.04861, section 3.4 (the resolution multiplier). The grid is that
+of torch.nn.functional.interpolate(mode="bilinear", align_corners=False).
 """
 
 from __future__ import annotations

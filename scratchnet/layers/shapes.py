@@ -10,6 +10,7 @@ places, and at place i it covers the rows i*SH - top ... i*SH - top + KH - 1 of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
@@ -27,7 +28,7 @@ def pair(value: Any, what: str, least: int = 1) -> tuple[int, int]:
     """
     both = (value, value) if isinstance(value, Integral) else value
     is_pair = isinstance(both, (tuple, list)) and len(both) == 2
-    if not is_pair or not all(isinstance(v, Integral) and v >= least for v in both):
+    if not is_pair or not all(isinstance(v, Integral) and int(v) >= least for v in both):
         raise ValueError(f"expected {what} to be an integer of at least {least}, or a pair of them; got {value!r}")
     return int(both[0]), int(both[1])
 
@@ -41,7 +42,7 @@ def check_padding(padding: Any) -> Padding:
     return pair(padding, "padding", least=0)
 
 
-def window_grid(size: tuple[int, int], window: Window, stride: Window, padding: Padding) -> tuple[tuple[int, int], Pads]:
+def window_grid(size: Sequence[int], window: Window, stride: Window, padding: Padding) -> tuple[tuple[int, int], Pads]:
     """How often a window fits on an image, and how much padding that takes.
 
     Parameters
