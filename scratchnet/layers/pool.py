@@ -19,8 +19,8 @@ Backward of the mean: each of the window's pixels moved it by 1 / count:
     dx[n, i*SH + kh, j*SW + kw, c] += dout[n, i, j, c] / count[i, j]
 
 Padding counts for nothing: it is -infinity to the maximum, and the mean is taken over the image's own pixels,
-count[i, j] of them. Source: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998 (average pooling);
-Ranzato, Boureau and LeCun, "Sparse Feature Learning for Deep Belief Networks", 2007 (max-pooling).
+count[i, j] of them. Sources: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998 (average
+pooling); Ranzato, Boureau and LeCun, "Sparse Feature Learning for Deep Belief Networks", 2007 (max-pooling).
 """
 
 from __future__ import annotations
