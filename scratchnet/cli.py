@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import scratchnet as sn
+from scratchnet.engine import ENGINES
 from scratchnet.files import write_text_atomically
 from scratchnet.models import MODELS
 from scratchnet.network import Network
@@ -186,7 +187,7 @@ def evaluate(options: argparse.Namespace) -> None:
     """Loss and accuracy of a trained model."""
     net = sn.load(options.model)
     _, test = load_data({"data": options.data, "data_dir": options.data_dir, "train_images": 60_000})
-    loss, accuracy = sn.evaluate(net, test)
+    loss, accuracy = sn.evaluate(net, test, progress=True)
     print(f"{net.name} on {len(test):,} {test.name}: accuracy {accuracy:.2%}, cross-entropy {loss:.4f} nats")
 
 
@@ -267,7 +268,6 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"scratchnet {__version__}")
-    parser.add_argument("--engine", choices=["numpy", "numba"], help="the kernels to run (default: SCRATCHNET_ENGINE)")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_train(commands)
 
@@ -305,6 +305,7 @@ def _add(commands: Any, name: str, function: Callable[[argparse.Namespace], None
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    command.add_argument("--engine", choices=ENGINES, help="the kernels to run (default: SCRATCHNET_ENGINE, or numpy)")
     command.set_defaults(command=function)
     return command
 

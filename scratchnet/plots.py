@@ -19,7 +19,7 @@ from scratchnet.files import written_atomically
 from scratchnet.layers.conv import Conv2D
 from scratchnet.layers.depthwise import DepthwiseConv2D
 from scratchnet.network import Network
-from scratchnet.run import History
+from scratchnet.run import History, progress_bar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,7 +145,12 @@ def feature_maps(net: Network, image: np.ndarray, most: int = 8) -> Figure:
 
 
 def draw_all(
-    folder: str | Path, train: Dataset, test: Dataset, nets: Sequence[Network], histories: Mapping[str, History]
+    folder: str | Path,
+    train: Dataset,
+    test: Dataset,
+    nets: Sequence[Network],
+    histories: Mapping[str, History],
+    progress: bool = False,
 ) -> list[Path]:
     """Every figure of this file, for trained networks, as PNG files in a folder; returns their paths."""
     folder = Path(folder)
@@ -153,16 +158,16 @@ def draw_all(
         save_figure(digit_grid(train), folder / "digits.png"),
         save_figure(training_curves(histories), folder / "training_curves.png"),
     ]
-    for net in nets:
+    for net in progress_bar(nets, "drawing", progress, unit=" networks"):
         predicted = net.predict(test.images).argmax(axis=1)
         shown, title = _some_with_mistakes(test.labels, predicted)
-        title = f"{net.name}: {title}"
-        paths += [
-            save_figure(prediction_grid(test[shown], predicted[shown], title), folder / f"{net.name}_predictions.png"),
-            save_figure(confusion_matrix(test, predicted, net.name), folder / f"{net.name}_confusion.png"),
-            save_figure(first_filters(net), folder / f"{net.name}_filters.png"),
-            save_figure(feature_maps(net, test.images[0]), folder / f"{net.name}_feature_maps.png"),
-        ]
+        figures = {
+            "predictions": prediction_grid(test[shown], predicted[shown], f"{net.name}: {title}"),
+            "confusion": confusion_matrix(test, predicted, net.name),
+            "filters": first_filters(net),
+            "feature_maps": feature_maps(net, test.images[0]),
+        }
+        paths += [save_figure(figure, folder / f"{net.name}_{what}.png") for what, figure in figures.items()]
     return paths
 
 

@@ -63,7 +63,7 @@ def reproduce(
         nets.append(train_one(name, place, train, test, recipe, seed, resume))
         histories[name] = read_metrics(place / METRICS)
         written += [place / MODEL, place / METRICS]
-    figures = draw_all(folder / "figures", train, test, nets, histories)
+    figures = draw_all(folder / "figures", train, test, nets, histories, progress=True)
     return results_table(nets, histories, test), written + figures
 
 

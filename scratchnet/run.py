@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,25 +153,15 @@ class Run:
     # ---------------------------------------------------------------- progress
 
     def bar(self, progress: bool) -> Any:
-        """A progress bar over all steps; where stderr is no terminal it is drawn every ten seconds only."""
-        from tqdm import tqdm
-
-        return tqdm(
-            total=self.total_steps,
-            initial=self.step,
-            desc=self.net.name,
-            unit=" steps",
-            disable=not progress,
-            dynamic_ncols=True,
-            mininterval=0.1 if sys.stderr.isatty() else 10,
-        )
+        """A progress bar over all steps."""
+        return progress_bar(None, self.net.name, progress, total=self.total_steps, initial=self.step, unit=" steps")
 
     def show(self, bar: Any) -> None:
         """Move the bar; beside it the loss and accuracy on the last 20 batches, and the accuracy on the test set."""
         recent = self.history.steps[-20:]
         text = f"loss {np.mean([s['loss'] for s in recent]):.3f}, {np.mean([s['accuracy'] for s in recent]):.1%} right"
         if self.history.epochs and self.test is not None:
-            text += f", {self.history.epochs[-1]['test_accuracy']:.1%} on test"
+            text += f", after epoch {len(self.history.epochs)} {self.history.epochs[-1]['test_accuracy']:.1%}"
         bar.set_postfix_str(text, refresh=False)
         bar.update()
 
@@ -216,6 +206,14 @@ def read_metrics(path: str | Path, up_to_step: int | None = None) -> History:
         if up_to_step is None or record["step"] <= up_to_step:
             history.add(record)
     return history
+
+
+def progress_bar(items: Iterable | None, name: str, progress: bool, **options: Any) -> Any:
+    """tqdm over some items; where stderr is no terminal, the bar is drawn every ten seconds only."""
+    from tqdm import tqdm
+
+    interval = 0.1 if sys.stderr.isatty() else 10
+    return tqdm(items, desc=name, disable=not progress, dynamic_ncols=True, mininterval=interval, **options)
 
 
 # ---------------------------------------------------------------- interruption

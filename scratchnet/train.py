@@ -10,7 +10,7 @@ from scratchnet.data import Dataset
 from scratchnet.loss import softmax_cross_entropy
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer, Schedule
-from scratchnet.run import History, Run, interruptible
+from scratchnet.run import History, Run, interruptible, progress_bar
 
 
 class TrainingDiverged(RuntimeError):
@@ -100,15 +100,15 @@ def fit(
     return run.history
 
 
-def evaluate(net: Network, data: Dataset, batch_size: int = 500) -> tuple[float, float]:
+def evaluate(net: Network, data: Dataset, batch_size: int = 500, progress: bool = False) -> tuple[float, float]:
     """Mean cross-entropy in nats, and accuracy from 0 to 1, of a network on a data set.
 
-    Raises ValueError if the data set is empty.
+    Computed in batches to keep memory small; `progress` shows a bar on stderr. Raises ValueError if there is no image.
     """
     if not len(data):
         raise ValueError(f"{data.name}: expected at least one image to evaluate on, got none")
     loss_sum, correct = 0.0, 0
-    for start in range(0, len(data), batch_size):
+    for start in progress_bar(range(0, len(data), batch_size), "evaluating", progress):
         part = data[start : start + batch_size]
         logits = net.forward(part.images)
         loss, _ = softmax_cross_entropy(logits, part.labels)

@@ -384,8 +384,8 @@ def test_a_failure_is_1_with_a_message_and_no_traceback():
 
 
 def test_the_engine_can_be_chosen(good_model, capsys):
-    assert main(["--engine", "numpy", "evaluate", str(good_model)]) == 0
-    assert main(["--engine", "numba", "evaluate", str(good_model)]) == 1
+    assert main(["evaluate", str(good_model), "--engine", "numpy"]) == 0
+    assert main(["evaluate", str(good_model), "--engine", "numba"]) == 1
     assert "the numba engine is not part of this version" in capsys.readouterr().err
 
 

@@ -356,4 +356,4 @@ def test_progress_is_shown_on_stderr(sample, capfd):
     assert "small: 100%" in err
     assert "21/21" in err
     assert "loss" in err
-    assert "% on test" in err
+    assert "after epoch 3" in err
