@@ -398,4 +398,5 @@ def test_a_bad_engine_variable_is_a_message(good_model):
         check=False,
     )
     assert run.returncode == 1
-    assert run.stderr.startswith("scratchnet: engine: expected one of numpy, numba, got 'abacus'")
+    assert run.stderr.splitlines()[-1].startswith("scratchnet: engine: expected one of numpy, numba, got 'abacus'")
+    assert "Traceback" not in run.stderr
