@@ -55,7 +55,8 @@ class use_engine:
     Parameters
     ----------
     name : {"numpy", "numba"}
-        "numpy" is the readable engine (`scratchnet.layers`), the one to step through.
+        "numpy" is the readable engine (`scratchnet.layers`), the one to step through; "numba" the compiled one
+        (`scratchnet.fast`).
 
     Raises
     ------
@@ -95,10 +96,11 @@ def _activate(name: str) -> None:
         raise ValueError(
             f"engine: expected one of {', '.join(ENGINES)}, got {name!r} (SCRATCHNET_ENGINE or use_engine)"
         )
-    if name == "numba":
+    try:
+        kernels = importlib.import_module("scratchnet.layers" if name == "numpy" else "scratchnet.fast")
+    except ImportError as error:
         raise RuntimeError(
-            "the numba engine is not part of this version of scratchnet: it has the NumPy engine only. "
-            'Use sn.use_engine("numpy"), or unset SCRATCHNET_ENGINE.'
-        )
-    book = importlib.import_module("scratchnet.layers")
-    vars(ops).update({kernel: getattr(book, kernel) for kernel in KERNELS}, engine=name)
+            f"the {name} engine cannot run here: {error}. Install what is missing, or use the readable engine: "
+            'sn.use_engine("numpy"), or SCRATCHNET_ENGINE=numpy'
+        ) from error
+    vars(ops).update({kernel: getattr(kernels, kernel) for kernel in KERNELS}, engine=name)

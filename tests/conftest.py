@@ -11,7 +11,7 @@ import scratchnet as sn
 
 ROOT = Path(__file__).parent.parent
 MNIST_FOLDER = ROOT.parent / "shared" / "data" / "mnist"
-ENGINES = ["numpy"]
+ENGINES = ["numpy", "numba"]
 
 
 @pytest.fixture(params=ENGINES)

@@ -1,0 +1,115 @@
+"""How the mirror's kernels are compiled: for this processor, once, with a word about it, and kept on disk.
+
+`kernel` compiles a function whose `prange` loops are shared by all threads, `inlined` one that kernels call. What is
+compiled is kept in a folder of its own for each version of these sources, below NUMBA_CACHE_DIR or the user's cache
+folder, so that a change in a function that kernels call is never missed. While something is compiled, stderr says so.
+
+Nothing here reorders sums (no `fastmath`): a result depends on the arguments alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import platformdirs
+from numba.core import config, event
+
+# Numba's simplest threading layer ends the process if two Python threads start kernels at once; and with any layer they
+# would share the same cores. So kernels take turns.
+ONE_KERNEL_AT_A_TIME = threading.RLock()
+
+
+def sources_digest() -> str:
+    """A short name for what the compiled code is made of: these sources and Numba's version."""
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def cache_folder() -> Path:
+    """Where compiled code is kept: a folder that can be written, if need be one that lasts only for this process."""
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    folder = Path(named) if named else Path(platformdirs.user_cache_dir("scratchnet")) / "compiled"
+    folder = folder / sources_digest()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        temporary = Path(tempfile.mkdtemp(prefix="scratchnet-"))
+        print(
+            f"scratchnet: compiled code cannot be kept in {folder} ({error.strerror}); using {temporary}, so it "
+            "will be compiled anew in the next process. Set NUMBA_CACHE_DIR to a folder that can be written",
+            file=sys.stderr,
+        )
+        return temporary
+
+
+def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(cache_folder())  # read when a function is decorated; the user's own functions keep theirs
+    try:
+        compiled: Callable[..., Any] = numba.njit(error_model="numpy", nogil=True, **options)(function)
+    finally:
+        config.CACHE_DIR = before
+    return compiled
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function that only kernels call; it becomes part of them."""
+    return _compile(function)
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function whose `prange` loops run on all threads, and keep the result on disk."""
+    compiled = _compile(function, parallel=True, cache=True)
+    if config.DISABLE_JIT:
+        return function  # plain Python, to step through
+
+    @functools.wraps(function)
+    def run(*arguments: Any) -> None:
+        with ONE_KERNEL_AT_A_TIME:
+            compiled(*arguments)
+
+    return run
+
+
+class Announcer(event.Listener):
+    """Says on stderr which kernel is being compiled, and afterwards how long all of it took."""
+
+    def __init__(self) -> None:
+        self.depth = 0  # a kernel's compilation starts those of the functions that it calls
+        self.seconds = 0.0
+
+    def on_start(self, event: event.Event) -> None:
+        self.depth += 1
+        if self.depth == 1 and self.is_ours(event):
+            self.started = time.perf_counter()
+            name = event.data["dispatcher"].py_func.__name__
+            print(f"scratchnet: compiling {name} for this processor ...", end="", file=sys.stderr, flush=True)
+
+    def on_end(self, event: event.Event) -> None:
+        self.depth -= 1
+        if self.depth == 0 and self.is_ours(event):
+            self.seconds += time.perf_counter() - self.started
+            print(f" done ({self.seconds:.1f} s so far; later runs start at once)", file=sys.stderr, flush=True)
+
+    @staticmethod
+    def is_ours(event: event.Event) -> bool:
+        """Whether it is one of scratchnet's kernels, and not a function of the user's own."""
+        return event.data["dispatcher"].py_func.__module__.startswith("scratchnet.fast")
+
+
+event.register("numba:compile", Announcer())

@@ -1,0 +1,50 @@
+"""Dense layer: three products over the tile, which differ in what is a row of A and what k runs over.
+
+    out = x @ w          rows: examples     k: inputs      B: w
+    dw  = x^T @ dout     rows: inputs       k: examples    B: dout
+    dx  = dout @ w^T     rows: inputs       k: outputs     B: dout^T, and the result is dx^T
+
+The last is turned round so that the large matrix, w, is read as it lies, and only the small one is transposed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scratchnet.fast.product import packed, product_rows
+from scratchnet.fast.tile import columns
+
+
+def rows_times(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    """a (M, K) @ b (K, F) + bias (F,), for a contiguous a: (M, F)."""
+    M, K = a.shape
+    out = np.empty((M, b.shape[1]), a.dtype)
+    none = np.empty(0, a.dtype)
+    starts = np.arange(M) * K
+    product_rows(a.reshape(-1), starts, 1, 0, K, 1, packed(b), none if bias is None else bias, out, columns(a.dtype))
+    return out
+
+
+def columns_times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a^T @ b for a contiguous a (K, M) and b (K, F): (M, F)."""
+    K, M = a.shape
+    out = np.empty((M, b.shape[1]), a.dtype)
+    none = np.empty(0, a.dtype)
+    product_rows(a.reshape(-1), np.arange(M), 1, 0, K, M, packed(b), none, out, columns(a.dtype))
+    return out
+
+
+def dense_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
+    """See `scratchnet.layers.dense.dense_forward`."""
+    return rows_times(np.ascontiguousarray(x), w, b)
+
+
+def dense_backward(
+    dout: np.ndarray, x: np.ndarray, w: np.ndarray, *, need_dx: bool = True
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+    """See `scratchnet.layers.dense.dense_backward`."""
+    dout = np.ascontiguousarray(dout)
+    db = dout.sum(axis=0)
+    dw = columns_times(np.ascontiguousarray(x), dout)
+    dx = np.ascontiguousarray(rows_times(np.ascontiguousarray(w), dout.T, None).T) if need_dx else None
+    return dx, dw, db

@@ -1,0 +1,47 @@
+"""Where windows stand on padded images, for all mirrored layers that slide one; and the copies that they read from."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from scratchnet.fast.compiled import kernel
+from scratchnet.layers.shapes import Pads
+
+
+@kernel
+def copy_into(x, padded, top, left, SH, SW):
+    """padded[n, top + i*SH, left + j*SW] = x[n, i, j], and zeros elsewhere: padding, and with a stride, spreading."""
+    N, H, W, C = x.shape
+    PH, PW = padded.shape[1:3]
+    for n in prange(N):
+        padded[n] = 0
+        for i in range(H):
+            row = top + i * SH
+            if 0 <= row < PH:
+                for j in range(W):
+                    column = left + j * SW
+                    if 0 <= column < PW:
+                        for c in range(C):
+                            padded[n, row, column, c] = x[n, i, j, c]
+
+
+def padded_copy(x: np.ndarray, pads: Pads) -> np.ndarray:
+    """x (N, H, W, C) with zeros around it; x itself if there is no padding."""
+    (top, bottom), (left, right) = pads
+    if not (top or bottom or left or right):
+        return x
+    N, H, W, C = x.shape
+    out = np.empty((N, top + H + bottom, left + W + right, C), x.dtype)
+    copy_into(x, out, top, left, 1, 1)
+    return out
+
+
+def window_starts(padded_shape: tuple[int, ...], out_size: tuple[int, int], stride: tuple[int, int]) -> np.ndarray:
+    """(N*OH*OW,): the flat address in a padded array (N, PH, PW, C) of each window's first entry, in output order."""
+    N, PH, PW, C = padded_shape
+    (OH, OW), (SH, SW) = out_size, stride
+    images = np.arange(N) * (PH * PW * C)
+    rows = np.arange(OH) * (SH * PW * C)
+    places = np.arange(OW) * (SW * C)
+    return (images[:, None, None] + rows[:, None] + places).reshape(-1)

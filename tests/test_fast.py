@@ -1,0 +1,148 @@
+"""What the mirror promises beyond right numbers: the same bits for any number of threads, no crash, no silence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import scratchnet as sn
+from scratchnet import layers
+from scratchnet.engine import KERNELS
+
+TESTS = Path(__file__).parent
+
+
+def python(code, **variables):
+    """Run code in a child process on the numba engine; returns what it printed on stdout and stderr."""
+    child = os.environ | {"SCRATCHNET_ENGINE": "numba", "PYTHONPATH": str(TESTS)} | variables
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=child, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout, run.stderr
+
+
+TRAIN = """
+    import hashlib, sys, scratchnet as sn
+    train, test = sn.data.load("sample")
+    digest = hashlib.sha256()
+    for make in sn.models.MODELS.values():
+        net = make(seed=0)
+        sn.fit(net, train, optimizer=sn.SGD(net.parameters(), lr=0.05), steps=2, batch_size=70, progress=False)
+        for p in net.parameters():
+            digest.update(p.value.tobytes())
+    print(digest.hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_the_number_of_threads_changes_no_bit():
+    digests = {python(TRAIN, NUMBA_NUM_THREADS=threads)[0] for threads in ("1", "2", "3")}
+    assert len(digests) == 1
+
+
+@pytest.mark.slow
+def test_two_engines_train_alike(sample):
+    losses = []
+    for engine in ("numpy", "numba"):
+        with sn.use_engine(engine):
+            net = sn.models.standard_cnn(seed=0).astype(np.float64)
+            data = sn.Dataset(sample[0].images[:64].astype(np.float64), sample[0].labels[:64], "64 digits")
+            history = sn.fit(net, data, optimizer=sn.SGD(net.parameters(), 0.1), steps=6, batch_size=16, progress=False)
+            losses.append([s["loss"] for s in history.steps])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+
+
+@pytest.mark.slow
+def test_two_python_threads_at_once_get_right_results():
+    """With Numba's simplest threading layer as well, which ends the process if it is entered twice."""
+    code = """
+        import threading, numpy as np, scratchnet as sn
+        train, _ = sn.data.load("sample")
+        x = train.images[:40]
+        net = sn.models.separable_cnn(dense_units=16)
+        expected = net.forward(x)
+        def work(results):
+            mine = sn.models.separable_cnn(dense_units=16)
+            for _ in range(20):
+                results.append(np.array_equal(mine.forward(x), expected))
+        results = []
+        threads = [threading.Thread(target=work, args=(results,)) for _ in range(3)]
+        for t in threads: t.start()
+        for t in threads: t.join()
+        print(len(results), all(results))
+    """
+    for layer in ("workqueue", "default"):
+        assert python(code, NUMBA_THREADING_LAYER=layer)[0] == "60 True\n"
+
+
+@pytest.mark.slow
+def test_without_jit_the_same_sources_run_as_plain_python():
+    """How a kernel is stepped through. Small shapes, since every multiply-add is a line of Python."""
+    code = """
+        import numpy as np, scratchnet as sn
+        from scratchnet import layers
+        from scratchnet.engine import ops
+        from scratchnet.fast import product
+        assert type(product.tile).__name__ == "function"
+        rng = np.random.default_rng(0)
+        x, w = rng.standard_normal((2, 5, 6, 3)), rng.standard_normal((3, 2, 3, 4))
+        dout = rng.standard_normal((2, 3, 4, 4))
+        for ours, theirs in zip(
+            [ops.conv2d_forward(x, w, dout[0, 0, 0], 2, 1), *ops.conv2d_backward(dout, x, w, 2, 1)],
+            [layers.conv2d_forward(x, w, dout[0, 0, 0], 2, 1), *layers.conv2d_backward(dout, x, w, 2, 1)],
+        ):
+            assert np.allclose(ours, theirs, rtol=1e-12), (ours, theirs)
+        net = sn.Network([
+            sn.DepthwiseConv2D(3, 3, multiplier=2), sn.PointwiseConv2D(6, 4), sn.ReLU(), sn.MaxPool2D(2, 1),
+            sn.AvgPool2D(2), sn.Flatten(), sn.Dense(16, 3),
+        ])
+        print(sn.gradcheck(net, rng.standard_normal((2, 5, 6, 3)), max_entries=4).passed)
+    """
+    assert python(code, NUMBA_DISABLE_JIT="1")[0] == "True\n"
+
+
+@pytest.mark.slow
+def test_compiling_is_announced_and_kept(tmp_path):
+    code = "import numpy as np, scratchnet as sn; sn.ReLU().forward(np.ones((2, 3), np.float32))"
+    first = python(code, NUMBA_CACHE_DIR=str(tmp_path))[1]
+    assert "scratchnet: compiling forward_kernel for this processor ... done" in first
+    assert python(code, NUMBA_CACHE_DIR=str(tmp_path))[1] == ""
+
+
+@pytest.mark.slow
+def test_a_cache_that_cannot_be_written_is_named_and_does_not_stop_anything(tmp_path):
+    (tmp_path / "file").write_text("in the way of a folder")
+    code = "import numpy as np, scratchnet as sn; print(sn.ReLU().forward(np.array([-1.0, 2.0])))"
+    out, err = python(code, NUMBA_CACHE_DIR=str(tmp_path / "file"))
+    assert out == "[0. 2.]\n"
+    assert "compiled code cannot be kept in" in err
+    assert "Set NUMBA_CACHE_DIR" in err
+
+
+def test_the_mirror_has_every_name_and_the_same_signatures():
+    import inspect
+
+    from scratchnet import fast
+
+    for name in KERNELS:
+        mirrored, read = (inspect.signature(getattr(engine, name)).parameters for engine in (fast, layers))
+        assert list(mirrored.values()) == list(read.values()), name
+
+
+@pytest.mark.parametrize("operation", ["load", "splat", "zeros"])
+def test_a_vector_of_anything_but_flat_floats_is_refused(operation):
+    import numba
+
+    from scratchnet.fast import vector
+
+    kernel = getattr(vector, operation)
+    call = (lambda a: kernel(a)) if operation == "zeros" else (lambda a: kernel(a, 0))
+    with pytest.raises(numba.TypingError, match="expected a contiguous one-dimensional array of float32 or float64"):
+        numba.njit(call)(np.zeros((2, 20)))
