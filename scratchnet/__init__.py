@@ -25,8 +25,8 @@ from scratchnet.layers import (
 from scratchnet.loss import softmax, softmax_cross_entropy
 from scratchnet.network import Network, Step
 from scratchnet.optim import SGD, Adam, constant, cosine, one_cycle, step_decay
-from scratchnet.run import History, read_metrics
-from scratchnet.train import TrainingDiverged, evaluate, fit
+from scratchnet.run import History, TrainingDiverged, read_metrics
+from scratchnet.train import evaluate, fit
 from scratchnet.version import __version__
 
 __all__ = [

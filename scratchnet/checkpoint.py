@@ -24,8 +24,16 @@ FORMAT = "scratchnet 1"
 
 
 def save(net: Network, path: str | Path) -> None:
-    """Write a network, layers and weights, to a safetensors file. The file is replaced as a whole or not at all."""
-    _write(path, {p.name: p.value for p in net.parameters()}, {"kind": "model", "network": _describe(net)})
+    """Write a network, layers and weights, to a safetensors file. The file is replaced as a whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        If a weight is NaN or infinite, or two have the same name (a layer that was put into another network since).
+    OSError
+        If the file cannot be written.
+    """
+    _write(path, _weights(path, net), {"kind": "model", "network": _describe(net)})
 
 
 def load(path: str | Path) -> Network:
@@ -52,7 +60,7 @@ def save_checkpoint(
     `arguments` are what the run was started with, and `position` is its own note of where it is; both as JSON can hold
     it.
     """
-    arrays = {p.name: p.value for p in net.parameters()}
+    arrays = _weights(path, net)
     for p, state in zip(optimizer.parameters, optimizer.state, strict=True):
         arrays |= {f"optimizer/{p.name}/{key}": array for key, array in state.items()}
     description = {
@@ -139,6 +147,17 @@ def _require_same(path: str | Path, what: str, in_file: Any, given: Any) -> None
 # ---------------------------------------------------------------- arrays
 
 
+def _weights(path: str | Path, net: Network) -> dict[str, np.ndarray]:
+    """The weights by their names, if they can be told apart and used again."""
+    arrays: dict[str, np.ndarray] = {}
+    for p in net.parameters():
+        if p.name in arrays:
+            raise ValueError(f"{path}: two weights of {net.name} are named {p.name}; is a layer part of two networks?")
+        _check_array(path, p.name, p.value, p.value.shape)
+        arrays[p.name] = p.value
+    return arrays
+
+
 def _set_weights(path: str | Path, net: Network, arrays: dict[str, np.ndarray]) -> None:
     """Check every weight first, then set them all: nothing is loaded half."""
     parameters = {p.name: p for p in net.parameters()}
@@ -167,17 +186,21 @@ def _check_array(path: str | Path, name: str, array: np.ndarray, shape: tuple[in
     if array.dtype not in (np.float32, np.float64):
         raise ValueError(f"{path}: expected {name} of dtype float32 or float64, got {array.dtype}")
     if not np.isfinite(array).all():
-        raise ValueError(f"{path}: {name} holds NaN or infinite values; the training that wrote it had diverged")
+        raise ValueError(f"{path}: {name} holds NaN or infinite values: the training that made it has diverged")
 
 
 def _write(path: str | Path, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     text = json.dumps(description)
     metadata = {"format": FORMAT, "description": text, "sha256": _digest(arrays, text)}
     with written_atomically(path) as partial:
-        save_file(arrays, partial, metadata)
+        try:
+            save_file(arrays, partial, metadata)
+        except SafetensorError as error:
+            raise OSError(f"{path}: could not be written ({error})") from None
 
 
 def _read(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -197,7 +220,7 @@ def _read(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str,
         raise ValueError(
             f"{path}: not a whole safetensors file ({error}); it is damaged or of another format"
         ) from None
-    if metadata["sha256"] != _digest(arrays, metadata["description"]):
+    if metadata.get("sha256") != _digest(arrays, metadata.get("description", "")):
         raise ValueError(f"{path}: the content does not match its SHA-256; the file was damaged after it was written")
     description: dict[str, Any] = json.loads(metadata["description"])
     if description["kind"] != kind:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from scratchnet.text import table
 from scratchnet.version import __version__
 
 SETTINGS = "settings.json"
+UNSURE = 0.6  # a best probability below this is worth a word
 MODEL = "model.safetensors"
 REPRODUCE_FOLDER = Path("runs/reproduce")
 DEFAULT_MODEL = REPRODUCE_FOLDER / "standard_cnn" / MODEL
@@ -69,13 +72,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def train(options: argparse.Namespace) -> None:
     """Train one model, and write the model, its metrics and its training curves to a folder."""
     folder = Path(options.out or f"runs/{options.model}")
-    settings = settle(folder, options)
+    settings = resumed_settings(folder, options) if options.resume else new_settings(options)
+    sn.use_engine(sn.current_engine())  # an engine that cannot run is noticed before anything is written
     training, test = load_data(settings)
     init = {} if settings["init"] is None else {"init": settings["init"]}
     net = MODELS[settings["model"]](seed=settings["seed"], **init)
     optimizer, schedule = make_optimizer(net, settings, len(training))
+    if not options.resume:
+        make_room(folder, options.overwrite)
+        write_text_atomically(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
     print(f"training {net.name} on {len(training):,} {training.name}, engine {sn.current_engine()}")
-    with resume_hint(f"scratchnet train {net.name} --out {folder} --resume"):
+    with resume_hint(f"scratchnet train {net.name} --out {shlex.quote(str(folder))} --resume"):
         history = sn.fit(
             net,
             training,
@@ -96,37 +103,63 @@ def train(options: argparse.Namespace) -> None:
     print_written([folder / MODEL, folder / METRICS, curves])
 
 
-def settle(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """The run's settings: those given and defaults for a new run; for a resumed one those that it was started with.
+def new_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of a new run: those given, and defaults.
+
+    Raises ValueError if an option was given that the others leave without effect.
+    """
+    given = given_settings(options)
+    settings = complete(TRAIN_DEFAULTS | given)
+    if settings["data"] == "sample" and given.keys() & {"data_dir", "train_images"}:
+        raise ValueError(
+            "--data-dir and --train-images choose among MNIST's files: add --data mnist, or leave them out"
+        )
+    if settings["optimizer"] != "sgd" and "momentum" in given:
+        raise ValueError("--momentum is sgd's: add --optimizer sgd, or leave it out")
+    return settings
+
+
+def resumed_settings(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the run in the folder was started with.
 
     Raises
     ------
     FileNotFoundError
         If there is no run to resume.
-    FileExistsError
-        If a new run would overwrite one.
     ValueError
-        If an option contradicts the run to resume.
+        If an option contradicts that run, or its settings are damaged.
     """
-    given = {name: getattr(options, name) for name in TRAIN_DEFAULTS if hasattr(options, name)}
-    given["model"] = options.model
     path = folder / SETTINGS
-    if not options.resume:
-        make_room(folder, options.overwrite)
-        settings = complete(TRAIN_DEFAULTS | given)
-        write_text_atomically(path, json.dumps(settings, indent=2) + "\n")
-        return settings
     if not path.exists():
         raise FileNotFoundError(
             f"{folder}: no run to resume here ({SETTINGS} is missing); leave --resume out to start one"
         )
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    for name, value in given.items():
+    settings = read_settings(path)
+    if settings.keys() != TRAIN_DEFAULTS.keys() | {"model"}:
+        raise ValueError(f"{path}: damaged: expected the settings of a run; start a new one")
+    for name, value in given_settings(options).items():
         if settings[name] != value:
             raise ValueError(
                 f"{folder}: the run was started with {name} = {settings[name]!r}, not {value!r}; "
                 "a resumed run keeps its settings, so leave the option out, or start a new run in another folder"
             )
+    return settings
+
+
+def given_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the command line gave, without those it left out."""
+    given = {name: getattr(options, name) for name in TRAIN_DEFAULTS if hasattr(options, name)}
+    return given | {"model": options.model}
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; a ValueError that names the file if there is none."""
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: damaged ({error}); start a new run") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: damaged: expected a JSON object, got {settings!r}; start a new run")
     return settings
 
 
@@ -177,7 +210,7 @@ class resume_hint:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is KeyboardInterrupt:
-            print(f"\nThe run is saved. To go on with it:  {self.command}", file=sys.stderr)
+            print(f"\nTo go on from the last checkpoint:  {self.command}", file=sys.stderr)
 
 
 # ---------------------------------------------------------------- the other commands
@@ -199,10 +232,13 @@ def predict(options: argparse.Namespace) -> None:
         raise FileNotFoundError(
             f"{options.model}: no trained model here; train all with 'scratchnet reproduce', or name one with --model"
         )
+    sn.use_engine(sn.current_engine())
     net = sn.load(options.model)
     images = [read_digit(path) for path in options.images]
     for path, image, probabilities in zip(options.images, images, net.predict(np.stack(images)), strict=True):
         print(f"{path}: {probabilities.argmax()}, with probability {probabilities.max():.1%}; {net.name} saw")
+        if probabilities.max() < UNSURE:
+            print("(unsure: does the picture below look like one digit, upright and whole?)")
         print(as_text(image))
         print(
             table(
@@ -216,15 +252,29 @@ def reproduce(options: argparse.Namespace) -> None:
     from scratchnet.reproduce import Recipe, reproduce
 
     folder = Path(options.out)
-    if not options.resume:
-        for name in MODELS:
-            make_room(folder / name, options.overwrite)
+    settings = json.loads(json.dumps({"seed": options.seed, "recipe": asdict(Recipe())}))
+    sn.use_engine(sn.current_engine())
     training, test = sn.data.load("sample")
+    if options.resume:
+        check_recipe(folder / SETTINGS, settings)
+    else:
+        for place in [folder, *(folder / name for name in MODELS)]:
+            make_room(place, options.overwrite)
+        write_text_atomically(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
     print(f"Three networks, {len(training):,} {training.name}, engine {sn.current_engine()}.")
-    with resume_hint(f"scratchnet reproduce --out {folder} --resume"):
+    with resume_hint(f"scratchnet reproduce --out {shlex.quote(str(folder))} --seed {options.seed} --resume"):
         results, written = reproduce(folder, training, test, Recipe(), options.seed, options.resume)
     print(f"\n{results}\n")
     print_written(written)
+
+
+def check_recipe(path: Path, settings: dict[str, Any]) -> None:
+    """FileNotFoundError if there is nothing to resume, ValueError if it was begun with another seed or recipe."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path.parent}: nothing to resume here; leave --resume out to start anew")
+    begun = read_settings(path)
+    if begun != settings:
+        raise ValueError(f"{path.parent}: was begun with {begun}, not {settings}; name another folder with --out")
 
 
 def summary(options: argparse.Namespace) -> None:
@@ -322,7 +372,9 @@ def _add_train(commands: Any) -> None:
     length.add_argument("--steps", type=_positive, **unset, help="batches, in place of epochs")
     command.add_argument("--batch-size", type=_positive, **unset, help="images a step (default: 32)")
     command.add_argument("--optimizer", choices=list(DEFAULT_LR), **unset, help="(default: adam)")
-    command.add_argument("--lr", type=float, **unset, help=f"highest learning rate (default: {DEFAULT_LR})")
+    command.add_argument(
+        "--lr", type=float, **unset, help="highest learning rate (default: 0.004 for adam, 0.05 for sgd)"
+    )
     command.add_argument("--momentum", type=float, **unset, help="of sgd (default: 0.9)")
     schedules = ["constant", "step", "cosine", "one-cycle"]
     command.add_argument("--schedule", choices=schedules, **unset, help="of the learning rate (default: one-cycle)")

@@ -18,8 +18,11 @@ def written_atomically(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
+    partial.touch()
+    mode = partial.stat().st_mode  # what the user's umask asks for; some libraries would make it stricter
     try:
         yield partial
+        partial.chmod(mode)
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())  # the content reaches the disk before the name does
         partial.replace(path)

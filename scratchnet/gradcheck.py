@@ -105,6 +105,8 @@ def gradcheck(
     ------
     TypeError
         If x is not float64.
+    ValueError
+        If x is empty, or backward gives a gradient of another shape than the array's.
 
     Examples
     --------
@@ -121,14 +123,20 @@ def gradcheck(
         )
     rng = np.random.default_rng(seed)
     parameters = subject.parameters()
+    if not x.size:
+        raise ValueError(f"gradcheck: expected at least one number to check with, got x of shape {x.shape}")
     before = [(p.value, p.grad) for p in parameters]
+    generators = _generators(subject)
+    states = [generator.bit_generator.state for generator in generators]
     try:
         for p in parameters:
             p.value = p.value.astype(np.float64)
         comparisons = _compare_all(subject, x.copy(), parameters, training, rng, rtol, atol, max_entries)
     finally:
         for p, (value, grad) in zip(parameters, before, strict=True):
-            p.value, p.grad = value, grad
+            p._value, p.grad = value, grad  # the very same array, not a copy
+        for generator, state in zip(generators, states, strict=True):
+            generator.bit_generator.state = state
     return Report(getattr(subject, "name", type(subject).__name__), comparisons, rtol, atol)
 
 
@@ -168,9 +176,14 @@ def _compare_all(
     return comparisons
 
 
+def _generators(subject: Layer | Network) -> list[np.random.Generator]:
+    """The generators that dropout masks are drawn from."""
+    return [layer.rng for layer in getattr(subject, "layers", [subject]) if hasattr(layer, "rng")]
+
+
 def _repeatable_forward(subject: Layer | Network, training: bool) -> Callable[[np.ndarray], np.ndarray]:
     """Its forward, with the same dropout masks each time."""
-    generators = [layer.rng for layer in getattr(subject, "layers", [subject]) if hasattr(layer, "rng")]
+    generators = _generators(subject)
     states = [rng.bit_generator.state for rng in generators]
 
     def forward(x: np.ndarray) -> np.ndarray:

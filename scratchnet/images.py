@@ -2,18 +2,21 @@
 
 MNIST was prepared like this (LeCun et al., 1998): the digit, light on black, is scaled to fit a box of 20 x 20 pixels,
 its aspect ratio kept, and placed in 28 x 28 pixels with its centre of mass in the middle. A picture goes the same way
-here.
+here, after its paper has been taken away: what is left is how much darker (or lighter) each pixel is than the paper
+around it, so that shadows and a dark rim do not count as ink.
 """
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 BOX, SIDE = 20, 28
-FAINT = 0.2  # pixels below this share of the darkest ink are taken for paper
+WORKING_SIDE = 256  # larger pictures are reduced to this first
+PAPER_FITS = 12  # rounds of telling paper from ink
 LEAST_CONTRAST = 16  # of 255
 
 
@@ -38,33 +41,90 @@ def read_digit(path: str | Path) -> np.ndarray:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        with Image.open(path) as picture:
-            grey = _on_white(ImageOps.exif_transpose(picture)).convert("L")
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                grey = _grey(ImageOps.exif_transpose(picture))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: not a picture that can be read ({error})") from None
-    ink = _ink(np.asarray(grey, np.float32))
+    except Image.DecompressionBombWarning:
+        raise ValueError(
+            f"{path}: expected a picture of at most {Image.MAX_IMAGE_PIXELS:,} pixels; scale it down"
+        ) from None
+    ink = _ink(grey)
     if ink is None:
         raise ValueError(f"{path}: expected a digit, but the picture is all of one colour")
     return _centred(_boxed(ink))[..., None]
 
 
-def _on_white(picture: Image.Image) -> Image.Image:
-    """The picture with white where it is transparent."""
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+def _grey(picture: Image.Image) -> Image.Image:
+    """The picture in shades of grey, 0 to 255, reduced to a working size."""
+    if picture.mode in ("I", "I;16", "I;16B", "I;16L", "F"):  # wider ranges: the darkest to 0, the lightest to 255
+        values = np.asarray(picture, np.float32)
+        span = float(np.ptp(values)) or 1.0
+        grey = Image.fromarray(((values - values.min()) / span * 255).astype(np.uint8))
+    elif picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         rgba = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return picture
+        grey = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("L")
+        if np.ptp(np.asarray(grey)) < LEAST_CONTRAST:  # white ink on nothing: only the transparency shows it
+            grey = ImageOps.invert(rgba.getchannel("A"))
+    else:
+        grey = picture.convert("L")
+    if max(grey.size) > WORKING_SIDE:
+        grey.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
+        grey = grey.filter(ImageFilter.MedianFilter(3))  # specks and noise; strokes are wider at this size
+    return grey
 
 
-def _ink(grey: np.ndarray) -> np.ndarray | None:
-    """How much ink each pixel holds, 0 to 1; the border's median is taken for the paper. None if there is no ink."""
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    ink = np.abs(grey - np.median(border))
+def _ink(grey: Image.Image) -> np.ndarray | None:
+    """How much ink each pixel holds, 0 to 1. None if there is no ink."""
+    values = np.asarray(grey, np.float32)
+    if np.ptp(values) < LEAST_CONTRAST:
+        return None
+    error = values - _surface(values, np.ones(values.shape, bool))
+    if (error**3).sum() > 0:  # the few pixels that lie far from the paper lie above it: light ink
+        values = 255 - values
+    ink = (_paper(values) - values).clip(0)
     if ink.max() < LEAST_CONTRAST:
         return None
     ink /= ink.max()
-    ink[ink < FAINT] = 0
+    ink[ink < _threshold(ink) / 2] = 0  # a digit's soft edges reach below the threshold, noise does not come near it
     return ink
+
+
+def _paper(values: np.ndarray) -> np.ndarray:
+    """What the picture (H, W) would be without its dark ink: a surface fitted to the pixels that it takes for paper.
+
+    It is fitted to all pixels first, then again and again without those that are darker than it by more than the
+    paper's own unevenness. That is measured above the surface, where there is no ink.
+    """
+    paper = np.ones(values.shape, bool)
+    for _ in range(PAPER_FITS):
+        surface = _surface(values, paper)
+        error = values - surface
+        unevenness = np.sqrt((error[error > 0] ** 2).mean()) if (error > 0).any() else 0.0
+        paper = error >= -2 * max(float(unevenness), 1.0)
+    return surface
+
+
+def _surface(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The parabolic surface nearest to the chosen pixels: it follows a shadow from one side and a lens's dark rim."""
+    H, W = values.shape
+    y, x = np.mgrid[-1 : 1 : H * 1j, -1 : 1 : W * 1j].reshape(2, -1)
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
+    return (terms @ np.linalg.lstsq(terms[chosen.ravel()], values[chosen], rcond=None)[0]).reshape(H, W)
+
+
+def _threshold(ink: np.ndarray) -> float:
+    """Otsu's threshold between paper and ink: it makes the two groups' means lie furthest apart (Otsu, 1979)."""
+    counts, edges = np.histogram(ink, 64, (0, 1))
+    middles = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)[:-1]
+    above = counts.sum() - below
+    sums = np.cumsum(counts * middles)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        between = below * above * (sums[:-1] / below - (sums[-1] - sums[:-1]) / above) ** 2
+    return float(edges[1:-1][np.nanargmax(between)])
 
 
 def _boxed(ink: np.ndarray) -> np.ndarray:

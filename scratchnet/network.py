@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scratchnet.layers.base import Layer, Parameter, Shape, check_float
+from scratchnet.layers.base import Layer, Parameter, Shape, check_float, check_shape, positive
 from scratchnet.loss import softmax, softmax_cross_entropy
 from scratchnet.text import table
 
@@ -57,21 +57,29 @@ class Network:
     ) -> None:
         if not layers:
             raise ValueError(f"{name}: expected at least one layer, got an empty list")
+        for layer in layers:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"{name}: expected layers, got a {type(layer).__name__}")
         if len({id(layer) for layer in layers}) < len(layers):
             raise ValueError(f"{name}: the same layer object stands in the list twice; make two layers of them")
+        parameters = [p for layer in layers for p in layer.parameters()]
+        if len({id(p) for p in parameters}) < len(parameters):
+            raise ValueError(
+                f"{name}: two layers share a Parameter; each backward would overwrite the other's gradient"
+            )
         self.layers = list(layers)
         self.name = name
-        self.input_shape: Shape | None = None if input_shape is None else tuple(input_shape)
+        self.input_shape: Shape | None = None if input_shape is None else tuple(map(int, input_shape))
         self._name_layers()
         if self.input_shape is not None:
             self.output_shapes()  # layers that do not fit each other are noticed now, not in the first forward
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """The last layer's output for a batch x (N, ...); `training` switches dropout on."""
-        if self.input_shape is None:
-            self.input_shape = x.shape[1:]
+        given = x
         for layer in self.layers:
             x = layer.forward(x, training)
+        self._remember_shape(given)
         return x
 
     def backward(self, dout: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
@@ -101,10 +109,12 @@ class Network:
         Step
             (layer, direction, input, output, grads).
         """
+        given = x
         for layer in self.layers:
             out = layer.forward(x, training)
             yield Step(layer, "forward", x, out, {})
             x = out
+        self._remember_shape(given)
         loss, dout = softmax_cross_entropy(x, labels)
         yield Step(Loss(), "forward", x, loss, {})
         yield Step(Loss(), "backward", 1.0, dout, {})
@@ -116,8 +126,11 @@ class Network:
     def predict(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
         """Class probabilities (N, K) for images (N, H, W, C), computed in batches to keep memory small."""
         check_float(self.name, "images", images)
+        positive(self.name, "batch_size", batch_size)
         starts = range(0, max(len(images), 1), batch_size)  # no images: one empty batch, for the output's shape
-        return np.concatenate([softmax(self.forward(images[i : i + batch_size])) for i in starts])
+        logits = np.concatenate([self.forward(images[i : i + batch_size]) for i in starts])
+        check_shape(self.name, "logits", logits.shape, ("N", "K"))
+        return softmax(logits)
 
     def parameters(self) -> list[Parameter]:
         """All trained arrays, in forward order."""
@@ -162,6 +175,11 @@ class Network:
 
     def __repr__(self) -> str:
         return f"Network([{', '.join(map(repr, self.layers))}], name={self.name!r})"
+
+    def _remember_shape(self, x: np.ndarray) -> None:
+        """Note the shape of an input that all layers have accepted, if none was given."""
+        if self.input_shape is None:
+            self.input_shape = x.shape[1:]
 
     def _name_layers(self) -> None:
         numbers: Counter[str] = Counter()

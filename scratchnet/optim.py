@@ -39,6 +39,11 @@ class Optimizer:
         self.parameters = list(parameters)
         if not self.parameters:
             raise ValueError(f"{type(self).__name__}: expected at least one parameter, got none")
+        strangers = [p for p in self.parameters if not isinstance(p, Parameter)]
+        if strangers:
+            raise TypeError(
+                f"{type(self).__name__}: expected parameters, as net.parameters() gives, got {strangers[0]!r}"
+            )
         self.lr = at_least_zero("lr", lr)
         self.weight_decay = at_least_zero("weight_decay", weight_decay)
         self.steps = 0
@@ -172,6 +177,7 @@ def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
     """Multiply the learning rate by `factor` after each `every` steps."""
     at_least_zero("lr", lr)
     _positive_steps("every", every)
+    at_least_zero("factor", factor)
     return lambda step: lr * factor ** (step // every)
 
 
@@ -190,11 +196,16 @@ def one_cycle(
 ) -> Schedule:
     """Up from max_lr / start_divisor to max_lr, then down to a start_divisor * final_divisor'th of it, in half cosines.
 
-    `warm_up` is the share of the `steps` steps that go up. The momentum stays as it is.
-    Source: Smith and Topin, "Super-Convergence", 2018, arXiv 1708.07120; the curve is PyTorch's OneCycleLR.
+    `warm_up` is the share of the `steps` steps that go up; the last step has the lowest rate. The momentum stays as it
+    is. Source: Smith and Topin, "Super-Convergence", 2018, arXiv 1708.07120; the curve is PyTorch's OneCycleLR.
     """
     at_least_zero("max_lr", max_lr)
     _positive_steps("steps", steps)
+    if not (0 <= warm_up <= 1 and start_divisor > 0 and final_divisor > 0):
+        raise ValueError(
+            "expected warm_up from 0 to 1 and divisors above 0, "
+            f"got warm_up={warm_up}, start_divisor={start_divisor}, final_divisor={final_divisor}"
+        )
     first, last = max_lr / start_divisor, max_lr / start_divisor / final_divisor
     peak = warm_up * steps - 1
 
@@ -217,7 +228,7 @@ def at_least_zero(what: str, value: float) -> float:
     """`value`, if it is a finite number of at least 0; else a ValueError that names `what`."""
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"expected {what} to be a finite number of at least 0, got {value!r}")
-    return value
+    return float(value)
 
 
 def below_one(what: str, value: float) -> float:

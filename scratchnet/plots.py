@@ -56,7 +56,8 @@ def training_curves(histories: Mapping[str, History]) -> Figure:
     right.set(
         xlabel="epoch", ylabel="accuracy (%)", title=f"Accuracy on {', '.join(sorted(test_sets)) or 'no test set'}"
     )
-    right.xaxis.get_major_locator().set_params(integer=True)
+    epochs = max((e["epoch"] for history in histories.values() for e in history.epochs), default=1)
+    right.set_xticks(range(1, epochs + 1, -(-epochs // 10)))
     for axes in (left, right):
         axes.grid(alpha=0.3)
         if histories:

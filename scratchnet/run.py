@@ -25,11 +25,16 @@ import numpy as np
 from scratchnet.checkpoint import load_checkpoint, save_checkpoint
 from scratchnet.data import Dataset
 from scratchnet.files import write_text_atomically
+from scratchnet.layers.base import positive
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer, Schedule
 
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss or a weight became NaN or infinite. Nothing that is not finite was written to a file."""
 
 
 @dataclass
@@ -81,11 +86,13 @@ class Run:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(f"expected either epochs or steps, got epochs={self.epochs} and steps={self.steps}")
         for what in ("epochs", "steps", "batch_size", "checkpoint_every"):
-            value = getattr(self, what)
-            if value is not None and value < 1:
-                raise ValueError(f"expected {what} to be at least 1, got {value!r}")
+            if getattr(self, what) is not None:
+                setattr(self, what, positive("fit", what, getattr(self, what)))
+        self.seed = int(self.seed)
         if not len(self.train):
             raise ValueError(f"{self.train.name}: expected at least one image to train on, got none")
+        if {id(p) for p in self.optimizer.parameters} - {id(p) for p in self.net.parameters()}:
+            raise ValueError(f"fit: the optimizer is over parameters that are not {self.net.name}'s; make one for it")
         self.steps_per_epoch = -(-len(self.train) // self.batch_size)  # rounded up: the last batch may be partial
         self.total_steps = self.steps or self.epochs * self.steps_per_epoch  # type: ignore[operator]
         self.order = np.random.default_rng(self.seed)
@@ -104,10 +111,20 @@ class Run:
             return
         if not resume:
             raise FileExistsError(f"{path}: holds an earlier run; resume it, choose another folder, or remove the file")
+        history = read_metrics(Path(self.folder) / METRICS)
+        if self.net.input_shape is None:
+            self.net.input_shape = self.train.images.shape[1:]  # as the network that wrote it had learnt by then
         position = load_checkpoint(path, self.net, self.optimizer, self.arguments())
         self.step = position["step"]
         self.order.bit_generator.state = position["order"]
-        self.history = read_metrics(Path(self.folder) / METRICS, up_to_step=self.step)
+        self.history = History(
+            *([r for r in part if r["step"] <= self.step] for part in (history.steps, history.epochs))
+        )
+        if len(self.history.steps) != self.step:
+            raise ValueError(
+                f"{Path(self.folder) / METRICS}: expected the records of {self.step} steps, got "
+                f"{len(self.history.steps)}; put the file back as it was, or start a new run"
+            )
 
     def rest_of_epoch(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The batches that are left of this epoch, or of the run if that ends sooner."""
@@ -130,6 +147,9 @@ class Run:
         accuracy = float(np.mean(logits.argmax(axis=1) == labels))
         self.record(event="step", epoch=epoch, step=self.step, loss=loss, accuracy=accuracy, lr=self.optimizer.lr)
         epoch_ends = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
+        checkpoint_due = self.step % self.checkpoint_every == 0 if self.checkpoint_every else epoch_ends
+        if epoch_ends or checkpoint_due:
+            self.require_finite_weights()
         if epoch_ends:
             seconds = time.perf_counter() - self.epoch_clock
             figures: dict[str, Any] = {"steps_per_second": (self.step - self.epoch_first_step) / seconds}
@@ -138,8 +158,30 @@ class Run:
                 figures |= {"test_set": self.test.name, "test_loss": test_loss, "test_accuracy": test_accuracy}
             self.record(event="epoch", epoch=epoch, step=self.step, **figures)
         self.show(bar)
-        if self.step % self.checkpoint_every == 0 if self.checkpoint_every else epoch_ends:
+        if checkpoint_due:
             self.save_checkpoint()
+
+    def require_finite_loss(self, loss: float, x: np.ndarray) -> None:
+        """Raise TrainingDiverged, before a step is taken with it, if the loss of the batch x is NaN or infinite."""
+        if np.isfinite(loss):
+            return
+        if not np.isfinite(x).all():
+            raise TrainingDiverged(f"step {self.step + 1}: the loss is {loss}: the batch holds NaN or infinite pixels")
+        self.require_finite_weights()
+        raise TrainingDiverged(
+            f"step {self.step + 1}: the loss is {loss}: the weights have grown too large; {self.too_high()}"
+        )
+
+    def require_finite_weights(self) -> None:
+        """Raise TrainingDiverged if a weight is NaN or infinite. Looked at where they are kept, not each step."""
+        sick = [p.name for p in self.net.parameters() if not np.isfinite(p.value).all()]
+        if sick:
+            names = ", ".join(sick)
+            raise TrainingDiverged(f"step {self.step}: NaN or infinite weights in {names}; {self.too_high()}")
+
+    def too_high(self) -> str:
+        """The usual suspect."""
+        return f"most likely the learning rate {self.optimizer.lr:g} is too high"
 
     def save_checkpoint(self) -> None:
         """Write the folder's checkpoint, if there is a folder."""
@@ -173,8 +215,12 @@ class Run:
             "batch_size": self.batch_size,
             "seed": self.seed,
             "train_images": len(self.train),
-            "schedule": None if self.schedule is None else [self.schedule(step) for step in range(0, 10_000, 101)],
+            "schedule": None if self.schedule is None else [float(self.schedule(step)) for step in self.some_steps()],
         }
+
+    def some_steps(self) -> range:
+        """Steps from first to last at which schedules are compared: two that agree there are taken for the same."""
+        return range(0, self.total_steps, max(1, self.total_steps // 50))
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -194,17 +240,19 @@ class Run:
             self._metrics.write(json.dumps(figures) + "\n")
 
 
-def read_metrics(path: str | Path, up_to_step: int | None = None) -> History:
-    """The history that a run's `metrics.jsonl` holds, up to a step; a last line that was cut off is left out."""
+def read_metrics(path: str | Path) -> History:
+    """The history that a run's `metrics.jsonl` holds: empty without a file, and without a last line that was cut off.
+
+    Raises ValueError, naming the line, if any other line is damaged.
+    """
     history = History()
     path = Path(path)
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else [""]
+    for number, line in enumerate(lines[:-1], 1):  # what follows the last line break is empty or was cut off
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if up_to_step is None or record["step"] <= up_to_step:
-            history.add(record)
+            history.add(json.loads(line))
+        except (json.JSONDecodeError, TypeError, KeyError) as error:
+            raise ValueError(f"{path}: line {number} is damaged ({error}); expected a JSON object of a run") from None
     return history
 
 

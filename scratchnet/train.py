@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from scratchnet.data import Dataset
+from scratchnet.layers.base import positive
 from scratchnet.loss import softmax_cross_entropy
 from scratchnet.network import Network
-from scratchnet.optim import Optimizer, Schedule
+from scratchnet.optim import Optimizer, Schedule, at_least_zero
 from scratchnet.run import History, Run, interruptible, progress_bar
-
-
-class TrainingDiverged(RuntimeError):
-    """The loss became NaN or infinite; no step was taken with it."""
 
 
 def fit(
@@ -72,13 +67,14 @@ def fit(
     Raises
     ------
     TrainingDiverged
-        If the loss becomes NaN or infinite: the message names the step and the likely cause.
+        If the loss or a weight becomes NaN or infinite: the message names the step and the likely cause.
     KeyboardInterrupt
         If interrupted: the step under way is finished first, and a checkpoint written if there is a folder.
     FileExistsError
         If the folder holds another run's checkpoint, and it is not to be resumed.
     ValueError
-        If an argument is out of range, or the checkpoint was made with other arguments.
+        If an argument is out of range, the optimiser is over other parameters than the network's, or the checkpoint was
+        made with other arguments or its metrics are damaged.
     """
     run = Run(net, train, test, optimizer, schedule, epochs, steps, batch_size, seed, folder, checkpoint_every)
     run.start(resume)
@@ -86,11 +82,10 @@ def fit(
         while run.step < run.total_steps:
             for x, labels in run.rest_of_epoch():
                 if schedule is not None:
-                    optimizer.lr = schedule(run.step)
+                    optimizer.lr = at_least_zero("the schedule's lr", schedule(run.step))
                 logits = net.forward(x, training=True)
                 loss, dlogits = softmax_cross_entropy(logits, labels)
-                if not np.isfinite(loss):
-                    raise TrainingDiverged(why_diverged(run.step + 1, loss, x, net, optimizer))
+                run.require_finite_loss(loss, x)
                 net.backward(dlogits, need_dx=False)  # nobody asks for the gradient of the images
                 optimizer.step()
                 run.after_step(loss, logits, labels, bar, evaluate)
@@ -105,6 +100,7 @@ def evaluate(net: Network, data: Dataset, batch_size: int = 500, progress: bool 
 
     Computed in batches to keep memory small; `progress` shows a bar on stderr. Raises ValueError if there is no image.
     """
+    positive("evaluate", "batch_size", batch_size)
     if not len(data):
         raise ValueError(f"{data.name}: expected at least one image to evaluate on, got none")
     loss_sum, correct = 0.0, 0
@@ -115,16 +111,3 @@ def evaluate(net: Network, data: Dataset, batch_size: int = 500, progress: bool 
         loss_sum += loss * len(part)
         correct += int((logits.argmax(axis=1) == part.labels).sum())
     return loss_sum / len(data), correct / len(data)
-
-
-def why_diverged(step: int, loss: float, x: np.ndarray, net: Network, optimizer: Optimizer) -> str:
-    """A message for a loss that is not finite: the step, and what most likely led to it."""
-    lr = optimizer.lr
-    sick = [p.name for p in net.parameters() if not np.isfinite(p.value).all()]
-    if not np.isfinite(x).all():
-        cause = "the batch holds NaN or infinite pixels; check the data"
-    elif sick:
-        cause = f"{', '.join(sick)} hold NaN or infinite weights; most likely the learning rate {lr:g} is too high"
-    else:
-        cause = f"the weights have grown too large; most likely the learning rate {lr:g} is too high"
-    return f"step {step}: the loss is {loss}: {cause}"

@@ -93,13 +93,13 @@ def test_a_file_that_is_replaced_is_replaced_whole(tmp_path, net):
 # ---------------------------------------------------------------- files that are not right
 
 
-def change_metadata(path, **changes):
-    """Rewrite a file with other metadata, with a checksum that fits."""
+def change_metadata(path, arrays=None, **changes):
+    """Rewrite a file with other arrays or metadata, with a checksum that fits."""
     from scratchnet.checkpoint import _digest
 
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
-    arrays = safetensors.numpy.load_file(path)
+    arrays = arrays or safetensors.numpy.load_file(path)
     metadata |= changes
     metadata["sha256"] = _digest(arrays, metadata["description"])
     safetensors.numpy.save_file(arrays, path, metadata)
@@ -140,10 +140,30 @@ def test_a_foreign_file_is_refused(tmp_path):
 
 
 def test_nan_weights_are_refused(tmp_path, net):
-    net.parameters()[2].value[0] = np.nan
     sn.save(net, tmp_path / "m")
+    arrays = safetensors.numpy.load_file(tmp_path / "m")
+    arrays["pointwise1.b"][0] = np.nan
+    change_metadata(tmp_path / "m", arrays)
     with pytest.raises(ValueError, match=r"m: pointwise1\.b holds NaN or infinite values"):
         sn.load(tmp_path / "m")
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path, net):
+    net.parameters()[2].value[0] = np.inf
+    with pytest.raises(ValueError, match=r"m: pointwise1\.b holds NaN or infinite values"):
+        sn.save(net, tmp_path / "m")
+    shared = sn.Dense(4, 2)
+    first = sn.Network([sn.Dense(4, 4), shared], input_shape=(4,), name="first")
+    sn.Network([shared], input_shape=(4,))
+    with pytest.raises(ValueError, match=r"two weights of first are named dense1\.w; is a layer part of two networks"):
+        sn.save(first, tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_file_gets_the_permissions_that_others_get(tmp_path, net):
+    sn.save(net, tmp_path / "m")
+    (tmp_path / "other").write_text("")
+    assert (tmp_path / "m").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_weights_of_another_shape_dtype_or_name_change_nothing(tmp_path):
@@ -160,8 +180,9 @@ def test_weights_of_another_shape_dtype_or_name_change_nothing(tmp_path):
 
 def test_a_half_precision_file_is_refused(tmp_path):
     net = sn.Network([sn.Dense(2, 2)], input_shape=(2,))
-    net.layers[0].w._value = net.layers[0].w.value.astype(np.float16)
     sn.save(net, tmp_path / "m")
+    arrays = safetensors.numpy.load_file(tmp_path / "m")
+    change_metadata(tmp_path / "m", arrays | {"dense1.w": arrays["dense1.w"].astype(np.float16)})
     with pytest.raises(ValueError, match=r"expected dense1\.w of dtype float32 or float64, got float16"):
         sn.load(tmp_path / "m")
 

@@ -160,6 +160,18 @@ def test_weights_gradients_and_dtypes_are_put_back():
     assert np.array_equal(x, given)
 
 
+def test_random_generators_are_put_back():
+    layer = sn.Dropout(0.5)
+    state = layer.rng.bit_generator.state
+    sn.gradcheck(layer, X, training=True)
+    assert layer.rng.bit_generator.state == state
+
+
+def test_nothing_to_check_is_refused():
+    with pytest.raises(ValueError, match=r"expected at least one number to check with, got x of shape \(0, 4\)"):
+        sn.gradcheck(sn.Dense(4, 3), np.zeros((0, 4)))
+
+
 def test_a_large_array_is_sampled_and_the_report_says_so():
     report = sn.gradcheck(sn.Dense(50, 40), np.random.default_rng(0).standard_normal((2, 50)), max_entries=30)
     assert report

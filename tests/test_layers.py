@@ -170,6 +170,8 @@ def test_an_input_that_does_not_fit_names_the_layer_and_both_shapes(layer, shape
         (lambda: sn.DepthwiseConv2D(1, 3, multiplier=0), "depthwise: expected multiplier"),
         (lambda: sn.Dense(3, -1), "dense: expected out_features"),
         (lambda: sn.MaxPool2D(2, stride=0), "pool: expected stride"),
+        (lambda: sn.Conv2D(1, 4, True), "conv: expected kernel_size to be an integer"),
+        (lambda: sn.Dropout("0.5"), "dropout: expected rate"),
         (lambda: sn.Dropout(1.0), "dropout: expected rate to be at least 0 and below 1, got 1.0"),
         (lambda: sn.Resize(0), "resize: expected size"),
     ],
@@ -190,6 +192,13 @@ def test_assigning_a_value_takes_effect_at_the_next_forward(make, shape, rng):
     assert_close(after, 2 * before, 1e-12)  # the biases are 0 at first
     layer.backward(np.ones_like(after))
     assert layer.w.grad.shape == layer.w.value.shape
+
+
+def test_a_value_is_copied_so_that_training_one_layer_leaves_another_alone():
+    mine, other = sn.Dense(3, 2, rng=1), sn.Dense(3, 2, rng=2)
+    mine.w.value = other.w.value
+    mine.w.value += 1
+    assert not np.array_equal(mine.w.value, other.w.value)
 
 
 @with_weights

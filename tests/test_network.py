@@ -168,6 +168,13 @@ def test_predict_gives_probabilities_in_batches_of_any_size(sample):
     assert net.predict(images[:0]).shape == (0, 10)
 
 
+def test_predict_needs_a_sensible_batch_size_and_one_row_an_image():
+    with pytest.raises(ValueError, match="four_conv_cnn: expected batch_size to be a positive integer, got -1"):
+        sn.models.four_conv_cnn().predict(np.zeros((1, 28, 28, 1)), batch_size=-1)
+    with pytest.raises(ValueError, match=r"network: expected logits of shape \(N, K\), got \(1, 4, 4, 1\)"):
+        sn.Network([sn.ReLU()]).predict(np.zeros((1, 4, 4, 1)))
+
+
 def test_predict_leaves_dropout_off(sample):
     net = sn.models.standard_cnn()
     assert np.array_equal(net.predict(sample[0].images[:2]), net.predict(sample[0].images[:2]))
@@ -202,6 +209,12 @@ def test_layers_that_do_not_fit_each_other_are_noticed_when_the_network_is_made(
 def test_an_empty_network_and_a_layer_used_twice_are_refused():
     with pytest.raises(ValueError, match="expected at least one layer"):
         sn.Network([])
+    with pytest.raises(TypeError, match="expected layers, got a Network"):
+        sn.Network([sn.Network([sn.ReLU()])])
+    tied = [sn.Dense(3, 3), sn.Dense(3, 3)]
+    tied[1].w = tied[0].w
+    with pytest.raises(ValueError, match="two layers share a Parameter"):
+        sn.Network(tied)
     relu = sn.ReLU()
     with pytest.raises(ValueError, match="the same layer object stands in the list twice"):
         sn.Network([relu, relu])
@@ -214,6 +227,15 @@ def test_the_input_shape_is_learnt_from_the_first_forward():
     net.forward(np.zeros((1, 3, 4, 1), np.float32))
     assert "12 " in net.summary()
     assert "Flatten()" in repr(net)
+
+
+def test_a_first_forward_that_fails_leaves_no_shape_behind():
+    net = sn.Network([sn.Flatten(), sn.Dense(12, 2)])
+    with pytest.raises(ValueError, match="dense1: expected input"):
+        net.forward(np.zeros((1, 5, 5, 1), np.float32))
+    assert net.input_shape is None
+    list(net.steps(np.zeros((1, 3, 4, 1), np.float32), np.array([0])))
+    assert net.input_shape == (3, 4, 1)
 
 
 def test_summary_does_not_disturb_a_backward_under_way(sample):
@@ -233,7 +255,7 @@ def test_summary_does_not_disturb_a_backward_under_way(sample):
             "expected labels from 0 to 2 for 3 classes, got labels from 0 to 3",
         ),
         (np.zeros((2, 3)), np.array([-1, 0]), ValueError, "got labels from -1 to 0"),
-        (np.zeros((2, 3)), np.array([0, 1, 2]), ValueError, r"expected labels of shape \(2\), got \(3,\)"),
+        (np.zeros((2, 3)), np.array([0, 1, 2]), ValueError, r"expected labels of shape \(2,\), got \(3,\)"),
         (np.zeros((2, 3)), np.array([0.0, 1.0]), TypeError, "expected integer labels, got float64"),
         (np.zeros((0, 3)), np.zeros(0, int), ValueError, "the batch is empty"),
         (np.zeros(3), np.array([1]), ValueError, r"expected logits of shape \(N, K\)"),

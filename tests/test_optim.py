@@ -62,11 +62,21 @@ def test_float32_weights_stay_float32(make, rng):
         (lambda p: sn.cosine(0.1, steps=0), "expected steps to be at least 1"),
         (lambda p: sn.step_decay(0.1, every=0), "expected every to be at least 1"),
         (lambda p: sn.constant(-1), "expected lr"),
+        (lambda p: sn.step_decay(0.1, every=1, factor=-1), "expected factor"),
+        (
+            lambda p: sn.one_cycle(0.1, 10, warm_up=2),
+            "expected warm_up from 0 to 1 and divisors above 0, got warm_up=2",
+        ),
     ],
 )
 def test_a_setting_out_of_range_is_named(make, message):
     with pytest.raises(ValueError, match=message):
         make([Parameter("p", np.zeros(2))])
+
+
+def test_layers_are_no_parameters():
+    with pytest.raises(TypeError, match=r"SGD: expected parameters, as net\.parameters\(\) gives, got Dense"):
+        sn.SGD([sn.Dense(2, 2)])
 
 
 def test_a_step_without_gradients_says_so():

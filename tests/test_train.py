@@ -197,6 +197,14 @@ def test_a_metrics_line_that_was_cut_off_is_left_out(sample, tmp_path):
     assert all(json.loads(line)["step"] for line in lines)
     path.write_text("\n".join([*lines, '{"event": "st']))
     assert len(sn.read_metrics(path).steps) == 7
+    resumed, _ = train_small(sample[0], tmp_path, epochs=3, resume=True)
+    assert same(weights(resumed), weights(train_small(sample[0])[0]))
+    path.write_text("\n".join([lines[0], "{garbage", *lines[2:], ""]))
+    with pytest.raises(ValueError, match=r"metrics\.jsonl: line 2 is damaged"):
+        train_small(sample[0], tmp_path, resume=True)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"metrics\.jsonl: expected the records of 21 steps, got 0"):
+        train_small(sample[0], tmp_path, resume=True)
 
 
 CHILD = """
@@ -308,13 +316,13 @@ def test_a_loss_that_is_not_finite_stops_and_names_step_and_cause(sample):
     x = sample[0].images[:50].copy()
     x[0, 0, 0] = np.nan
     net = small_net()
-    with pytest.raises(sn.TrainingDiverged, match="step 1: .* the batch holds NaN or infinite pixels; check the data"):
+    with pytest.raises(sn.TrainingDiverged, match="step 1: .* the batch holds NaN or infinite pixels"):
         sn.fit(
             net, sn.Dataset(x, sample[0].labels[:50], "x"), optimizer=sn.SGD(net.parameters()), steps=1, progress=False
         )
     net = small_net()
     net.parameters()[0].value[0] = np.nan
-    with pytest.raises(sn.TrainingDiverged, match="conv1.w hold NaN or infinite weights"):
+    with pytest.raises(sn.TrainingDiverged, match="step 0: NaN or infinite weights in conv1.w"):
         sn.fit(net, sample[0][:50], optimizer=sn.SGD(net.parameters()), steps=1, progress=False)
 
 
@@ -322,15 +330,49 @@ def test_a_loss_that_is_not_finite_stops_and_names_step_and_cause(sample):
     ("options", "message"),
     [
         ({"epochs": None}, "expected either epochs or steps, got epochs=None and steps=None"),
+        ({"epochs": 1.5}, "fit: expected epochs to be a positive integer, got 1.5"),
         ({"epochs": 1, "steps": 1}, "expected either epochs or steps"),
-        ({"epochs": 0}, "expected epochs to be at least 1, got 0"),
-        ({"batch_size": 0}, "expected batch_size to be at least 1, got 0"),
-        ({"checkpoint_every": 0}, "expected checkpoint_every to be at least 1"),
+        ({"epochs": 0}, "fit: expected epochs to be a positive integer, got 0"),
+        ({"batch_size": 0}, "expected batch_size to be a positive integer, got 0"),
+        ({"checkpoint_every": 0}, "expected checkpoint_every to be a positive integer"),
     ],
 )
 def test_a_bad_argument_is_named(sample, options, message):
     with pytest.raises(ValueError, match=message):
         train_small(sample[0], **options)
+
+
+def test_weights_that_diverge_in_the_last_step_are_not_taken_for_a_result(sample, tmp_path):
+    net = small_net()
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(sn.TrainingDiverged, match="step 1: NaN or infinite weights in conv1.w"),
+    ):
+        sn.fit(
+            net, sample[0][:50], optimizer=sn.SGD(net.parameters(), lr=1e39), steps=1, folder=tmp_path, progress=False
+        )
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+    with pytest.raises(ValueError, match="expected the schedule's lr to be a finite number"):
+        train_small(sample[0], schedule=lambda step: float("nan"))
+
+
+def test_another_networks_optimizer_is_refused(sample):
+    mine, other = small_net(), small_net()
+    with pytest.raises(ValueError, match="the optimizer is over parameters that are not small's"):
+        sn.fit(mine, sample[0], optimizer=sn.SGD(other.parameters()), steps=1, progress=False)
+
+
+def test_a_network_that_learns_its_input_shape_can_be_resumed(sample, tmp_path):
+    def run(resume, steps):
+        net = sn.Network([sn.Flatten(), sn.Dense(784, 10)])
+        options = {"batch_size": np.int64(20), "seed": np.int64(3), "schedule": lambda step: np.float32(0.1)}
+        sn.fit(
+            net, sample[0][:80], optimizer=sn.SGD(net.parameters()), epochs=steps, folder=tmp_path, resume=resume,
+            progress=False, **options,
+        )  # fmt: skip
+
+    run(False, 1)
+    run(True, 1)
 
 
 def test_empty_data_is_refused(sample):
@@ -339,6 +381,8 @@ def test_empty_data_is_refused(sample):
         sn.fit(net, sample[0][:0], optimizer=sn.SGD(net.parameters()), epochs=1)
     with pytest.raises(ValueError, match="expected at least one image to evaluate on, got none"):
         sn.evaluate(net, sample[0][:0])
+    with pytest.raises(ValueError, match="evaluate: expected batch_size to be a positive integer, got -1"):
+        sn.evaluate(net, sample[0], batch_size=-1)
 
 
 def test_evaluate_is_the_mean_over_all_images_whatever_the_batches(sample):

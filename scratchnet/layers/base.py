@@ -20,7 +20,7 @@ class Parameter:
     name : str
         "w" or "b" in a layer of its own; "conv1.w" in a network.
     value : ndarray
-        The weights. Assign a new array (of the same shape, float32 or float64) and the next forward uses it.
+        The weights. Assign an array (of the same shape, float32 or float64) and the next forward uses a copy of it.
     grad : ndarray or None
         The gradient of the loss for `value`: overwritten, never added to, by each backward.
     """
@@ -39,7 +39,7 @@ class Parameter:
         check_float(self.name, "a value", value)
         if value.shape != self._value.shape:
             raise ValueError(f"{self.name}: expected a value of shape {self._value.shape}, got {value.shape}")
-        self._value = value
+        self._value = np.array(value)  # a copy: training changes it in place, and must not change the caller's array
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self._value.shape}, dtype={self._value.dtype})"
@@ -180,7 +180,7 @@ def check_shape(owner: str, what: str, shape: Shape, expected: tuple[int | str, 
         wanted = expected[:-1]
         given = shape[: len(wanted)]
     if len(given) != len(wanted) or any(isinstance(w, int) and w != g for w, g in zip(wanted, given, strict=True)):
-        letters = ", ".join(map(str, expected))
+        letters = ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "")
         raise ValueError(f"{owner}: expected {what} of shape ({letters}), got {shape}")
 
 

@@ -13,7 +13,8 @@ matrix (`im2col`) and the filters as columns of another, the convolution is a ma
 
     out = columns @ w + b            columns (N*OH*OW, KH*KW*C),  w (KH*KW*C, F)
 
-Backward, given dout = dloss/dout. Each weight, input and bias gets the sum over all the products it was a factor of:
+Backward, given dout = dloss/dout. Each weight and input gets the sum over all the products it was a factor of,
+and each bias the sum over all the outputs it was added to:
 
     db[f]            = sum over n, i, j of  dout[n, i, j, f]                                    = sum of dout's rows
     dw[kh, kw, c, f] = sum over n, i, j of  x[n, i*SH + kh, j*SW + kw, c] * dout[n, i, j, f]    = columns^T @ dout

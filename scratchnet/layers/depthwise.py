@@ -4,22 +4,24 @@ With M filters for each of the C channels there are C*M output channels, and cha
 
     out[n, i, j, c*M + m] = b[c*M + m] + sum over kh, kw of  x[n, i*SH + kh, j*SW + kw, c] * w[kh, kw, c, m]
 
-A convolution sums over (kh, kw, c) for every filter; here the sum over c is gone, and with it most of the work: it
-costs 1/F of a convolution with F filters. Mixing the channels is left to a pointwise convolution after it
-(`pointwise.py`).
+n runs over the images, (i, j) over the places of the kernel, (kh, kw) over its pixels, c over the channels and m over
+the filters of a channel. A convolution sums over (kh, kw, c) for every filter; here the sum over c is gone, and with it
+most of the work: where a convolution has F filters, this costs M/F of it. Mixing the channels is left to a pointwise
+convolution after it (`pointwise.py`).
 
 There is no matrix product left to gain from, so this file slides the other way round: for each of the kernel's KH*KW
 positions, take the pixels that this position meets at all places at once, and multiply them by that one weight a
-channel. The channels are repeated M times first, so that output and input channels pair up one to one:
+channel. The channels are repeated M times first, so that output and input channels pair up one to one, k = c*M + m:
 
-    repeated[n, h, w, c*M + m] = x[n, h, w, c]           out += pixels(kh, kw) of repeated * w[kh, kw]
+    repeated[n, h, w, k] = x[n, h, w, c]           out[n, i, j, k] += pixels(kh, kw)[n, i, j, k] * w[kh, kw, k]
 
-Backward, each line reversing one of the two above:
+Backward. The bias was added to every output, each weight and each pixel was a factor in every product it met, and each
+channel was copied M times; every gradient is the sum over these:
 
-    db[k]         = sum over n, i, j of  dout[n, i, j, k]                        k = c*M + m
+    db[k]         = sum over n, i, j of  dout[n, i, j, k]
     dw[kh, kw, k] = sum over n, i, j of  pixels(kh, kw)[n, i, j, k] * dout[n, i, j, k]
-    drepeated     : pixels(kh, kw) of it get  + dout * w[kh, kw]                 + since the windows overlap
-    dx[..., c]    = sum over m of  drepeated[..., c*M + m]                       each channel was copied M times
+    drepeated     : pixels(kh, kw) of it get  + dout * w[kh, kw]           + since the windows overlap
+    dx[..., c]    = sum over m of  drepeated[..., c*M + m]
 
 Source: Howard et al., "MobileNets", 2017, arXiv 1704.04861, section 3.1, eq. 3.
 """

@@ -68,7 +68,7 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, *, rng: Any = 0) -> None:
         super().__init__()
-        if not 0 <= rate < 1:
+        if not isinstance(rate, (int, float)) or not 0 <= rate < 1:
             raise ValueError(f"{self.name}: expected rate to be at least 0 and below 1, got {rate!r}")
         self.rate = float(rate)
         self.rng = np.random.default_rng(rng)

@@ -5,7 +5,8 @@ Max-pooling keeps the largest, average pooling the mean:
     out[n, i, j, c] = max  over kh, kw of  x[n, i*SH + kh, j*SW + kw, c]
     out[n, i, j, c] = mean over kh, kw of  x[n, i*SH + kh, j*SW + kw, c]
 
-n runs over the images, (i, j) over the places of the window, (kh, kw) over its pixels and c over the channels.
+n runs over the images, (i, j) over the places of the window, (kh, kw) over its pixels and c over the channels; x is the
+padded image.
 
 Backward of the maximum: only the winner moved the output, so it alone gets the gradient. Forward notes which position
 won (argmax = kh*PW + kw; of equal ones the first in row-major order), backward hands dout to it:
@@ -20,7 +21,8 @@ Backward of the mean: each of the window's pixels moved it by 1 / count:
 
 Padding counts for nothing: it is -infinity to the maximum, and the mean is taken over the image's own pixels,
 count[i, j] of them. Sources: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998 (average
-pooling); Ranzato, Boureau and LeCun, "Sparse Feature Learning for Deep Belief Networks", 2007 (max-pooling).
+pooling); Ranzato, Huang, Boureau and LeCun, "Unsupervised Learning of Invariant Feature Hierarchies", 2007
+(max-pooling).
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def pair(value: Any, what: str, least: int = 1) -> tuple[int, int]:
     """
     both = (value, value) if isinstance(value, Integral) else value
     is_pair = isinstance(both, (tuple, list)) and len(both) == 2
-    if not is_pair or not all(isinstance(v, Integral) and int(v) >= least for v in both):
+    if not is_pair or not all(isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= least for v in both):
         raise ValueError(f"expected {what} to be an integer of at least {least}, or a pair of them; got {value!r}")
     return int(both[0]), int(both[1])
 
