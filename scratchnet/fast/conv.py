@@ -22,7 +22,7 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import kernel
-from scratchnet.fast.product import packed, product_rows, weight_gradient
+from scratchnet.fast.product import packed, padded_bias, product_rows, weight_gradient
 from scratchnet.fast.tile import columns
 from scratchnet.fast.window import copy_into, padded_copy, window_starts
 from scratchnet.layers.shapes import Padding, Window, pair, window_grid
@@ -35,7 +35,7 @@ def conv2d_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: W
     stride = pair(stride, "stride")
     (OH, OW), pads = window_grid((H, W), (KH, KW), stride, padding)
     image = padded_copy(np.ascontiguousarray(x), pads)
-    bias = np.empty(0, x.dtype) if b is None else b
+    bias = padded_bias(b, F, x.dtype)
     out = np.empty((N, OH, OW, F), x.dtype)
     starts = window_starts(image.shape, (OH, OW), stride)
     row = image.shape[2] * C
@@ -72,7 +72,7 @@ def input_gradient(
     turned = np.ascontiguousarray(w[::-1, ::-1].transpose(0, 1, 3, 2)).reshape(KH * KW * F, C)
     dx = np.empty((N, H, W, C), dout.dtype)
     starts = window_starts(spread.shape, (H, W), (1, 1))
-    none = np.empty(0, dout.dtype)
+    none = padded_bias(None, C, dout.dtype)
     row = (W + KW - 1) * F
     product_rows(
         spread.reshape(-1), starts, KH, row, KW * F, 1, packed(turned), none, dx.reshape(-1, C), columns(dout.dtype)

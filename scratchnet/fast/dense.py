@@ -11,26 +11,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from scratchnet.fast.product import packed, product_rows
+from scratchnet.fast.product import packed, padded_bias, product_rows
 from scratchnet.fast.tile import columns
 
 
 def rows_times(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
     """a (M, K) @ b (K, F) + bias (F,), for a contiguous a: (M, F)."""
     M, K = a.shape
-    out = np.empty((M, b.shape[1]), a.dtype)
-    none = np.empty(0, a.dtype)
-    starts = np.arange(M) * K
-    product_rows(a.reshape(-1), starts, 1, 0, K, 1, packed(b), none if bias is None else bias, out, columns(a.dtype))
+    F = b.shape[1]
+    out = np.empty((M, F), a.dtype)
+    product_rows(
+        a.reshape(-1), np.arange(M) * K, 1, 0, K, 1, packed(b), padded_bias(bias, F, a.dtype), out, columns(a.dtype)
+    )
     return out
 
 
 def columns_times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a^T @ b for a contiguous a (K, M) and b (K, F): (M, F)."""
     K, M = a.shape
-    out = np.empty((M, b.shape[1]), a.dtype)
-    none = np.empty(0, a.dtype)
-    product_rows(a.reshape(-1), np.arange(M), 1, 0, K, M, packed(b), none, out, columns(a.dtype))
+    F = b.shape[1]
+    out = np.empty((M, F), a.dtype)
+    product_rows(
+        a.reshape(-1), np.arange(M), 1, 0, K, M, packed(b), padded_bias(None, F, a.dtype), out, columns(a.dtype)
+    )
     return out
 
 

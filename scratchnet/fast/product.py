@@ -58,12 +58,18 @@ def seven(starts, first):
 def pack(b, width, out):
     """B (K, F) in panels of `width` columns, each contiguous: out (panels * K * width,), zeros beyond column F."""
     K, F = b.shape
-    for panel in prange((F + width - 1) // width):
-        for k in range(K):
-            to = (panel * K + k) * width
-            for j in range(width):
-                column = panel * width + j
-                out[to + j] = b[k, column] if column < F else 0.0
+    panels = (F + width - 1) // width
+    for block in prange(CHUNKS):
+        for k in range(block * K // CHUNKS, (block + 1) * K // CHUNKS):
+            for panel in range(panels):
+                to = (panel * K + k) * width
+                if panel * width + width <= F:
+                    for j in range(width):
+                        out[to + j] = b[k, panel * width + j]
+                else:
+                    for j in range(width):
+                        column = panel * width + j
+                        out[to + j] = b[k, column] if column < F else 0.0
 
 
 def packed(b: np.ndarray) -> np.ndarray:
@@ -74,12 +80,20 @@ def packed(b: np.ndarray) -> np.ndarray:
     return out
 
 
+def padded_bias(bias: np.ndarray | None, F: int, dtype: np.dtype) -> np.ndarray:
+    """A bias (F,), or zeros if it is None, with zeros up to the end of the last panel."""
+    out = np.zeros(-(-F // columns(dtype)) * columns(dtype), dtype)
+    if bias is not None:
+        out[:F] = bias
+    return out
+
+
 @kernel
 def product_rows(a, starts, runs, a_run, K, a_k, b, bias, out, width):
     """out[m, f] = bias[f] + sum over r < runs, k < K of  a[starts[m] + r * a_run + k * a_k] * B[r * K + k, f].
 
-    a : flat array. starts : (M,), where each row of A begins. b : B (runs*K, F) packed. bias : (F,) or empty.
-    out : (M, F).
+    a : flat array. starts : (M,), where each row of A begins. b : B (runs*K, F) packed. bias : (F,), padded with zeros
+    to whole panels. out : (M, F).
     """
     M, F = out.shape
     panels = (F + width - 1) // width
@@ -97,14 +111,13 @@ def product_rows(a, starts, runs, a_run, K, a_k, b, bias, out, width):
         j = panel * width
         for m in range(block * tiles_a_block * ROWS, min((block + 1) * tiles_a_block * ROWS, M), ROWS):
             acc = tile(a, seven(starts, m), a_run, a_k, b, j * runs * K, runs, K, width)
-            if m + ROWS <= M and j + width <= F and bias.size == 0:
-                write(acc, flat, m * F + j, F, width)
+            if m + ROWS <= M and j + width <= F:
+                write(acc, bias, j, flat, m * F + j, F, width)
             else:
-                write(acc, edge, 0, width, width)
+                write(acc, bias, j, edge, 0, width, width)
                 for row in range(min(ROWS, M - m)):
                     for column in range(min(width, F - j)):
-                        extra = bias[j + column] if bias.size else 0
-                        flat[(m + row) * F + j + column] = edge[row * width + column] + extra
+                        flat[(m + row) * F + j + column] = edge[row * width + column]
 
 
 @kernel

@@ -30,7 +30,7 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet.fast.compiled import inlined
-from scratchnet.fast.vector import REGISTER_BITS, fma, lanes, load, replaced, splat, store, zeros
+from scratchnet.fast.vector import REGISTER_BITS, add, fma, lanes, load, replaced, splat, store, zeros
 
 # Rows and vectors a row. 7 rows, since 7 divides the width of MNIST's images after each pool: 28, 14, 7.
 ROWS, VECTORS = (6, 2) if REGISTER_BITS == 256 else (7, 2)
@@ -73,9 +73,9 @@ def tile(a, rows, a_run, a_k, b, bi, runs, K, width):
 
 
 @inlined
-def write(acc, c, start, row, width):
-    """c[start + m * row + j] = acc[m, j] for all ROWS rows and COLUMNS columns."""
+def write(acc, bias, first, c, start, row, width):
+    """c[start + m * row + j] = acc[m, j] + bias[first + j] for all ROWS rows and COLUMNS columns."""
     half = width // VECTORS
     for m in range(ROWS):
         for v in range(VECTORS):
-            store(acc[m * VECTORS + v], c, start + m * row + v * half)
+            store(add(acc[m * VECTORS + v], load(bias, first + v * half)), c, start + m * row + v * half)
