@@ -6,7 +6,6 @@ Exit codes: 0 done; 1 failed, with a message on stderr; 2 wrong usage; 130 inter
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -18,36 +17,28 @@ import numpy as np
 
 import scratchnet as sn
 from scratchnet.engine import ENGINES
-from scratchnet.files import write_text_atomically
+from scratchnet.layers.initial import RULES
 from scratchnet.models import MODELS
-from scratchnet.network import Network
-from scratchnet.optim import Optimizer, Schedule
-from scratchnet.run import CHECKPOINT, METRICS
+from scratchnet.run import METRICS
+from scratchnet.settings import (
+    DEFAULT_LR,
+    MODEL,
+    SAMPLE_RECIPE,
+    SCHEDULES,
+    check_same_settings,
+    make_optimizer,
+    make_room,
+    new_settings,
+    resumed_settings,
+    write_settings,
+)
 from scratchnet.text import table
 from scratchnet.version import __version__
 
-SETTINGS = "settings.json"
 UNSURE = 0.6  # a best probability below this is worth a word
-MODEL = "model.safetensors"
+
 REPRODUCE_FOLDER = Path("runs/reproduce")
 DEFAULT_MODEL = REPRODUCE_FOLDER / "standard_cnn" / MODEL
-
-TRAIN_DEFAULTS: dict[str, Any] = {
-    "data": "sample",
-    "data_dir": None,
-    "train_images": 60_000,
-    "epochs": None,
-    "steps": None,
-    "batch_size": 32,
-    "optimizer": "adam",
-    "lr": None,
-    "momentum": 0.9,
-    "schedule": "one-cycle",
-    "init": None,
-    "seed": 0,
-}
-DEFAULT_EPOCHS = 3
-DEFAULT_LR = {"adam": 4e-3, "sgd": 0.05}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,12 +66,11 @@ def train(options: argparse.Namespace) -> None:
     settings = resumed_settings(folder, options) if options.resume else new_settings(options)
     sn.use_engine(sn.current_engine())  # an engine that cannot run is noticed before anything is written
     training, test = load_data(settings)
-    init = {} if settings["init"] is None else {"init": settings["init"]}
-    net = MODELS[settings["model"]](seed=settings["seed"], **init)
+    net = MODELS[settings["model"]](seed=settings["seed"], init=settings["init"])
     optimizer, schedule = make_optimizer(net, settings, len(training))
     if not options.resume:
         make_room(folder, options.overwrite)
-        write_text_atomically(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
+        write_settings(folder, settings)
     print(f"training {net.name} on {len(training):,} {training.name}, engine {sn.current_engine()}")
     with resume_hint(f"scratchnet train {net.name} --out {shlex.quote(str(folder))} --resume"):
         history = sn.fit(
@@ -101,102 +91,6 @@ def train(options: argparse.Namespace) -> None:
     curves = sn.plots.save_figure(sn.plots.training_curves({net.name: history}), folder / "training_curves.png")
     print(f"accuracy on {len(test):,} {test.name}: {history.epochs[-1]['test_accuracy']:.2%}")
     print_written([folder / MODEL, folder / METRICS, curves])
-
-
-def new_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings of a new run: those given, and defaults.
-
-    Raises ValueError if an option was given that the others leave without effect.
-    """
-    given = given_settings(options)
-    settings = complete(TRAIN_DEFAULTS | given)
-    if settings["data"] == "sample" and given.keys() & {"data_dir", "train_images"}:
-        raise ValueError(
-            "--data-dir and --train-images choose among MNIST's files: add --data mnist, or leave them out"
-        )
-    if settings["optimizer"] != "sgd" and "momentum" in given:
-        raise ValueError("--momentum is sgd's: add --optimizer sgd, or leave it out")
-    return settings
-
-
-def resumed_settings(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that the run in the folder was started with.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no run to resume.
-    ValueError
-        If an option contradicts that run, or its settings are damaged.
-    """
-    path = folder / SETTINGS
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{folder}: no run to resume here ({SETTINGS} is missing); leave --resume out to start one"
-        )
-    settings = read_settings(path)
-    if settings.keys() != TRAIN_DEFAULTS.keys() | {"model"}:
-        raise ValueError(f"{path}: damaged: expected the settings of a run; start a new one")
-    for name, value in given_settings(options).items():
-        if settings[name] != value:
-            raise ValueError(
-                f"{folder}: the run was started with {name} = {settings[name]!r}, not {value!r}; "
-                "a resumed run keeps its settings, so leave the option out, or start a new run in another folder"
-            )
-    return settings
-
-
-def given_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that the command line gave, without those it left out."""
-    given = {name: getattr(options, name) for name in TRAIN_DEFAULTS if hasattr(options, name)}
-    return given | {"model": options.model}
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; a ValueError that names the file if there is none."""
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: damaged ({error}); start a new run") from None
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path}: damaged: expected a JSON object, got {settings!r}; start a new run")
-    return settings
-
-
-def complete(settings: dict[str, Any]) -> dict[str, Any]:
-    """Fill in the defaults that depend on other settings."""
-    if settings["epochs"] is None and settings["steps"] is None:
-        settings["epochs"] = DEFAULT_EPOCHS
-    if settings["lr"] is None:
-        settings["lr"] = DEFAULT_LR[settings["optimizer"]]
-    return settings
-
-
-def make_room(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds an earlier run, or clear away that run's files if it is to be overwritten."""
-    held = [folder / name for name in (SETTINGS, CHECKPOINT, METRICS, MODEL) if (folder / name).exists()]
-    if held and not overwrite:
-        raise FileExistsError(
-            f"{folder}: holds an earlier run; go on with it with --resume, start anew with --overwrite, "
-            "or name another folder with --out"
-        )
-    for path in held:
-        path.unlink()
-
-
-def make_optimizer(net: Network, settings: dict[str, Any], train_size: int) -> tuple[Optimizer, Schedule]:
-    """The optimiser and the schedule that the settings name."""
-    lr = settings["lr"]
-    steps = settings["steps"] or settings["epochs"] * -(-train_size // settings["batch_size"])
-    schedules: dict[str, Callable[[], Schedule]] = {
-        "constant": lambda: sn.constant(lr),
-        "step": lambda: sn.step_decay(lr, every=max(steps // 3, 1)),
-        "cosine": lambda: sn.cosine(lr, steps),
-        "one-cycle": lambda: sn.one_cycle(lr, steps, warm_up=0.2),
-    }
-    if settings["optimizer"] == "adam":
-        return sn.Adam(net.parameters(), lr), schedules[settings["schedule"]]()
-    return sn.SGD(net.parameters(), lr, settings["momentum"]), schedules[settings["schedule"]]()
 
 
 class resume_hint:
@@ -249,32 +143,23 @@ def predict(options: argparse.Namespace) -> None:
 
 def reproduce(options: argparse.Namespace) -> None:
     """Train the three architectures on the sample, and compare with what the seed reports."""
-    from scratchnet.reproduce import Recipe, reproduce
+    from scratchnet.reproduce import reproduce
 
     folder = Path(options.out)
-    settings = json.loads(json.dumps({"seed": options.seed, "recipe": asdict(Recipe())}))
+    settings = {"seed": options.seed, "recipe": asdict(SAMPLE_RECIPE)}
     sn.use_engine(sn.current_engine())
     training, test = sn.data.load("sample")
     if options.resume:
-        check_recipe(folder / SETTINGS, settings)
+        check_same_settings(folder, settings)
     else:
         for place in [folder, *(folder / name for name in MODELS)]:
             make_room(place, options.overwrite)
-        write_text_atomically(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
+        write_settings(folder, settings)
     print(f"Three networks, {len(training):,} {training.name}, engine {sn.current_engine()}.")
     with resume_hint(f"scratchnet reproduce --out {shlex.quote(str(folder))} --seed {options.seed} --resume"):
-        results, written = reproduce(folder, training, test, Recipe(), options.seed, options.resume)
+        results, written = reproduce(folder, training, test, SAMPLE_RECIPE, options.seed, options.resume)
     print(f"\n{results}\n")
     print_written(written)
-
-
-def check_recipe(path: Path, settings: dict[str, Any]) -> None:
-    """FileNotFoundError if there is nothing to resume, ValueError if it was begun with another seed or recipe."""
-    if not path.exists():
-        raise FileNotFoundError(f"{path.parent}: nothing to resume here; leave --resume out to start anew")
-    begun = read_settings(path)
-    if begun != settings:
-        raise ValueError(f"{path.parent}: was begun with {begun}, not {settings}; name another folder with --out")
 
 
 def summary(options: argparse.Namespace) -> None:
@@ -368,18 +253,20 @@ def _add_train(commands: Any) -> None:
     length = command.add_mutually_exclusive_group()
     # Options left out are left out of the result, too: a resumed run must tell them from those that were given.
     unset: Any = {"default": argparse.SUPPRESS}
-    length.add_argument("--epochs", type=_positive, **unset, help=f"passes over the data (default: {DEFAULT_EPOCHS})")
+    length.add_argument(
+        "--epochs", type=_positive, **unset, help=f"passes over the data (default: {SAMPLE_RECIPE.epochs})"
+    )
     length.add_argument("--steps", type=_positive, **unset, help="batches, in place of epochs")
-    command.add_argument("--batch-size", type=_positive, **unset, help="images a step (default: 32)")
+    command.add_argument(
+        "--batch-size", type=_positive, **unset, help=f"images a step (default: {SAMPLE_RECIPE.batch_size})"
+    )
     command.add_argument("--optimizer", choices=list(DEFAULT_LR), **unset, help="(default: adam)")
     command.add_argument(
         "--lr", type=float, **unset, help="highest learning rate (default: 0.004 for adam, 0.05 for sgd)"
     )
     command.add_argument("--momentum", type=float, **unset, help="of sgd (default: 0.9)")
-    schedules = ["constant", "step", "cosine", "one-cycle"]
-    command.add_argument("--schedule", choices=schedules, **unset, help="of the learning rate (default: one-cycle)")
-    rules = ["glorot_uniform", "pytorch", "he_normal"]
-    command.add_argument("--init", choices=rules, **unset, help="of the weights (default: the architecture's own)")
+    command.add_argument("--schedule", choices=SCHEDULES, **unset, help="of the learning rate (default: one-cycle)")
+    command.add_argument("--init", choices=RULES, **unset, help=f"of the weights (default: {SAMPLE_RECIPE.init})")
     command.add_argument("--seed", type=int, **unset, help="of the weights, the batches and dropout (default: 0)")
     _add_data_options(command, default=argparse.SUPPRESS)
     command.add_argument(

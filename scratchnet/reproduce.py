@@ -15,10 +15,9 @@ from scratchnet.network import Network
 from scratchnet.optim import Adam, one_cycle
 from scratchnet.plots import draw_all
 from scratchnet.run import CHECKPOINT, METRICS, History, read_metrics
+from scratchnet.settings import MODEL, Recipe
 from scratchnet.text import table
 from scratchnet.train import fit
-
-MODEL = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -34,20 +33,6 @@ SEED = {
     "standard_cnn": Published("97.99%", "2"),
     "separable_cnn": Published("96.5%", "6"),
 }
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the three networks are trained on the sample.
-
-    The originals took 4,300 steps of plain SGD over all of MNIST. The sample has 8,000 digits and the reader a few
-    minutes, so this recipe learns faster: Adam, a learning rate that goes up and down once, and He's initialisation.
-    """
-
-    epochs: int = 3
-    batch_size: int = 32
-    max_lr: float = 4e-3
-    init: str = "he_normal"
 
 
 def reproduce(
@@ -83,7 +68,7 @@ def train_one(
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         seed=seed,
-        schedule=one_cycle(recipe.max_lr, steps, warm_up=0.2),
+        schedule=one_cycle(recipe.max_lr, steps, recipe.warm_up),
         folder=place,
         resume=resume,
     )

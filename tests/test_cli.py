@@ -17,7 +17,8 @@ from PIL import Image, ImageDraw
 import scratchnet as sn
 from scratchnet.cli import main
 from scratchnet.images import as_text, read_digit
-from scratchnet.reproduce import Recipe, reproduce
+from scratchnet.reproduce import reproduce
+from scratchnet.settings import Recipe
 
 FAST = ["--steps", "3", "--batch-size", "16"]
 
@@ -189,7 +190,7 @@ SHORT = Recipe(epochs=1, batch_size=32)
 
 def test_reproduce_trains_three_networks_and_sets_them_beside_the_seed(sample, tmp_path, monkeypatch, capsys):
     train, test = sample[0][:64], sample[1][:50]
-    monkeypatch.setattr("scratchnet.reproduce.Recipe", lambda: SHORT)
+    monkeypatch.setattr("scratchnet.cli.SAMPLE_RECIPE", SHORT)
     monkeypatch.setattr(sn.data, "load", lambda name: (train, test))
     assert main(["reproduce", "--out", "r"]) == 0
     out = capsys.readouterr().out

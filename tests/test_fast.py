@@ -109,6 +109,33 @@ def test_without_jit_the_same_sources_run_as_plain_python():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("features", "bits"), [({"avx2": True, "fma": True}, 256), ({}, 128)], ids=["AVX2", "any"])
+def test_narrower_registers_give_the_same_results(features, bits):
+    """The tiles of other processors, compiled here: only the width of their vectors is another."""
+    code = f"""
+        import llvmlite.binding
+        import numpy as np
+        from scratchnet import layers
+        features = type(llvmlite.binding.get_host_cpu_features())({features})
+        llvmlite.binding.get_host_cpu_features = lambda: features
+        from scratchnet import fast
+        from scratchnet.fast import vector
+        assert vector.REGISTER_BITS == {bits}
+        rng = np.random.default_rng(0)
+        x, w, b = rng.standard_normal((2, 9, 8, 3)), rng.standard_normal((3, 3, 3, 21)), rng.standard_normal(21)
+        x, w, b = (a.astype(np.float32) for a in (x, w, b))
+        dout = rng.standard_normal((2, 5, 4, 21)).astype(np.float32)
+        for ours, theirs in zip(
+            [fast.conv2d_forward(x, w, b, 2, 1), *fast.conv2d_backward(dout, x, w, 2, 1)],
+            [layers.conv2d_forward(x, w, b, 2, 1), *layers.conv2d_backward(dout, x, w, 2, 1)],
+        ):
+            assert np.abs(ours - theirs).max() < 2e-5 * np.abs(theirs).max()
+        print("same")
+    """
+    assert python(code)[0] == "same\n"
+
+
+@pytest.mark.slow
 def test_compiling_is_announced_and_kept(tmp_path):
     code = "import numpy as np, scratchnet as sn; sn.ReLU().forward(np.ones((2, 3), np.float32))"
     first = python(code, NUMBA_CACHE_DIR=str(tmp_path))[1]

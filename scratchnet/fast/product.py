@@ -31,7 +31,7 @@ CHUNKS = 16  # of the images; no more threads than this share a weight gradient
 
 
 @inlined
-def seven(starts, first):
+def addresses(starts, first):
     """The addresses of ROWS rows from `first` on; beyond the last row the last one again, its result is not kept."""
     last = starts.size - 1
     if ROWS == 6:
@@ -110,7 +110,7 @@ def product_rows(a, starts, runs, a_run, K, a_k, b, bias, out, width):
         edge = np.empty(ROWS * width, a.dtype)  # a tile that sticks out of the matrix is written here first
         j = panel * width
         for m in range(block * tiles_a_block * ROWS, min((block + 1) * tiles_a_block * ROWS, M), ROWS):
-            acc = tile(a, seven(starts, m), a_run, a_k, b, j * runs * K, runs, K, width)
+            acc = tile(a, addresses(starts, m), a_run, a_k, b, j * runs * K, runs, K, width)
             if m + ROWS <= M and j + width <= F:
                 write(acc, bias, j, flat, m * F + j, F, width)
             else:
@@ -148,7 +148,7 @@ def product_over_images(a, image_size, starts, runs, a_run, K, a_k, b, width, su
                     bias_sums[chunk, f] += b[n, p, f]
             image = a[n * image_size : (n + 1) * image_size]
             for m in range(0, rows, ROWS):
-                where = seven(starts, m)
+                where = addresses(starts, m)
                 for panel in range(panels):
                     acc = tile(image, where, a_run, a_k, right, panel * P * width, runs, K, width)
                     for row in range(ROWS):

@@ -1,0 +1,168 @@
+"""How a command trains: the settings of a run, where they come from, and the folder that keeps them.
+
+A run's folder holds `settings.json` beside the checkpoint and the metrics. A new run writes it from the command line
+and the defaults; a resumed one reads it, so that it goes on with what it was started with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scratchnet.files import write_text_atomically
+from scratchnet.network import Network
+from scratchnet.optim import SGD, Adam, Optimizer, Schedule, constant, cosine, one_cycle, step_decay
+from scratchnet.run import CHECKPOINT, METRICS
+
+SETTINGS = "settings.json"
+MODEL = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How networks are trained if nothing else is said: Adam, and a learning rate that goes up and down once.
+
+    The originals took 4,300 steps of plain SGD over all of MNIST. The sample has 8,000 digits and the reader a few
+    minutes, so this recipe learns faster, and begins with He's initialisation.
+    """
+
+    epochs: int = 3
+    batch_size: int = 32
+    max_lr: float = 4e-3
+    warm_up: float = 0.2
+    init: str = "he_normal"
+
+
+SAMPLE_RECIPE = Recipe()
+DEFAULT_LR = {"adam": SAMPLE_RECIPE.max_lr, "sgd": 0.05}
+SCHEDULES = ("constant", "step", "cosine", "one-cycle")
+
+TRAIN_DEFAULTS: dict[str, Any] = {
+    "data": "sample",
+    "data_dir": None,
+    "train_images": 60_000,
+    "epochs": None,
+    "steps": None,
+    "batch_size": SAMPLE_RECIPE.batch_size,
+    "optimizer": "adam",
+    "lr": None,
+    "momentum": 0.9,
+    "schedule": "one-cycle",
+    "init": SAMPLE_RECIPE.init,
+    "seed": 0,
+}
+
+
+def new_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of a new run: those given, and defaults.
+
+    Raises ValueError if an option was given that the others leave without effect.
+    """
+    given = given_settings(options)
+    settings = complete(TRAIN_DEFAULTS | given)
+    if settings["data"] == "sample" and given.keys() & {"data_dir", "train_images"}:
+        raise ValueError(
+            "--data-dir and --train-images choose among MNIST's files: add --data mnist, or leave them out"
+        )
+    if settings["optimizer"] != "sgd" and "momentum" in given:
+        raise ValueError("--momentum is sgd's: add --optimizer sgd, or leave it out")
+    return settings
+
+
+def resumed_settings(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the run in the folder was started with.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no run to resume.
+    ValueError
+        If an option contradicts that run, or its settings are damaged.
+    """
+    path = folder / SETTINGS
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{folder}: no run to resume here ({SETTINGS} is missing); leave --resume out to start one"
+        )
+    settings = read_settings(path)
+    if settings.keys() != TRAIN_DEFAULTS.keys() | {"model"}:
+        raise ValueError(f"{path}: damaged: expected the settings of a run; start a new one")
+    for name, value in given_settings(options).items():
+        if settings[name] != value:
+            raise ValueError(
+                f"{folder}: the run was started with {name} = {settings[name]!r}, not {value!r}; "
+                "a resumed run keeps its settings, so leave the option out, or start a new run in another folder"
+            )
+    return settings
+
+
+def given_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the command line gave, without those it left out."""
+    given = {name: getattr(options, name) for name in TRAIN_DEFAULTS if hasattr(options, name)}
+    return given | {"model": options.model}
+
+
+def complete(settings: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the defaults that depend on other settings."""
+    if settings["epochs"] is None and settings["steps"] is None:
+        settings["epochs"] = SAMPLE_RECIPE.epochs
+    if settings["lr"] is None:
+        settings["lr"] = DEFAULT_LR[settings["optimizer"]]
+    return settings
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; a ValueError that names the file if there is none."""
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: damaged ({error}); start a new run") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: damaged: expected a JSON object, got {settings!r}; start a new run")
+    return settings
+
+
+def write_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Keep the settings in the run's folder."""
+    write_text_atomically(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
+
+
+def check_same_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """FileNotFoundError if there is nothing to resume in a folder, ValueError if it was begun with other settings."""
+    path = folder / SETTINGS
+    if not path.exists():
+        raise FileNotFoundError(f"{folder}: nothing to resume here; leave --resume out to start anew")
+    begun = read_settings(path)
+    if begun != settings:
+        raise ValueError(f"{folder}: was begun with {begun}, not {settings}; name another folder with --out")
+
+
+def make_room(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds an earlier run, or clear away that run's files if it is to be overwritten."""
+    held = [folder / name for name in (SETTINGS, CHECKPOINT, METRICS, MODEL) if (folder / name).exists()]
+    if held and not overwrite:
+        raise FileExistsError(
+            f"{folder}: holds an earlier run; go on with it with --resume, start anew with --overwrite, "
+            "or name another folder with --out"
+        )
+    for path in held:
+        path.unlink()
+
+
+def make_optimizer(net: Network, settings: dict[str, Any], train_size: int) -> tuple[Optimizer, Schedule]:
+    """The optimiser and the schedule that the settings name."""
+    lr = settings["lr"]
+    steps = settings["steps"] or settings["epochs"] * -(-train_size // settings["batch_size"])
+    schedules: dict[str, Callable[[], Schedule]] = {
+        "constant": lambda: constant(lr),
+        "step": lambda: step_decay(lr, every=max(steps // 3, 1)),
+        "cosine": lambda: cosine(lr, steps),
+        "one-cycle": lambda: one_cycle(lr, steps, SAMPLE_RECIPE.warm_up),
+    }
+    if settings["optimizer"] == "adam":
+        return Adam(net.parameters(), lr), schedules[settings["schedule"]]()
+    return SGD(net.parameters(), lr, settings["momentum"]), schedules[settings["schedule"]]()
