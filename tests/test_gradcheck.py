@@ -141,6 +141,13 @@ def test_the_report_names_the_worst_entry_and_both_values():
     assert f"{worst.slope:.9g}" in str(report)
 
 
+def test_without_a_tolerance_only_equal_numbers_agree():
+    """The gradient of a window's losers is 0 exactly, and so is their slope."""
+    report = sn.gradcheck(sn.MaxPool2D((7, 6)), X, atol=0, rtol=1e-6)
+    assert report.passed, str(report)
+    assert not sn.gradcheck(sn.MaxPool2D((7, 6)), X, atol=0, rtol=0)
+
+
 def test_float32_is_refused_with_the_reason():
     with pytest.raises(
         TypeError, match=r"expected x of dtype float64, got float32\. In float32 the measured slope has no"
