@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -191,6 +191,13 @@ class Run:
         order = self.order.bit_generator.state if epoch_is_over else self.order_at_epoch_start
         position = {"step": self.step, "order": order}
         save_checkpoint(Path(self.folder) / CHECKPOINT, self.net, self.optimizer, self.arguments(), position)
+
+    def stop(self) -> NoReturn:
+        """Save what can be saved, and raise KeyboardInterrupt with a word on how to go on."""
+        if self.folder is None:
+            raise KeyboardInterrupt(f"stopped after step {self.step}; nothing was saved, since fit was given no folder")
+        self.save_checkpoint()
+        raise KeyboardInterrupt(f"stopped after step {self.step} and saved in {self.folder}; go on with resume=True")
 
     # ---------------------------------------------------------------- progress
 

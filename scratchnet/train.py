@@ -69,7 +69,8 @@ def fit(
     TrainingDiverged
         If the loss or a weight becomes NaN or infinite: the message names the step and the likely cause.
     KeyboardInterrupt
-        If interrupted: the step under way is finished first, and a checkpoint written if there is a folder.
+        If interrupted: the step under way is finished first, and a checkpoint written if there is a folder; the message
+        says how to go on.
     FileExistsError
         If the folder holds another run's checkpoint, and it is not to be resumed.
     ValueError
@@ -90,8 +91,7 @@ def fit(
                 optimizer.step()
                 run.after_step(loss, logits, labels, bar, evaluate)
                 if interrupt.requested:
-                    run.save_checkpoint()
-                    raise KeyboardInterrupt
+                    run.stop()
     return run.history
 
 

@@ -273,12 +273,21 @@ def test_ctrl_c_finishes_the_step_saves_and_can_be_resumed(sample, tmp_path, mon
 
     monkeypatch.setattr(sn.SGD, "step", interrupted)
     handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 5 and saved in .*; go on with resume=True"):
         train_small(sample[0], tmp_path)
     assert signal.getsignal(signal.SIGINT) is handler, "put back"
     assert len(sn.read_metrics(tmp_path / METRICS).steps) == 5
     resumed, _ = train_small(sample[0], tmp_path, resume=True)
     assert same(weights(whole), weights(resumed))
+
+
+def test_ctrl_c_without_a_folder_says_that_nothing_was_saved(sample, monkeypatch):
+    original = sn.SGD.step
+    monkeypatch.setattr(sn.SGD, "step", lambda self: (os.kill(os.getpid(), signal.SIGINT), original(self)))
+    with pytest.raises(
+        KeyboardInterrupt, match="stopped after step 1; nothing was saved, since fit was given no folder"
+    ):
+        train_small(sample[0])
 
 
 def test_a_second_ctrl_c_stops_at_once(sample, monkeypatch):
