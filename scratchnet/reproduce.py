@@ -49,7 +49,7 @@ def reproduce(
         histories[name] = read_metrics(place / METRICS)
         written += [place / MODEL, place / METRICS]
     figures = draw_all(folder / "figures", train, test, nets, histories, progress=True)
-    return results_table(nets, histories, test), written + figures
+    return results_table(nets, histories, test, recipe), written + figures
 
 
 def train_one(
@@ -77,7 +77,7 @@ def train_one(
     return net
 
 
-def results_table(nets: list[Network], histories: dict[str, History], test: Dataset) -> str:
+def results_table(nets: list[Network], histories: dict[str, History], test: Dataset, recipe: Recipe) -> str:
     """Ours beside the seed's, and why the two accuracies are not the same test."""
     header = ["architecture", "parameters", "accuracy", "steps/s", "seed's accuracy", "seed's steps/s"]
     rows = []
@@ -95,5 +95,5 @@ def results_table(nets: list[Network], histories: dict[str, History], test: Data
         f"{table(header, rows)}\n\n"
         f"Ours is the accuracy on {len(test):,} {test.name}; the seed's is on MNIST's own test set, after training on\n"
         "55,000 or 60,000 digits. These are different tests: compare the two columns for their order of size only.\n"
-        "Steps/s are the median epoch's here, on this machine; the seed's steps had a batch of 128 on another machine."
+        f"Steps/s are the median epoch's: batches of {recipe.batch_size} here, of 128 and on another machine there."
     )

