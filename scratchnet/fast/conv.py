@@ -14,6 +14,12 @@ meets are a patch of dout, and the kernel lies the other way round:
 
 where the divisions must come out even. Spread dout so that output (i, j) stands at (i*SH, j*SW) with zeros between and
 KH-1, KW-1 zeros around, turn the kernel by 180 degrees, swap its C and F: then it is the forward pass again.
+
+Few filters leave most of a register empty. Then G neighbouring pixels are made at once, as G*F filters of a wider
+kernel, which holds w G times, each time one stride further right, with zeros around it (here G = 2, KW = 5, SW = 1):
+
+    w w w w w 0     the first pixel's F columns        The zeros cost (KW + (G-1)*SW) / KW times the multiply-adds, and
+    0 w w w w w     the second pixel's F columns       the lanes that are no longer empty win more than that.
 """
 
 from __future__ import annotations
@@ -22,62 +28,92 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import kernel
-from scratchnet.fast.product import packed, padded_bias, product_rows, weight_gradient
-from scratchnet.fast.tile import columns
+from scratchnet.fast.product import product, weight_gradient
+from scratchnet.fast.tile import tile_cost
 from scratchnet.fast.window import copy_into, padded_copy, window_starts
 from scratchnet.layers.shapes import Padding, Window, pair, window_grid
 
 
 def conv2d_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Window, padding: Padding) -> np.ndarray:
     """See `scratchnet.layers.conv.conv2d_forward`."""
-    N, H, W, C = x.shape
-    KH, KW, _, F = w.shape
+    _, H, W, _ = x.shape
+    KH, KW = w.shape[:2]
     stride = pair(stride, "stride")
     (OH, OW), pads = window_grid((H, W), (KH, KW), stride, padding)
-    image = padded_copy(np.ascontiguousarray(x), pads)
-    bias = padded_bias(b, F, x.dtype)
-    out = np.empty((N, OH, OW, F), x.dtype)
-    starts = window_starts(image.shape, (OH, OW), stride)
-    row = image.shape[2] * C
-    weights = packed(w.reshape(KH * KW * C, F))
-    product_rows(image.reshape(-1), starts, KH, row, KW * C, 1, weights, bias, out.reshape(-1, F), columns(x.dtype))
-    return out
+    return correlation(padded_copy(np.ascontiguousarray(x), pads), w, b, (OH, OW), stride)
 
 
 def conv2d_backward(
     dout: np.ndarray, x: np.ndarray, w: np.ndarray, stride: Window, padding: Padding, *, need_dx: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """See `scratchnet.layers.conv.conv2d_backward`."""
-    N, H, W, C = x.shape
-    KH, KW, _, F = w.shape
-    SH, SW = pair(stride, "stride")
-    (OH, OW), pads = window_grid((H, W), (KH, KW), (SH, SW), padding)
+    H, W = x.shape[1:3]
+    stride = pair(stride, "stride")
+    _, pads = window_grid((H, W), w.shape[:2], stride, padding)
     dout = np.ascontiguousarray(dout)
-    image = padded_copy(np.ascontiguousarray(x), pads)
-    size, row = image[:1].size, image.shape[2] * C
-    starts = (np.arange(KH)[:, None] * row + np.arange(KW * C)).reshape(-1)  # of each (kh, kw, c) in an image
-    dw, db = weight_gradient(image.reshape(-1), size, starts, OH, SH * row, OW, SW * C, dout.reshape(N, OH * OW, F))
-    dx = input_gradient(dout, w, (H, W), (SH, SW), (pads[0][0], pads[1][0])) if need_dx else None
-    return dx, dw.reshape(w.shape), db
+    dw, db = kernel_gradient(padded_copy(np.ascontiguousarray(x), pads), dout, w.shape, stride)
+    dx = input_gradient(dout, w, (H, W), stride, (pads[0][0], pads[1][0])) if need_dx else None
+    return dx, dw, db
+
+
+def pixels_at_once(OW: int, F: int, KW: int, SW: int, dtype: np.dtype) -> int:
+    """The G, among the divisors of a row's OW pixels, with the least work."""
+    divisors = [G for G in range(1, OW + 1) if OW % G == 0]
+    return min(divisors, key=lambda G: tile_cost(G * F, dtype)[0] / G * (KW + (G - 1) * SW))
+
+
+def widened(w: np.ndarray, G: int, SW: int) -> np.ndarray:
+    """w (KH, KW, C, F) for G pixels at once: (KH, KW + (G-1)*SW, C, G*F)."""
+    KH, KW, C, F = w.shape
+    out = np.zeros((KH, KW + (G - 1) * SW, C, G, F), w.dtype)
+    for g in range(G):
+        out[:, g * SW : g * SW + KW, :, g] = w
+    return out.reshape(*out.shape[:3], G * F)
+
+
+def correlation(
+    image: np.ndarray, w: np.ndarray, b: np.ndarray | None, out_size: tuple[int, int], stride: tuple[int, int]
+) -> np.ndarray:
+    """out (N, OH, OW, F) of a padded image (N, PH, PW, C) and w (KH, KW, C, F)."""
+    N, _, PW, C = image.shape
+    (OH, OW), (SH, SW), F = out_size, stride, w.shape[3]
+    G = pixels_at_once(OW, F, w.shape[1], SW, w.dtype)
+    w = widened(w, G, SW)
+    KH, KW = w.shape[:2]
+    starts = window_starts(image.shape, (OH, OW // G), (SH, G * SW))
+    bias = None if b is None else np.tile(b, G)
+    weights = w.reshape(KH * KW * C, G * F)
+    return product(image.reshape(-1), starts, KH, PW * C, KW * C, 1, weights, bias).reshape(N, OH, OW, F)
+
+
+def kernel_gradient(
+    image: np.ndarray, dout: np.ndarray, w_shape: tuple[int, ...], stride: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """dw (KH, KW, C, F) and db (F,), from a padded image (N, PH, PW, C) and dout (N, OH, OW, F)."""
+    N, OH, OW, F = dout.shape
+    (KH, KW, C, _), (SH, SW) = w_shape, stride
+    G = pixels_at_once(OW, F, KW, SW, dout.dtype)
+    KG = KW + (G - 1) * SW
+    row = image.shape[2] * C
+    starts = (np.arange(KH)[:, None] * row + np.arange(KG * C)).reshape(-1)  # of each (kh, kw, c) in an image
+    rows_of_dout = dout.reshape(N, OH * OW // G, G * F)
+    wide, db = weight_gradient(
+        image.reshape(-1), image[0].size, starts, OH, SH * row, OW // G, G * SW * C, rows_of_dout
+    )
+    wide = wide.reshape(KH, KG, C, G, F)
+    dw = sum(wide[:, g * SW : g * SW + KW, :, g] for g in range(G))  # reverses `widened`
+    return dw, db.reshape(G, F).sum(axis=0)
 
 
 def input_gradient(
     dout: np.ndarray, w: np.ndarray, size: tuple[int, int], stride: tuple[int, int], before: tuple[int, int]
 ) -> np.ndarray:
     """dx (N, H, W, C), from dout (N, OH, OW, F); `before` is the padding above and to the left of the image."""
-    N = len(dout)
-    (H, W), (KH, KW, C, F) = size, w.shape
-    spread = np.empty((N, H + KH - 1, W + KW - 1, F), dout.dtype)
+    (H, W), (KH, KW, _, F) = size, w.shape
+    spread = np.empty((len(dout), H + KH - 1, W + KW - 1, F), dout.dtype)
     copy_into(dout, spread, KH - 1 - before[0], KW - 1 - before[1], *stride)
-    turned = np.ascontiguousarray(w[::-1, ::-1].transpose(0, 1, 3, 2)).reshape(KH * KW * F, C)
-    dx = np.empty((N, H, W, C), dout.dtype)
-    starts = window_starts(spread.shape, (H, W), (1, 1))
-    none = padded_bias(None, C, dout.dtype)
-    row = (W + KW - 1) * F
-    product_rows(
-        spread.reshape(-1), starts, KH, row, KW * F, 1, packed(turned), none, dx.reshape(-1, C), columns(dout.dtype)
-    )
-    return dx
+    turned = w[::-1, ::-1].transpose(0, 1, 3, 2)
+    return correlation(spread, turned, None, (H, W), (1, 1))
 
 
 # ---------------------------------------------------------------- the explicit form, to compare with

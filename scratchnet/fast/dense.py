@@ -11,30 +11,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from scratchnet.fast.product import packed, padded_bias, product_rows
-from scratchnet.fast.tile import columns
+from scratchnet.fast.product import product
 
 
 def rows_times(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
     """a (M, K) @ b (K, F) + bias (F,), for a contiguous a: (M, F)."""
     M, K = a.shape
-    F = b.shape[1]
-    out = np.empty((M, F), a.dtype)
-    product_rows(
-        a.reshape(-1), np.arange(M) * K, 1, 0, K, 1, packed(b), padded_bias(bias, F, a.dtype), out, columns(a.dtype)
-    )
-    return out
+    return product(a.reshape(-1), np.arange(M) * K, 1, 0, K, 1, b, bias)
 
 
 def columns_times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a^T @ b for a contiguous a (K, M) and b (K, F): (M, F)."""
     K, M = a.shape
-    F = b.shape[1]
-    out = np.empty((M, F), a.dtype)
-    product_rows(
-        a.reshape(-1), np.arange(M), 1, 0, K, M, packed(b), padded_bias(None, F, a.dtype), out, columns(a.dtype)
-    )
-    return out
+    return product(a.reshape(-1), np.arange(M), 1, 0, K, M, b, None)
 
 
 def dense_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:

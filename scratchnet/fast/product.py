@@ -6,12 +6,16 @@ the gradient of the weights.
 
             product_rows                              product_over_images
 
-     packed B, a panel at a time               image 0    image 1   ...
+          some panels of B, copied into
+          a thread's own cache                image 0    image 1   ...
              +------+------+                  +--------+ +--------+       A and B of one image are in cache,
     rows 0-6 | tile | tile |  threads share   |      chunk 0      | ...   and their products are added to the
-             +------+------+  the rows        +-------------------+       buffer of the image's chunk;
-   rows 7-13 | tile | tile |                       + in order             the chunks' buffers are added up
+             +------+------+  the blocks      +-------------------+       buffer of the image's chunk;
+   rows 7-13 | tile | tile |  of rows                + in order           the chunks' buffers are added up
              +------+------+                         result               in a fixed order
+
+A panel is as many columns of B as a tile has. A thread copies panels together because a step of k must not meet a new
+page of memory, nor, where the rows of B are 4096 bytes apart, always the same few places of the cache.
 
 Both give the same bits whatever the number of threads: each number is summed by one thread, in one order, and the
 chunks are as many as they are for any number of threads.
@@ -23,115 +27,95 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
-from scratchnet.fast.tile import ROWS, VECTORS, columns, tile, write
-from scratchnet.fast.vector import add, load, store
+from scratchnet.fast.tile import ACCUMULATORS, add_to, padded_columns, tile, tile_cost
+from scratchnet.fast.vector import REGISTER_BITS, load, replaced, store
 
-CACHE = 1 << 18  # bytes of A that a thread goes through before it takes the next panel of B
-CHUNKS = 16  # of the images; no more threads than this share a weight gradient
+CACHE = 1 << 19  # bytes of B that a thread copies into its cache at a time: half of a common second level
+BLOCKS = 16  # of rows, that threads share
+CHUNKS = 16  # of images; no more threads than this share a weight gradient
 
 
 @inlined
-def addresses(starts, first):
-    """The addresses of ROWS rows from `first` on; beyond the last row the last one again, its result is not kept."""
+def addresses(starts, first, shape):
+    """The addresses of a tile's rows from `first` on; beyond the last row the last one again: its result is dropped."""
+    rows = shape
     last = starts.size - 1
-    if ROWS == 6:
-        return (
-            starts[first],
-            starts[min(first + 1, last)],
-            starts[min(first + 2, last)],
-            starts[min(first + 3, last)],
-            starts[min(first + 4, last)],
-            starts[min(first + 5, last)],
-        )
-    return (
-        starts[first],
-        starts[min(first + 1, last)],
-        starts[min(first + 2, last)],
-        starts[min(first + 3, last)],
-        starts[min(first + 4, last)],
-        starts[min(first + 5, last)],
-        starts[min(first + 6, last)],
-    )
+    for m in range(ACCUMULATORS // 2):
+        if len(shape) == ACCUMULATORS:
+            rows = replaced(rows, 2 * m, starts[min(first + 2 * m, last)])
+            rows = replaced(rows, 2 * m + 1, starts[min(first + 2 * m + 1, last)])
+        else:
+            rows = replaced(rows, m, starts[min(first + m, last)])
+    return rows
+
+
+@inlined
+def copy_panel(b, start, K, F, first, width, out, to):
+    """Columns first to first + width of B, row after row, to out[to:]; zeros beyond column F. B[k, f] is
+    b[start + k * F + f]."""
+    lanes = REGISTER_BITS // (8 * b.itemsize)
+    if first + width <= F:
+        for k in range(K):
+            for v in range(width // lanes):
+                store(load(b, start + k * F + first + v * lanes), out, to + k * width + v * lanes)
+    else:
+        out[to : to + K * width] = 0.0
+        for k in range(K):
+            for j in range(F - first):
+                out[to + k * width + j] = b[start + k * F + first + j]
 
 
 @kernel
-def pack(b, width, out):
-    """B (K, F) in panels of `width` columns, each contiguous: out (panels * K * width,), zeros beyond column F."""
-    K, F = b.shape
-    panels = (F + width - 1) // width
-    for block in prange(CHUNKS):
-        for k in range(block * K // CHUNKS, (block + 1) * K // CHUNKS):
-            for panel in range(panels):
-                to = (panel * K + k) * width
-                if panel * width + width <= F:
-                    for j in range(width):
-                        out[to + j] = b[k, panel * width + j]
-                else:
-                    for j in range(width):
-                        column = panel * width + j
-                        out[to + j] = b[k, column] if column < F else 0.0
-
-
-def packed(b: np.ndarray) -> np.ndarray:
-    """B (K, F) as `pack` lays it out, in a new array."""
-    width = columns(b.dtype)
-    out = np.empty(-(-b.shape[1] // width) * width * b.shape[0], b.dtype)
-    pack(b, width, out)
-    return out
-
-
-def padded_bias(bias: np.ndarray | None, F: int, dtype: np.dtype) -> np.ndarray:
-    """A bias (F,), or zeros if it is None, with zeros up to the end of the last panel."""
-    out = np.zeros(-(-F // columns(dtype)) * columns(dtype), dtype)
-    if bias is not None:
-        out[:F] = bias
-    return out
-
-
-@kernel
-def product_rows(a, starts, runs, a_run, K, a_k, b, bias, out, width):
+def product_rows(a, starts, runs, a_run, K, a_k, b, bias, out, shape):
     """out[m, f] = bias[f] + sum over r < runs, k < K of  a[starts[m] + r * a_run + k * a_k] * B[r * K + k, f].
 
-    a : flat array. starts : (M,), where each row of A begins. b : B (runs*K, F) packed. bias : (F,), padded with zeros
-    to whole panels. out : (M, F).
+    a : flat array. starts : (M,), where each row of A begins. b : B (runs*K, F), flat. bias : (F,), with zeros up
+    to whole tiles. out : (M, F). shape : the tile, WIDE or NARROW.
     """
     M, F = out.shape
+    rows = len(shape)
+    width = ACCUMULATORS // rows * (REGISTER_BITS // (8 * a.itemsize))
     panels = (F + width - 1) // width
-    tiles = (M + ROWS - 1) // ROWS
-    tiles_a_block = max(1, CACHE // (ROWS * runs * K * a.itemsize))
-    blocks = (tiles + tiles_a_block - 1) // tiles_a_block
+    size = runs * K * width
+    group = max(1, min(panels, CACHE // (size * a.itemsize)))  # panels that fit into the cache together
+    groups = (panels + group - 1) // group
+    tiles = (M + rows - 1) // rows
+    blocks = min(tiles, max(1, 2 * BLOCKS // groups))
     flat = out.reshape(-1)
-    for task in prange(blocks * panels):
-        # Tasks that follow each other share what is the larger: a panel of B, or a block of rows of A.
-        if panels * width > M:
-            panel, block = task // blocks, task % blocks
-        else:
-            panel, block = task % panels, task // panels
-        edge = np.empty(ROWS * width, a.dtype)  # a tile that sticks out of the matrix is written here first
-        j = panel * width
-        for m in range(block * tiles_a_block * ROWS, min((block + 1) * tiles_a_block * ROWS, M), ROWS):
-            acc = tile(a, addresses(starts, m), a_run, a_k, b, j * runs * K, runs, K, width)
-            if m + ROWS <= M and j + width <= F:
-                write(acc, bias, j, flat, m * F + j, F, width)
-            else:
-                write(acc, bias, j, edge, 0, width, width)
-                for row in range(min(ROWS, M - m)):
-                    for column in range(min(width, F - j)):
-                        flat[(m + row) * F + j + column] = edge[row * width + column]
+    for task in prange(groups * blocks):
+        first, block = task // blocks * group, task % blocks
+        last = min(first + group, panels)
+        right = np.empty((last - first) * size, a.dtype)
+        for panel in range(first, last):
+            copy_panel(b, 0, runs * K, F, panel * width, width, right, (panel - first) * size)
+        edge = np.empty(rows * width, a.dtype)  # a tile that sticks out of the matrix is written here first
+        for m in range(block * tiles // blocks * rows, min((block + 1) * tiles // blocks * rows, M), rows):
+            where = addresses(starts, m, shape)
+            for panel in range(first, last):
+                j = panel * width
+                acc = tile(a, where, a_run, a_k, right, (panel - first) * size, width, runs, K)
+                if m + rows <= M and j + width <= F:
+                    add_to(acc, where, flat, m * F + j, F, bias, j, 0)
+                else:
+                    add_to(acc, where, edge, 0, width, bias, j, 0)
+                    for row in range(min(rows, M - m)):
+                        for column in range(min(width, F - j)):
+                            flat[(m + row) * F + j + column] = edge[row * width + column]
 
 
 @kernel
-def product_over_images(a, image_size, starts, runs, a_run, K, a_k, b, width, sums, bias_sums):
+def product_over_images(a, image_size, starts, runs, a_run, K, a_k, b, sums, bias_sums, shape):
     """For each chunk of the images, sum over its images n of  A[n]^T @ B[n]; and of B[n]'s rows.
 
     A[n][r * K + k, m] is a[n * image_size + starts[m] + r * a_run + k * a_k], and b is (N, runs*K, F).
-    sums : (CHUNKS, M rounded up to ROWS, F rounded up to width) and bias_sums : (CHUNKS, F), both overwritten.
+    sums : (CHUNKS, M rounded up to whole tiles, F likewise) and bias_sums : (CHUNKS, F), both overwritten.
     """
     N, P, F = b.shape
+    rows = len(shape)
+    width = ACCUMULATORS // rows * (REGISTER_BITS // (8 * a.itemsize))
     panels = (F + width - 1) // width
     stride = panels * width
-    rows = sums.shape[1]
-    half = width // VECTORS
+    flat = b.reshape(-1)
     for chunk in prange(CHUNKS):
         total = sums[chunk].reshape(-1)
         total[:] = 0.0
@@ -139,29 +123,36 @@ def product_over_images(a, image_size, starts, runs, a_run, K, a_k, b, width, su
         right = np.empty(panels * P * width, b.dtype)
         for n in range(chunk * N // CHUNKS, (chunk + 1) * N // CHUNKS):
             for panel in range(panels):
-                for p in range(P):
-                    for j in range(width):
-                        f = panel * width + j
-                        right[(panel * P + p) * width + j] = b[n, p, f] if f < F else 0.0
+                copy_panel(flat, n * P * F, P, F, panel * width, width, right, panel * P * width)
             for p in range(P):
                 for f in range(F):
                     bias_sums[chunk, f] += b[n, p, f]
             image = a[n * image_size : (n + 1) * image_size]
-            for m in range(0, rows, ROWS):
-                where = addresses(starts, m)
+            for m in range(0, sums.shape[1], rows):
+                where = addresses(starts, m, shape)
                 for panel in range(panels):
-                    acc = tile(image, where, a_run, a_k, right, panel * P * width, runs, K, width)
-                    for row in range(ROWS):
-                        for v in range(VECTORS):
-                            to = (m + row) * stride + panel * width + v * half
-                            store(add(acc[row * VECTORS + v], load(total, to)), total, to)
+                    acc = tile(image, where, a_run, a_k, right, panel * P * width, width, runs, K)
+                    to = m * stride + panel * width
+                    add_to(acc, where, total, to, stride, total, to, stride)
+
+
+def product(a, starts, runs, a_run, K, a_k, b, bias) -> np.ndarray:
+    """`product_rows` into a new array (M, F), in the tile that suits its columns; bias : (F,) or None."""
+    M, F = starts.size, b.shape[1]
+    _, shape = tile_cost(F, a.dtype)
+    padded_bias = np.zeros(padded_columns(F, shape, a.dtype), a.dtype)
+    if bias is not None:
+        padded_bias[:F] = bias
+    out = np.empty((M, F), a.dtype)
+    product_rows(a, starts, runs, a_run, K, a_k, np.ascontiguousarray(b).reshape(-1), padded_bias, out, shape)
+    return out
 
 
 def weight_gradient(a, image_size, starts, runs, a_run, K, a_k, b) -> tuple[np.ndarray, np.ndarray]:
     """The chunks of `product_over_images`, added up in their order: dw (M, F) and db (F,)."""
-    width = columns(b.dtype)
     M, F = starts.size, b.shape[2]
-    sums = np.empty((CHUNKS, -(-M // ROWS) * ROWS, -(-F // width) * width), b.dtype)
+    _, shape = tile_cost(F, b.dtype)
+    sums = np.empty((CHUNKS, -(-M // len(shape)) * len(shape), padded_columns(F, shape, b.dtype)), b.dtype)
     bias_sums = np.empty((CHUNKS, F), b.dtype)
-    product_over_images(a, image_size, starts, runs, a_run, K, a_k, b, width, sums, bias_sums)
+    product_over_images(a, image_size, starts, runs, a_run, K, a_k, b, sums, bias_sums, shape)
     return np.ascontiguousarray(sums.sum(axis=0)[:M, :F]), bias_sums.sum(axis=0)

@@ -1,7 +1,7 @@
 """The register tile: the one loop under every matrix product and every convolution.
 
 A tile is ROWS x COLUMNS numbers of the output, held in registers from the first to the last of the products that are
-summed into it:
+summed into it. This is the wide one:
 
                     B   one vector is LANES columns
                   +---------------+---------------+
@@ -18,11 +18,14 @@ A number that is loaded is used VECTORS or ROWS times, so the multiply-adds, not
 enough accumulators to hide how long one multiply-add takes (4 cycles, two started each cycle: at least 8), and few
 enough that they fit into the registers: 14 and 3 of 32 here, 12 and 3 of 16 with AVX2.
 
+The narrow tile has the same accumulators in one column of vectors: 14 rows and 1 vector. Results with few columns waste
+fewer lanes in it. Which of the two it is, the tuple `rows` says by its length, which the compiler knows: every loop
+over rows and vectors is unrolled, and nothing is left of the tuples but registers.
+
 A need not be a matrix. Each row begins at an address of its own, and k runs through `runs` stretches of K numbers,
 which lie a_run apart; inside a stretch they lie a_k apart. So the patches of a convolution are read from where they lie
-in the padded image (its KH rows are the stretches), and nothing is copied into a matrix first. B is packed by the
-caller: COLUMNS numbers for each step of k, zeros beyond its last column, so that every load is whole and comes from the
-next address. C is written row by row, each at an address of its own.
+in the padded image (its KH rows are the stretches), and nothing is copied into a matrix first. The rows of B lie b_k
+apart; the caller sees to it that COLUMNS numbers of each can be read. C is written row by row.
 """
 
 from __future__ import annotations
@@ -32,50 +35,75 @@ import numpy as np
 from scratchnet.fast.compiled import inlined
 from scratchnet.fast.vector import REGISTER_BITS, add, fma, lanes, load, replaced, splat, store, zeros
 
-# Rows and vectors a row. 7 rows, since 7 divides the width of MNIST's images after each pool: 28, 14, 7.
-ROWS, VECTORS = (6, 2) if REGISTER_BITS == 256 else (7, 2)
+# 7 rows of 2, or 14 of 1: 7 divides the width of MNIST's images after each pool, 28, 14 and 7.
+ACCUMULATORS = 12 if REGISTER_BITS == 256 else 14
+WIDE, NARROW = (0,) * (ACCUMULATORS // 2), (0,) * ACCUMULATORS  # the two tiles, as what they hold for each row
+NARROW_COST = 1.1  # measured: how much longer the narrow tile takes for as many products
 
 
-def columns(dtype: np.dtype) -> int:
-    """Columns of a tile: VECTORS registers of the dtype."""
-    return VECTORS * lanes(dtype)
+def columns(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """Columns of a tile of that shape, WIDE or NARROW: its vectors a row, times the numbers a register holds."""
+    return ACCUMULATORS // len(shape) * lanes(dtype)
+
+
+def padded_columns(F: int, shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """F rounded up to whole tiles."""
+    return -(-F // columns(shape, dtype)) * columns(shape, dtype)
+
+
+def tile_cost(F: int, dtype: np.dtype) -> tuple[float, tuple[int, ...]]:
+    """How many columns of work F columns make in the tile that suits them better, and that tile."""
+    wide, narrow = padded_columns(F, WIDE, dtype), padded_columns(F, NARROW, dtype) * NARROW_COST
+    return (wide, WIDE) if wide <= narrow else (narrow, NARROW)
 
 
 @inlined
 def accumulators(a):
-    """ROWS * VECTORS vectors of zeros, of a's dtype."""
+    """ACCUMULATORS vectors of zeros, of a's dtype."""
     z = zeros(a)
-    if ROWS == 6:
+    if ACCUMULATORS == 12:
         return (z, z, z, z, z, z, z, z, z, z, z, z)
     return (z, z, z, z, z, z, z, z, z, z, z, z, z, z)
 
 
 @inlined
-def tile(a, rows, a_run, a_k, b, bi, runs, K, width):
+def tile(a, rows, a_run, a_k, b, bi, b_k, runs, K):
     """The sums  acc[m, :] = sum over r < runs and k < K of  A[m, r, k] * B[r, k, :],  in registers.
 
-    A[m, r, k] is a[rows[m] + r * a_run + k * a_k], and B[r, k, j] is b[bi + (r * K + k) * width + j], j < width =
-    COLUMNS.
+    A[m, r, k] is a[rows[m] + r * a_run + k * a_k], and B[r, k, j] is b[bi + (r * K + k) * b_k + j].
     """
+    lanes = REGISTER_BITS // (8 * a.itemsize)
     acc = accumulators(a)
     right = (zeros(a), zeros(a))
-    half = width // VECTORS
     for r in range(runs):
         for k in range(K):
-            for v in range(VECTORS):
-                right = replaced(right, v, load(b, bi + v * half))
-            for m in range(ROWS):
-                left = splat(a, rows[m] + r * a_run + k * a_k)
-                for v in range(VECTORS):
-                    acc = replaced(acc, m * VECTORS + v, fma(left, right[v], acc[m * VECTORS + v]))
-            bi += width
+            at = r * a_run + k * a_k
+            if len(rows) == ACCUMULATORS:
+                only = load(b, bi)
+                for m in range(ACCUMULATORS // 2):
+                    acc = replaced(acc, 2 * m, fma(splat(a, rows[2 * m] + at), only, acc[2 * m]))
+                    acc = replaced(acc, 2 * m + 1, fma(splat(a, rows[2 * m + 1] + at), only, acc[2 * m + 1]))
+            else:
+                for v in range(2):
+                    right = replaced(right, v, load(b, bi + v * lanes))
+                for m in range(len(rows)):
+                    left = splat(a, rows[m] + at)
+                    for v in range(2):
+                        acc = replaced(acc, m * 2 + v, fma(left, right[v], acc[m * 2 + v]))
+            bi += b_k
     return acc
 
 
 @inlined
-def write(acc, bias, first, c, start, row, width):
-    """c[start + m * row + j] = acc[m, j] + bias[first + j] for all ROWS rows and COLUMNS columns."""
-    half = width // VECTORS
-    for m in range(ROWS):
-        for v in range(VECTORS):
-            store(add(acc[m * VECTORS + v], load(bias, first + v * half)), c, start + m * row + v * half)
+def add_to(acc, rows, c, start, row, more, first, more_row):
+    """c[start + m * row + j] = acc[m, j] + more[first + m * more_row + j], for all rows m and columns j of the tile.
+
+    `more` is a bias, with more_row 0, or c itself, to add the tile to what is there.
+    """
+    lanes = REGISTER_BITS // (8 * c.itemsize)
+    vectors = ACCUMULATORS // len(rows)
+    for i in range(ACCUMULATORS // 2):
+        for j in range(2):
+            m, v = (2 * i + j, 0) if vectors == 1 else (i, j)
+            total = add(acc[2 * i + j], load(more, first + m * more_row + v * lanes))
+            store(total, c, start + m * row + v * lanes)
