@@ -98,10 +98,10 @@ def kernel_gradient(
     starts = (np.arange(KH)[:, None] * row + np.arange(KG * C)).reshape(-1)  # of each (kh, kw, c) in an image
     rows_of_dout = dout.reshape(N, OH * OW // G, G * F)
     wide, db = weight_gradient(
-        image.reshape(-1), image[0].size, starts, OH, SH * row, OW // G, G * SW * C, rows_of_dout
+        image.reshape(-1), image[:1].size, starts, OH, SH * row, OW // G, G * SW * C, rows_of_dout
     )
     wide = wide.reshape(KH, KG, C, G, F)
-    dw = sum(wide[:, g * SW : g * SW + KW, :, g] for g in range(G))  # reverses `widened`
+    dw = np.sum([wide[:, g * SW : g * SW + KW, :, g] for g in range(G)], axis=0)  # reverses `widened`
     return dw, db.reshape(G, F).sum(axis=0)
 
 

@@ -1,12 +1,15 @@
-"""Depthwise convolution: there is no product to tile, so the channels fill the vectors.
+"""Depthwise convolution: the tile again, but each lane is a channel that meets only its own weights.
 
-A channel meets its own weights only, so each number that is loaded is used once for each of its KH*KW weights and no
-more: the loads set the pace. The loops are therefore the plain ones, with the output channels innermost, where
-neighbouring numbers of x (M = 1), w and out lie side by side and the compiler makes vectors of them by itself.
+No number is used by more than one lane, so there is one load for each multiply-add, and these are the pace now. Two
+pictures of an image, as the tile takes them, of the same memory:
 
-    out[n, i, j, k] += x[n, i*SH + kh, j*SW + kw, k // M] * w[kh, kw, k]         k = c*M + m
+    "pixels"    a row of A is an output pixel, and its C channels are the lanes
+    "lines"     a row of A is a line of the output, and all OW*C numbers in it are the lanes: with a stride of 1, the
+                line below a tap of the kernel is one stretch of memory. For few channels, such as MNIST's one
 
-The gradient of the weights is summed like a convolution's: a fixed number of chunks of the images, added up in order.
+In both, forward sums over the taps (kh, kw) with the weights as B, and the gradient of the weights sums over the output
+with dout as B, where a row of A is a tap. The gradient of the image is a forward pass over the spread dout with the
+kernel turned, as in `conv.py`.
 """
 
 from __future__ import annotations
@@ -15,80 +18,99 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import kernel
-from scratchnet.fast.product import CHUNKS
-from scratchnet.fast.window import padded_copy
-from scratchnet.layers.shapes import Padding, Window, crop, pad, pair, window_grid
+from scratchnet.fast.product import CHUNKS, addresses
+from scratchnet.fast.tile import ACCUMULATORS, NARROW, add_part_to, lanewise_tile
+from scratchnet.fast.vector import REGISTER_BITS, lanes
+from scratchnet.fast.window import copy_into, padded_copy, window_starts
+from scratchnet.layers.shapes import Padding, Window, pair, window_grid
 
 
 @kernel
-def forward_kernel(image, w, bias, out, SH, SW):
-    """out (N, OH, OW, K) from image (N, PH, PW, K), w (KH, KW, K) and bias (K,)."""
-    N, OH, OW, K = out.shape
-    KH, KW = w.shape[:2]
+def lanewise_rows(a, image_size, starts, runs, a_run, K, a_k, b, bias, out, shape):
+    """out[n, m, f] = bias[f] + sum over r < runs, k < K of  a[n, starts[m] + r * a_run + k * a_k + f] * B[r, k, f].
+
+    a : flat, image_size numbers an image. starts : (M,). b : B (runs, K, F), flat. bias : (F,). out : (N, M, F).
+    """
+    N, M, F = out.shape
+    flat = out.reshape(-1)
     for n in prange(N):
-        for i in range(OH):
-            for j in range(OW):
-                target = out[n, i, j]
-                for k in range(K):
-                    target[k] = bias[k]
-                for kh in range(KH):
-                    for kw in range(KW):
-                        pixel, weight = image[n, i * SH + kh, j * SW + kw], w[kh, kw]
-                        for k in range(K):
-                            target[k] += pixel[k] * weight[k]
+        image = a[n * image_size : (n + 1) * image_size]
+        for m in range(0, M, ACCUMULATORS):
+            rows = addresses(starts, m, shape)
+            for f in range(0, F, REGISTER_BITS // (8 * a.itemsize)):
+                acc = lanewise_tile(image[f:], rows, a_run, a_k, b, f, F, runs, K, F - f)
+                add_part_to(acc, rows, flat, (n * M + m) * F + f, F, bias, f, 0, M - m, F - f)
 
 
 @kernel
-def weight_kernel(image, dout, sums, bias_sums, SH, SW):
-    """sums (CHUNKS, KH, KW, K) and bias_sums (CHUNKS, K): the gradients of each chunk of the images."""
-    N, OH, OW, K = dout.shape
-    KH, KW = sums.shape[1:3]
+def lanewise_over_images(a, image_size, starts, runs, a_run, K, a_k, b, sums, shape):
+    """For each chunk of the images, sum over its n, r, k of  a[n, starts[m] + r*a_run + k*a_k + f] * B[n, r, k, f].
+
+    b : B (N, runs * K, F). sums : (CHUNKS, M, F).
+    """
+    N, P, F = b.shape
+    flat = b.reshape(-1)
+    M = sums.shape[1]
     for chunk in prange(CHUNKS):
-        total, bias_total = sums[chunk], bias_sums[chunk]
-        total[:] = 0
-        bias_total[:] = 0
+        total = sums[chunk].reshape(-1)
+        total[:] = 0.0
         for n in range(chunk * N // CHUNKS, (chunk + 1) * N // CHUNKS):
-            for i in range(OH):
-                for j in range(OW):
-                    d = dout[n, i, j]
-                    for k in range(K):
-                        bias_total[k] += d[k]
-                    for kh in range(KH):
-                        for kw in range(KW):
-                            pixel, target = image[n, i * SH + kh, j * SW + kw], total[kh, kw]
-                            for k in range(K):
-                                target[k] += pixel[k] * d[k]
+            image = a[n * image_size : (n + 1) * image_size]
+            for m in range(0, M, ACCUMULATORS):
+                rows = addresses(starts, m, shape)
+                for f in range(0, F, REGISTER_BITS // (8 * a.itemsize)):
+                    acc = lanewise_tile(image[f:], rows, a_run, a_k, flat, n * P * F + f, F, runs, K, F - f)
+                    add_part_to(acc, rows, total, m * F + f, F, total, m * F + f, F, M - m, F - f)
 
 
-@kernel
-def input_kernel(dout, w, dimage, SH, SW):
-    """dimage (N, PH, PW, K): each output's gradient added to its window's pixels. Each image is one thread's."""
-    N, OH, OW, K = dout.shape
-    KH, KW = w.shape[:2]
-    for n in prange(N):
-        dimage[n] = 0
-        for i in range(OH):
-            for j in range(OW):
-                d = dout[n, i, j]
-                for kh in range(KH):
-                    for kw in range(KW):
-                        target, weight = dimage[n, i * SH + kh, j * SW + kw], w[kh, kw]
-                        for k in range(K):
-                            target[k] += d[k] * weight[k]
+def in_lines(C: int, SW: int, dtype: np.dtype) -> bool:
+    """Whether lines are the picture to take: few channels, whose places lie side by side."""
+    return SW == 1 and C < lanes(dtype)
+
+
+def correlation(
+    image: np.ndarray, w: np.ndarray, b: np.ndarray | None, out_size: tuple[int, int], stride: tuple[int, int]
+) -> np.ndarray:
+    """out (N, OH, OW, C) of a padded image (N, PH, PW, C) and w (KH, KW, C)."""
+    N, _, PW, C = image.shape
+    (OH, OW), (SH, SW), (KH, KW, _) = out_size, stride, w.shape
+    bias = np.zeros(C, w.dtype) if b is None else b
+    if in_lines(C, SW, w.dtype):
+        starts = np.arange(OH) * (SH * PW * C)
+        w, bias = np.tile(w, OW), np.tile(bias, OW)
+    else:
+        starts = window_starts((1, *image.shape[1:]), (OH, OW), stride)
+    out = np.empty((N, len(starts), w.shape[2]), w.dtype)
+    taps = np.ascontiguousarray(w).reshape(-1)
+    lanewise_rows(image.reshape(-1), image[:1].size, starts, KH, PW * C, KW, C, taps, bias, out, NARROW)
+    return out.reshape(N, OH, OW, C)
+
+
+def kernel_gradient(
+    image: np.ndarray, dout: np.ndarray, kernel_size: tuple[int, int], stride: tuple[int, int]
+) -> np.ndarray:
+    """dw (KH, KW, C), from a padded image (N, PH, PW, C) and dout (N, OH, OW, C)."""
+    N, OH, OW, C = dout.shape
+    (KH, KW), (SH, SW), line = kernel_size, stride, image.shape[2] * C
+    starts = (np.arange(KH)[:, None] * line + np.arange(KW) * C).reshape(-1)
+    if in_lines(C, SW, dout.dtype):
+        runs, run, K, step, F = 1, 0, OH, SH * line, OW * C
+    else:
+        runs, run, K, step, F = OH, SH * line, OW, SW * C, C
+    sums = np.empty((CHUNKS, KH * KW, F), dout.dtype)
+    rows = dout.reshape(N, runs * K, F)
+    lanewise_over_images(image.reshape(-1), image[:1].size, starts, runs, run, K, step, rows, sums, NARROW)
+    return sums.sum(axis=0).reshape(KH, KW, F // C, C).sum(axis=2)
 
 
 def depthwise_conv2d_forward(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Window, padding: Padding
 ) -> np.ndarray:
     """See `scratchnet.layers.depthwise.depthwise_conv2d_forward`."""
-    N, H, W, _ = x.shape
     KH, KW, C, M = w.shape
-    SH, SW = pair(stride, "stride")
-    (OH, OW), pads = window_grid((H, W), (KH, KW), (SH, SW), padding)
-    bias = np.zeros(C * M, x.dtype) if b is None else b
-    out = np.empty((N, OH, OW, C * M), x.dtype)
-    forward_kernel(repeated(x, M, pads), w.reshape(KH, KW, C * M), bias, out, SH, SW)
-    return out
+    stride = pair(stride, "stride")
+    out_size, pads = window_grid(x.shape[1:3], (KH, KW), stride, padding)
+    return correlation(padded_copy(repeated(x, M), pads), w.reshape(KH, KW, C * M), b, out_size, stride)
 
 
 def depthwise_conv2d_backward(
@@ -100,18 +122,17 @@ def depthwise_conv2d_backward(
     SH, SW = pair(stride, "stride")
     _, pads = window_grid((H, W), (KH, KW), (SH, SW), padding)
     dout = np.ascontiguousarray(dout)
-    image = repeated(x, M, pads)
-    sums, bias_sums = np.empty((CHUNKS, KH, KW, C * M), x.dtype), np.empty((CHUNKS, C * M), x.dtype)
-    weight_kernel(image, dout, sums, bias_sums, SH, SW)
-    dw, db = sums.sum(axis=0).reshape(w.shape), bias_sums.sum(axis=0)
+    db = dout.reshape(-1, C * M).sum(axis=0)
+    dw = kernel_gradient(padded_copy(repeated(x, M), pads), dout, (KH, KW), (SH, SW)).reshape(w.shape)
     if not need_dx:
         return None, dw, db
-    dimage = np.empty_like(image)
-    input_kernel(dout, w.reshape(KH, KW, C * M), dimage, SH, SW)
-    dx = crop(dimage, pads)
-    return np.ascontiguousarray(dx if M == 1 else dx.reshape(N, H, W, C, M).sum(axis=4)), dw, db
+    spread = np.empty((N, H + KH - 1, W + KW - 1, C * M), dout.dtype)
+    copy_into(dout, spread, KH - 1 - pads[0][0], KW - 1 - pads[1][0], SH, SW)
+    turned = w.reshape(KH, KW, C * M)[::-1, ::-1]
+    dx = correlation(spread, turned, None, (H, W), (1, 1))
+    return dx if M == 1 else dx.reshape(N, H, W, C, M).sum(axis=4), dw, db
 
 
-def repeated(x: np.ndarray, M: int, pads) -> np.ndarray:
-    """x (N, H, W, C) with each channel M times, and padded."""
-    return padded_copy(np.ascontiguousarray(x), pads) if M == 1 else pad(np.repeat(x, M, axis=3), pads)
+def repeated(x: np.ndarray, M: int) -> np.ndarray:
+    """x (N, H, W, C), contiguous, with each channel M times."""
+    return np.ascontiguousarray(x) if M == 1 else np.repeat(x, M, axis=3)

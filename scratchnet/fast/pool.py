@@ -1,4 +1,4 @@
-"""Pooling: the plain loops, the channels innermost, so that the compiler compares whole vectors of them."""
+"""Pooling: vectors of channels, the winner and its place held in registers while the window is gone through."""
 
 from __future__ import annotations
 
@@ -6,48 +6,66 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import kernel
+from scratchnet.fast.vector import (
+    REGISTER_BITS,
+    add,
+    load_first,
+    load_int,
+    splat,
+    store_first,
+    store_int,
+    where_equal,
+    where_greater,
+    where_nan,
+    zeros,
+)
 from scratchnet.layers.pool import pool_grid, window_counts
 from scratchnet.layers.shapes import Padding, Window, pair
 
 
 @kernel
-def max_forward_kernel(x, out, argmax, PH, PW, SH, SW, top, left):
-    """The largest pixel of each window that lies inside the image, and its place kh*PW + kw; NaN wins over all."""
-    N, H, W, C = x.shape
-    OH, OW = out.shape[1:3]
-    for n in prange(N):
+def max_forward_kernel(x, size, out, argmax, places, PH, PW, SH, SW, top, left):
+    """The largest pixel of each window that lies inside the image, and its place kh*PW + kw; NaN wins over all.
+
+    x, out, argmax : flat; size : (H, W, OH, OW, C). places : -infinity and then each place, in out's dtype.
+    """
+    H, W, OH, OW, C = size
+    for n in prange(out.size // (OH * OW * C)):
         for i in range(OH):
+            h = i * SH - top
             for j in range(OW):
-                best, place = out[n, i, j], argmax[n, i, j]
-                best[:] = -np.inf
-                place[:] = 0
-                for kh in range(PH):
-                    h = i * SH + kh - top
-                    if 0 <= h < H:
-                        for kw in range(PW):
-                            column = j * SW + kw - left
-                            if 0 <= column < W:
-                                pixel = x[n, h, column]
-                                for c in range(C):
-                                    larger = pixel[c] > best[c]
-                                    place[c] = kh * PW + kw if larger else place[c]
-                                    best[c] = pixel[c] if larger or pixel[c] != pixel[c] else best[c]
+                w = j * SW - left
+                for c in range(0, C, REGISTER_BITS // (8 * x.itemsize)):
+                    best, place = splat(places, 0), zeros(out)
+                    for kh in range(max(0, -h), min(PH, H - h)):
+                        for kw in range(max(0, -w), min(PW, W - w)):
+                            value = load_first(x, ((n * H + h + kh) * W + w + kw) * C + c, C - c)
+                            place = where_greater(value, best, splat(places, 1 + kh * PW + kw), place)
+                            best = where_nan(value, value, where_greater(value, best, value, best))
+                    to = ((n * OH + i) * OW + j) * C + c
+                    store_first(best, out, to, C - c)
+                    store_int(place, argmax, to, C - c)
 
 
 @kernel
-def max_backward_kernel(dout, argmax, dx, PW, SH, SW, top, left):
-    """Each output's gradient added to the pixel that won."""
-    N, OH, OW, C = dout.shape
-    H, W = dx.shape[1:3]
-    for n in prange(N):
-        dx[n] = 0
+def max_backward_kernel(dout, argmax, dx, size, places, PH, PW, SH, SW, top, left):
+    """Each output's gradient added to the pixel that won. dout, argmax, dx : flat; the rest as in forward."""
+    H, W, OH, OW, C = size
+    for n in prange(dout.size // (OH * OW * C)):
+        dx[n * H * W * C : (n + 1) * H * W * C] = 0.0
         for i in range(OH):
+            h = i * SH - top
             for j in range(OW):
-                for c in range(C):
-                    h = i * SH + argmax[n, i, j, c] // PW - top
-                    column = j * SW + argmax[n, i, j, c] % PW - left
-                    if 0 <= h < H and 0 <= column < W:
-                        dx[n, h, column, c] += dout[n, i, j, c]
+                w = j * SW - left
+                for c in range(0, C, REGISTER_BITS // (8 * dx.itemsize)):
+                    start = ((n * OH + i) * OW + j) * C + c
+                    d = load_first(dout, start, C - c)
+                    winner = load_int(argmax, start, C - c, d)
+                    for kh in range(max(0, -h), min(PH, H - h)):
+                        for kw in range(max(0, -w), min(PW, W - w)):
+                            to = ((n * H + h + kh) * W + w + kw) * C + c
+                            here = where_equal(winner, splat(places, 1 + kh * PW + kw), d, zeros(dx))
+                            store_first(add(load_first(dx, to, C - c), here), dx, to, C - c)
 
 
 @kernel
@@ -83,13 +101,21 @@ def avg_backward_kernel(dout, counts, dx, PH, PW, SH, SW, top, left):
                             dx[n, h, column, c] += dout[n, i, j, c] / counts[i, j, 0]
 
 
+def places_of(window: int, dtype: np.dtype) -> np.ndarray:
+    """(1 + window,): -infinity, which every pixel beats, and the places of a window as numbers that vectors hold."""
+    return np.concatenate([[-np.inf], np.arange(window)]).astype(dtype)
+
+
 def max_pool2d_forward(x: np.ndarray, pool: Window, stride: Window, padding: Padding) -> tuple[np.ndarray, np.ndarray]:
     """See `scratchnet.layers.pool.max_pool2d_forward`."""
     (PH, PW), (SH, SW) = pair(pool, "pool_size"), pair(stride, "stride")
     (OH, OW), ((top, _), (left, _)) = pool_grid(x.shape[1:3], (PH, PW), (SH, SW), padding)
     out = np.empty((x.shape[0], OH, OW, x.shape[3]), x.dtype)
     argmax = np.empty(out.shape, np.int32)
-    max_forward_kernel(np.ascontiguousarray(x), out, argmax, PH, PW, SH, SW, top, left)
+    size = (*x.shape[1:3], OH, OW, x.shape[3])
+    x = np.ascontiguousarray(x).reshape(-1)
+    places = places_of(PH * PW, x.dtype)
+    max_forward_kernel(x, size, out.reshape(-1), argmax.reshape(-1), places, PH, PW, SH, SW, top, left)
     return out, argmax
 
 
@@ -98,9 +124,11 @@ def max_pool2d_backward(
 ) -> np.ndarray:
     """See `scratchnet.layers.pool.max_pool2d_backward`."""
     (PH, PW), (SH, SW) = pair(pool, "pool_size"), pair(stride, "stride")
-    _, ((top, _), (left, _)) = pool_grid(x_shape[1:3], (PH, PW), (SH, SW), padding)
+    (OH, OW), ((top, _), (left, _)) = pool_grid(x_shape[1:3], (PH, PW), (SH, SW), padding)
     dx = np.empty(x_shape, dout.dtype)
-    max_backward_kernel(np.ascontiguousarray(dout), argmax, dx, PW, SH, SW, top, left)
+    size = (*x_shape[1:3], OH, OW, x_shape[3])
+    dout, argmax = np.ascontiguousarray(dout).reshape(-1), np.ascontiguousarray(argmax).reshape(-1)
+    max_backward_kernel(dout, argmax, dx.reshape(-1), size, places_of(PH * PW, dx.dtype), PH, PW, SH, SW, top, left)
     return dx
 
 

@@ -27,10 +27,10 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
-from scratchnet.fast.tile import ACCUMULATORS, add_to, padded_columns, tile, tile_cost
-from scratchnet.fast.vector import REGISTER_BITS, load, replaced, store
+from scratchnet.fast.tile import ACCUMULATORS, add_part_to, add_to, padded_columns, tile, tile_cost
+from scratchnet.fast.vector import REGISTER_BITS, add, load, replaced, store
 
-CACHE = 1 << 19  # bytes of B that a thread copies into its cache at a time: half of a common second level
+CACHE = 1 << 18  # bytes of B that a thread copies into its cache at a time: half of a common second level
 BLOCKS = 16  # of rows, that threads share
 CHUNKS = 16  # of images; no more threads than this share a weight gradient
 
@@ -69,8 +69,8 @@ def copy_panel(b, start, K, F, first, width, out, to):
 def product_rows(a, starts, runs, a_run, K, a_k, b, bias, out, shape):
     """out[m, f] = bias[f] + sum over r < runs, k < K of  a[starts[m] + r * a_run + k * a_k] * B[r * K + k, f].
 
-    a : flat array. starts : (M,), where each row of A begins. b : B (runs*K, F), flat. bias : (F,), with zeros up
-    to whole tiles. out : (M, F). shape : the tile, WIDE or NARROW.
+    a : flat array. starts : (M,), where each row of A begins. b : B (runs*K, F), flat. bias : (F,). out : (M, F).
+    shape : the tile, WIDE or NARROW.
     """
     M, F = out.shape
     rows = len(shape)
@@ -88,7 +88,6 @@ def product_rows(a, starts, runs, a_run, K, a_k, b, bias, out, shape):
         right = np.empty((last - first) * size, a.dtype)
         for panel in range(first, last):
             copy_panel(b, 0, runs * K, F, panel * width, width, right, (panel - first) * size)
-        edge = np.empty(rows * width, a.dtype)  # a tile that sticks out of the matrix is written here first
         for m in range(block * tiles // blocks * rows, min((block + 1) * tiles // blocks * rows, M), rows):
             where = addresses(starts, m, shape)
             for panel in range(first, last):
@@ -97,10 +96,7 @@ def product_rows(a, starts, runs, a_run, K, a_k, b, bias, out, shape):
                 if m + rows <= M and j + width <= F:
                     add_to(acc, where, flat, m * F + j, F, bias, j, 0)
                 else:
-                    add_to(acc, where, edge, 0, width, bias, j, 0)
-                    for row in range(min(rows, M - m)):
-                        for column in range(min(width, F - j)):
-                            flat[(m + row) * F + j + column] = edge[row * width + column]
+                    add_part_to(acc, where, flat, m * F + j, F, bias, j, 0, M - m, F - j)
 
 
 @kernel
@@ -108,43 +104,47 @@ def product_over_images(a, image_size, starts, runs, a_run, K, a_k, b, sums, bia
     """For each chunk of the images, sum over its images n of  A[n]^T @ B[n]; and of B[n]'s rows.
 
     A[n][r * K + k, m] is a[n * image_size + starts[m] + r * a_run + k * a_k], and b is (N, runs*K, F).
-    sums : (CHUNKS, M rounded up to whole tiles, F likewise) and bias_sums : (CHUNKS, F), both overwritten.
+    sums : (CHUNKS, M rounded up to whole tiles, F likewise) and bias_sums : (CHUNKS, F likewise), both overwritten.
     """
     N, P, F = b.shape
     rows = len(shape)
-    width = ACCUMULATORS // rows * (REGISTER_BITS // (8 * a.itemsize))
-    panels = (F + width - 1) // width
-    stride = panels * width
+    lanes = REGISTER_BITS // (8 * a.itemsize)
+    width = ACCUMULATORS // rows * lanes
+    columns = sums.shape[2]
     flat = b.reshape(-1)
     for chunk in prange(CHUNKS):
-        total = sums[chunk].reshape(-1)
+        total, bias_total = sums[chunk].reshape(-1), bias_sums[chunk]
         total[:] = 0.0
-        bias_sums[chunk, :] = 0.0
-        right = np.empty(panels * P * width, b.dtype)
+        bias_total[:] = 0.0
+        # Rows of B that are whole panels are read where they lie, others are copied and filled up.
+        copy = np.empty(0 if columns == F else P * columns, b.dtype)
+        right, right_k = (flat, F) if columns == F else (copy, columns)
         for n in range(chunk * N // CHUNKS, (chunk + 1) * N // CHUNKS):
-            for panel in range(panels):
-                copy_panel(flat, n * P * F, P, F, panel * width, width, right, panel * P * width)
-            for p in range(P):
-                for f in range(F):
-                    bias_sums[chunk, f] += b[n, p, f]
+            at = n * P * F
+            if columns > F:
+                copy_panel(flat, at, P, F, 0, columns, copy, 0)
+                at = 0
+            for f in range(0, columns, lanes):
+                total_f = load(bias_total, f)
+                for p in range(P):
+                    total_f = add(total_f, load(right, at + p * right_k + f))
+                store(total_f, bias_total, f)
             image = a[n * image_size : (n + 1) * image_size]
             for m in range(0, sums.shape[1], rows):
                 where = addresses(starts, m, shape)
-                for panel in range(panels):
-                    acc = tile(image, where, a_run, a_k, right, panel * P * width, width, runs, K)
-                    to = m * stride + panel * width
-                    add_to(acc, where, total, to, stride, total, to, stride)
+                for f in range(0, columns, width):
+                    acc = tile(image, where, a_run, a_k, right, at + f, right_k, runs, K)
+                    to = m * columns + f
+                    add_to(acc, where, total, to, columns, total, to, columns)
 
 
 def product(a, starts, runs, a_run, K, a_k, b, bias) -> np.ndarray:
     """`product_rows` into a new array (M, F), in the tile that suits its columns; bias : (F,) or None."""
     M, F = starts.size, b.shape[1]
     _, shape = tile_cost(F, a.dtype)
-    padded_bias = np.zeros(padded_columns(F, shape, a.dtype), a.dtype)
-    if bias is not None:
-        padded_bias[:F] = bias
+    bias = np.zeros(F, a.dtype) if bias is None else np.ascontiguousarray(bias)
     out = np.empty((M, F), a.dtype)
-    product_rows(a, starts, runs, a_run, K, a_k, np.ascontiguousarray(b).reshape(-1), padded_bias, out, shape)
+    product_rows(a, starts, runs, a_run, K, a_k, np.ascontiguousarray(b).reshape(-1), bias, out, shape)
     return out
 
 
@@ -153,6 +153,6 @@ def weight_gradient(a, image_size, starts, runs, a_run, K, a_k, b) -> tuple[np.n
     M, F = starts.size, b.shape[2]
     _, shape = tile_cost(F, b.dtype)
     sums = np.empty((CHUNKS, -(-M // len(shape)) * len(shape), padded_columns(F, shape, b.dtype)), b.dtype)
-    bias_sums = np.empty((CHUNKS, F), b.dtype)
+    bias_sums = np.empty(sums.shape[::2], b.dtype)
     product_over_images(a, image_size, starts, runs, a_run, K, a_k, b, sums, bias_sums, shape)
-    return np.ascontiguousarray(sums.sum(axis=0)[:M, :F]), bias_sums.sum(axis=0)
+    return np.ascontiguousarray(sums.sum(axis=0)[:M, :F]), bias_sums.sum(axis=0)[:F].copy()

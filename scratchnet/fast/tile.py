@@ -33,7 +33,19 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet.fast.compiled import inlined
-from scratchnet.fast.vector import REGISTER_BITS, add, fma, lanes, load, replaced, splat, store, zeros
+from scratchnet.fast.vector import (
+    REGISTER_BITS,
+    add,
+    fma,
+    lanes,
+    load,
+    load_first,
+    replaced,
+    splat,
+    store,
+    store_first,
+    zeros,
+)
 
 # 7 rows of 2, or 14 of 1: 7 divides the width of MNIST's images after each pool, 28, 14 and 7.
 ACCUMULATORS = 12 if REGISTER_BITS == 256 else 14
@@ -95,6 +107,24 @@ def tile(a, rows, a_run, a_k, b, bi, b_k, runs, K):
 
 
 @inlined
+def lanewise_tile(a, rows, a_run, a_k, b, bi, b_k, runs, K, count):
+    """As `tile`, narrow, but lane j of a row meets only its own number of A:  A[m, r, k, j] * B[r, k, j],  j < count.
+
+    A[m, r, k, j] is a[rows[m] + r * a_run + k * a_k + j]: where no channel sees another, count channels side by side.
+    """
+    acc = accumulators(a)
+    for r in range(runs):
+        for k in range(K):
+            at = r * a_run + k * a_k
+            right = load_first(b, bi, count)
+            for m in range(ACCUMULATORS // 2):
+                acc = replaced(acc, 2 * m, fma(load_first(a, rows[2 * m] + at, count), right, acc[2 * m]))
+                acc = replaced(acc, 2 * m + 1, fma(load_first(a, rows[2 * m + 1] + at, count), right, acc[2 * m + 1]))
+            bi += b_k
+    return acc
+
+
+@inlined
 def add_to(acc, rows, c, start, row, more, first, more_row):
     """c[start + m * row + j] = acc[m, j] + more[first + m * more_row + j], for all rows m and columns j of the tile.
 
@@ -107,3 +137,16 @@ def add_to(acc, rows, c, start, row, more, first, more_row):
             m, v = (2 * i + j, 0) if vectors == 1 else (i, j)
             total = add(acc[2 * i + j], load(more, first + m * more_row + v * lanes))
             store(total, c, start + m * row + v * lanes)
+
+
+@inlined
+def add_part_to(acc, rows, c, start, row, more, first, more_row, M, F):
+    """As `add_to`, but only for the tile's first M rows and F columns."""
+    lanes = REGISTER_BITS // (8 * c.itemsize)
+    vectors = ACCUMULATORS // len(rows)
+    for i in range(ACCUMULATORS // 2):
+        for j in range(2):
+            m, v = (2 * i + j, 0) if vectors == 1 else (i, j)
+            if m < M and v * lanes < F:
+                total = add(acc[2 * i + j], load_first(more, first + m * more_row + v * lanes, F - v * lanes))
+                store_first(total, c, start + m * row + v * lanes, F - v * lanes)

@@ -4,12 +4,22 @@ Numba compiles loops over scalars and leaves it to the compiler to find vectors 
 that is not enough: its accumulators have to stay in registers for the whole of its loop. So here is the type that is
 missing, with the six operations that a matrix product takes:
 
-    zeros(a)            LANES zeros, of the dtype of the array a
-    load(a, i)          a[i : i + LANES]
-    splat(a, i)         a[i] in every lane
-    fma(x, y, z)        x * y + z, lane by lane, rounded once
-    add(x, y)           x + y, lane by lane
-    store(v, a, i)      a[i : i + LANES] = v
+    zeros(a)                   LANES zeros, of the dtype of the array a
+    load(a, i)                 a[i : i + LANES]
+    splat(a, i)                a[i] in every lane
+    fma(x, y, z)               x * y + z, lane by lane, rounded once
+    add(x, y)                  x + y, lane by lane
+    store(v, a, i)             a[i : i + LANES] = v
+
+and those that pooling takes besides:
+
+    load_first(a, i, count)    a[i : i + count], zeros behind; count may be more than LANES, and then is LANES
+    store_first(v, a, i, count)     a[i : i + count] = the first of v
+    load_int(a, i, count, x)   as load_first, from an array of int32: numbers of the dtype of the vector x
+    store_int(v, a, i, count)  as store_first, to an array of int32
+    where_greater(x, y, a, b)  a where x > y, else b, lane by lane
+    where_equal(x, y, a, b)    a where x == y, else b
+    where_nan(x, a, b)         a where x is NaN, else b
 
 a is always a one-dimensional contiguous array, and nothing checks that i + LANES is inside it: the caller sees to that.
 
@@ -162,6 +172,117 @@ def store(typing, v, a, i):
     return types.void(vector, a, types.intp), emit
 
 
+def _first_lanes(builder, lanes, count):
+    """A mask, one bit a lane: whether the lane's number is below count."""
+    int32 = ir.IntType(32)
+    numbers = ir.Constant(ir.VectorType(int32, lanes), list(range(lanes)))
+    nothing = ir.Constant(ir.VectorType(int32, lanes), ir.Undefined)
+    first = builder.insert_element(nothing, builder.trunc(count, int32), ir.Constant(int32, 0))
+    everywhere = ir.Constant(ir.VectorType(int32, lanes), [0] * lanes)
+    return builder.icmp_signed("<", numbers, builder.shuffle_vector(first, nothing, everywhere))
+
+
+def _load_masked(builder, address, vector_type, suffix, mask):
+    pointer = vector_type.as_pointer()
+    kind = ir.FunctionType(vector_type, [pointer, ir.IntType(32), mask.type, vector_type])
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.v{vector_type.count}{suffix}.p0")
+    zero = ir.Constant(vector_type, [0] * vector_type.count)
+    return builder.call(function, [builder.bitcast(address, pointer), ir.Constant(ir.IntType(32), 4), mask, zero])
+
+
+def _store_masked(builder, value, address, suffix, mask):
+    pointer = value.type.as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [value.type, pointer, ir.IntType(32), mask.type])
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.store.v{value.type.count}{suffix}.p0")
+    builder.call(function, [value, builder.bitcast(address, pointer), ir.Constant(ir.IntType(32), 4), mask])
+
+
+@intrinsic
+def load_first(typing, a, i, count):
+    """a[i : i + count], and zeros in the other lanes."""
+    vector = _vector_of(a)
+
+    def emit(context, builder, signature, arguments):
+        address = _address(context, builder, signature.args[0], *arguments[:2])
+        mask = _first_lanes(builder, vector.lanes, arguments[2])
+        return _load_masked(builder, address, vector.llvm_type, f"f{vector.dtype.bitwidth}", mask)
+
+    return vector(a, types.intp, types.intp), emit
+
+
+@intrinsic
+def store_first(typing, v, a, i, count):
+    """a[i : i + count] = the first lanes of v."""
+
+    def emit(context, builder, signature, arguments):
+        address = _address(context, builder, signature.args[1], *arguments[1:3])
+        mask = _first_lanes(builder, v.lanes, arguments[3])
+        _store_masked(builder, arguments[0], address, f"f{v.dtype.bitwidth}", mask)
+        return context.get_dummy_value()
+
+    return types.void(v, a, types.intp, types.intp), emit
+
+
+@intrinsic
+def load_int(typing, a, i, count, x):
+    """The int32 a[i : i + count], and zeros in the other lanes, as numbers of the vector x's dtype."""
+
+    def emit(context, builder, signature, arguments):
+        address = _address(context, builder, signature.args[0], *arguments[:2])
+        mask = _first_lanes(builder, x.lanes, arguments[2])
+        whole = _load_masked(builder, address, ir.VectorType(ir.IntType(32), x.lanes), "i32", mask)
+        return builder.sitofp(whole, x.llvm_type)
+
+    return x(a, types.intp, types.intp, x), emit
+
+
+@intrinsic
+def store_int(typing, v, a, i, count):
+    """a[i : i + count] = int32 of the first lanes of v."""
+
+    def emit(context, builder, signature, arguments):
+        address = _address(context, builder, signature.args[1], *arguments[1:3])
+        mask = _first_lanes(builder, v.lanes, arguments[3])
+        whole = builder.fptosi(arguments[0], ir.VectorType(ir.IntType(32), v.lanes))
+        _store_masked(builder, whole, address, "i32", mask)
+        return context.get_dummy_value()
+
+    return types.void(v, a, types.intp, types.intp), emit
+
+
+@intrinsic
+def where_greater(typing, x, y, a, b):
+    """a where x > y, else b, lane by lane."""
+
+    def emit(context, builder, signature, arguments):
+        x, y, a, b = arguments
+        return builder.select(builder.fcmp_ordered(">", x, y), a, b)
+
+    return a(x, x, a, a), emit
+
+
+@intrinsic
+def where_equal(typing, x, y, a, b):
+    """a where x == y, else b, lane by lane."""
+
+    def emit(context, builder, signature, arguments):
+        x, y, a, b = arguments
+        return builder.select(builder.fcmp_ordered("==", x, y), a, b)
+
+    return a(x, x, a, a), emit
+
+
+@intrinsic
+def where_nan(typing, x, a, b):
+    """a where x is NaN, else b, lane by lane."""
+
+    def emit(context, builder, signature, arguments):
+        x, a, b = arguments
+        return builder.select(builder.fcmp_unordered("uno", x, x), a, b)
+
+    return a(x, a, a), emit
+
+
 replaced = compiled_tuple_setitem  # replaced(t, i, v): the tuple t with v in place i
 
 if config.DISABLE_JIT:
@@ -193,3 +314,35 @@ if config.DISABLE_JIT:
     def replaced(t, i, v):
         """The tuple t with v in place i."""
         return (*t[:i], v, *t[i + 1 :])
+
+    def load_first(a, i, count):
+        """a[i : i + count], and zeros in the other lanes."""
+        v = np.zeros(lanes(a.dtype), a.dtype)
+        v[: min(count, len(v))] = a[i : i + min(count, len(v))]
+        return v
+
+    def store_first(v, a, i, count):
+        """a[i : i + count] = the first lanes of v."""
+        a[i : i + min(count, len(v))] = v[: min(count, len(v))]
+
+    def load_int(a, i, count, x):
+        """The int32 a[i : i + count], and zeros in the other lanes, as numbers of the vector x's dtype."""
+        v = np.zeros_like(x)
+        v[: min(count, len(v))] = a[i : i + min(count, len(v))]
+        return v
+
+    def store_int(v, a, i, count):
+        """a[i : i + count] = int32 of the first lanes of v."""
+        a[i : i + min(count, len(v))] = v[: min(count, len(v))]
+
+    def where_greater(x, y, a, b):
+        """a where x > y, else b, lane by lane."""
+        return np.where(x > y, a, b)
+
+    def where_equal(x, y, a, b):
+        """a where x == y, else b, lane by lane."""
+        return np.where(x == y, a, b)
+
+    def where_nan(x, a, b):
+        """a where x is NaN, else b, lane by lane."""
+        return np.where(x != x, a, b)
