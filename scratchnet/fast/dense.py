@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scratchnet.fast.product import product
+from scratchnet.fast.product import column_sums, product
 
 
 def rows_times(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
@@ -36,7 +36,7 @@ def dense_backward(
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """See `scratchnet.layers.dense.dense_backward`."""
     dout = np.ascontiguousarray(dout)
-    db = dout.sum(axis=0)
+    db = column_sums(dout)
     dw = columns_times(np.ascontiguousarray(x), dout)
     dx = np.ascontiguousarray(rows_times(np.ascontiguousarray(w), dout.T, None).T) if need_dx else None
     return dx, dw, db

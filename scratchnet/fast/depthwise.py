@@ -18,7 +18,7 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import kernel
-from scratchnet.fast.product import CHUNKS, addresses
+from scratchnet.fast.product import CHUNKS, addresses, column_sums
 from scratchnet.fast.tile import ACCUMULATORS, NARROW, add_part_to, lanewise_tile
 from scratchnet.fast.vector import REGISTER_BITS, lanes
 from scratchnet.fast.window import copy_into, padded_copy, window_starts
@@ -65,7 +65,7 @@ def lanewise_over_images(a, image_size, starts, runs, a_run, K, a_k, b, sums, sh
 
 def in_lines(C: int, SW: int, dtype: np.dtype) -> bool:
     """Whether lines are the picture to take: few channels, whose places lie side by side."""
-    return SW == 1 and C < lanes(dtype)
+    return SW == 1 and lanes(dtype) > C
 
 
 def correlation(
@@ -122,7 +122,7 @@ def depthwise_conv2d_backward(
     SH, SW = pair(stride, "stride")
     _, pads = window_grid((H, W), (KH, KW), (SH, SW), padding)
     dout = np.ascontiguousarray(dout)
-    db = dout.reshape(-1, C * M).sum(axis=0)
+    db = column_sums(dout)
     dw = kernel_gradient(padded_copy(repeated(x, M), pads), dout, (KH, KW), (SH, SW)).reshape(w.shape)
     if not need_dx:
         return None, dw, db

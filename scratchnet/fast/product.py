@@ -28,7 +28,7 @@ from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
 from scratchnet.fast.tile import ACCUMULATORS, add_part_to, add_to, padded_columns, tile, tile_cost
-from scratchnet.fast.vector import REGISTER_BITS, add, load, replaced, store
+from scratchnet.fast.vector import REGISTER_BITS, add, load, load_first, replaced, store, store_first, zeros
 
 CACHE = 1 << 18  # bytes of B that a thread copies into its cache at a time: half of a common second level
 BLOCKS = 16  # of rows, that threads share
@@ -136,6 +136,26 @@ def product_over_images(a, image_size, starts, runs, a_run, K, a_k, b, sums, bia
                     acc = tile(image, where, a_run, a_k, right, at + f, right_k, runs, K)
                     to = m * columns + f
                     add_to(acc, where, total, to, columns, total, to, columns)
+
+
+@kernel
+def sums_kernel(b, sums):
+    """sums[chunk] = the sum over the chunk's rows of b (P, F)."""
+    P, F = b.shape
+    flat, flat_sums = b.reshape(-1), sums.reshape(-1)
+    for chunk in prange(CHUNKS):
+        for f in range(0, F, REGISTER_BITS // (8 * b.itemsize)):
+            total = zeros(flat)
+            for p in range(chunk * P // CHUNKS, (chunk + 1) * P // CHUNKS):
+                total = add(total, load_first(flat, p * F + f, F - f))
+            store_first(total, flat_sums, chunk * F + f, F - f)
+
+
+def column_sums(b: np.ndarray) -> np.ndarray:
+    """The gradient of a bias: the sum of b (..., F), contiguous, over all but its last axis."""
+    sums = np.empty((CHUNKS, b.shape[-1]), b.dtype)
+    sums_kernel(b.reshape(-1, b.shape[-1]), sums)
+    return sums.sum(axis=0)
 
 
 def product(a, starts, runs, a_run, K, a_k, b, bias) -> np.ndarray:

@@ -2,13 +2,13 @@
 
 Numba compiles loops over scalars and leaves it to the compiler to find vectors in them. For a register tile (`tile.py`)
 that is not enough: its accumulators have to stay in registers for the whole of its loop. So here is the type that is
-missing, with the six operations that a matrix product takes:
+missing, with the operations that a matrix product takes:
 
     zeros(a)                   LANES zeros, of the dtype of the array a
     load(a, i)                 a[i : i + LANES]
     splat(a, i)                a[i] in every lane
     fma(x, y, z)               x * y + z, lane by lane, rounded once
-    add(x, y)                  x + y, lane by lane
+    add(x, y), subtract(x, y)  x + y and x - y, lane by lane
     store(v, a, i)             a[i : i + LANES] = v
 
 and those that pooling takes besides:
@@ -152,6 +152,18 @@ def add(typing, x, y):
 
     def emit(context, builder, signature, arguments):
         return builder.fadd(*arguments)
+
+    return x(x, y), emit
+
+
+@intrinsic
+def subtract(typing, x, y):
+    """x - y, lane by lane."""
+    if not (isinstance(x, Vector) and x == y):
+        raise TypingError(f"expected two vectors of one type, got {x}, {y}")
+
+    def emit(context, builder, signature, arguments):
+        return builder.fsub(*arguments)
 
     return x(x, y), emit
 
@@ -306,6 +318,10 @@ if config.DISABLE_JIT:
     def add(x, y):
         """x + y, lane by lane."""
         return x + y
+
+    def subtract(x, y):
+        """x - y, lane by lane."""
+        return x - y
 
     def store(v, a, i):
         """a[i : i + LANES] = v."""

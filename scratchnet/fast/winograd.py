@@ -1,0 +1,381 @@
+"""Winograd's convolution: fewer multiplications than the definition asks for.
+
+Take one line, a kernel g of r numbers and the m outputs y[k] = sum over j of g[j] * d[k + j] that n = m + r - 1 inputs
+give. That is m*r products. But polynomials of n coefficients can also be multiplied by their values at n points: go to
+the values, multiply these one by one, and come back. For correlation, and in two dimensions, that reads
+
+    Y = A^T [ (G g G^T) * (B^T d B) ] A         * is entry by entry; d is n x n, g is r x r, Y is m x m
+
+with matrices that depend on nothing but the points. Here n = 8, at the points 0, 1, -1, 2, -2, 1/2, -1/2 and infinity:
+a 5 x 5 kernel makes 4 x 4 outputs from 64 products instead of 400, 6.25 times fewer.
+
+With C channels and F filters, each of the 64 points is a matrix product of its own, which is where the time goes:
+
+    image --B^T . B--> X (64, tiles, C)
+                                         for each point p:  Y[p] = X[p] @ U[p]     over the register tile
+    w ------G . G^T--> U (64, C, F)
+                                         Y (64, tiles, F) --A^T . A--> 4 x 4 outputs of each tile and filter
+
+Backward, every transform is turned round: since Y is linear in g, the gradient of g is what the transposed matrices
+make of dout,
+
+    dw = G^T [ sum over tiles of  (B^T d B) * (A dY A^T) ] G
+
+and the gradient of the image is a forward pass of its own, as in `conv.py`. A thread goes through a few images at a
+time, so that X and Y stay in its cache: written to memory and read back, they would cost what the products save.
+
+The price is rounding: the points reach up to 2, so their powers up to 2^7 are added and subtracted. Each row of B^T is
+scaled to a largest entry of 1 (and G against it), which keeps the error within a few times that of the plain sum;
+`tests/test_winograd.py` holds it to that. One place needs more than small errors: where a patch holds nothing but
+zeros, as on the black ground of a digit, the sum is exactly the bias, and a ReLU or a max-pool behind it decides by
+that. Such outputs are looked up and set to the bias.
+
+Sources: Winograd, "Arithmetic Complexity of Computations", 1980; Lavin and Gray, "Fast Algorithms for Convolutional
+Neural Networks", 2016, arXiv 1509.09308; Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd
+Convolution", 2020, arXiv 1803.10986 (points and scaling).
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numba import prange
+
+from scratchnet.fast.compiled import inlined, kernel
+from scratchnet.fast.product import CHUNKS, addresses
+from scratchnet.fast.tile import ACCUMULATORS, add_to, padded_columns, tile, tile_cost
+from scratchnet.fast.vector import (
+    REGISTER_BITS,
+    add,
+    fma,
+    load,
+    load_first,
+    replaced,
+    splat,
+    store_first,
+    subtract,
+    zeros,
+)
+from scratchnet.fast.window import copy_into
+
+POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # and infinity
+SIDE = len(POINTS) + 1  # n: the inputs of a tile are SIDE x SIDE, whatever the kernel
+TILES = 64  # that a thread takes at a time, in whole images
+# What the compiler has to know is said by the length of a tuple: how long a column is, and which way a transform goes.
+FOUR, FIVE, EIGHT = (0,) * 4, (0,) * 5, (0,) * 8
+TO_POINTS, FROM_POINTS = (0,), (0, 0)
+
+
+@functools.cache
+def matrices(r: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """B^T (n, n), G (n, r) and A^T (m, n) for kernels r wide: Cook and Toom's construction.
+
+    Row i of the Vandermonde matrix V_k is 1, p_i, ..., p_i^(k-1): it takes k coefficients to the value at point p_i;
+    for the point infinity it is 0, ..., 0, 1. Products of values, taken back to coefficients by the inverse of V_n, are
+    a polynomial product; its transpose is the correlation.
+    """
+
+    def vandermonde(k: int) -> np.ndarray:
+        return np.vstack([np.vander(POINTS, k, increasing=True), np.eye(k)[-1:]])
+
+    B_T = np.linalg.inv(vandermonde(SIDE)).T
+    scale = np.abs(B_T).max(axis=1, keepdims=True)
+    G, A_T = vandermonde(r) * scale, vandermonde(SIDE - r + 1).T
+    return tuple(np.ascontiguousarray(matrix, dtype) for matrix in (B_T / scale, G, A_T))  # type: ignore[return-value]
+
+
+def pays(w_shape: tuple[int, ...], stride: tuple[int, int], out_size: tuple[int, int]) -> bool:
+    """Whether this is faster than the direct sum: measured for square kernels, with channels enough to fill tiles."""
+    KH, KW, C, F = w_shape
+    return KH == KW == 5 and stride == (1, 1) and min(C, F) >= 16 and min(out_size) >= 4
+
+
+@inlined
+def column_of(a, shape):
+    """A tuple of as many vectors of zeros as `shape` is long."""
+    z = zeros(a)
+    if len(shape) == 4:
+        return (z, z, z, z)
+    if len(shape) == 5:
+        return (z, z, z, z, z)
+    return (z, z, z, z, z, z, z, z)
+
+
+@inlined
+def to_points(matrix, column, count, out, to, step):
+    """out[to + i * step] = row i of matrix (SIDE, S) @ column.
+
+    Rows 2q + 1 and 2q + 2 belong to points p and -p, and differ only in the sign of the odd powers: the even and the
+    odd part are summed once for both.
+    """
+    S = len(column)
+    for i in range(1, SIDE - 1, 2):
+        even, odd = zeros(out), zeros(out)
+        for k in range(len(column)):
+            if k % 2 == 0:
+                even = fma(splat(matrix, i * S + k), column[k], even)
+            else:
+                odd = fma(splat(matrix, i * S + k), column[k], odd)
+        store_first(add(even, odd), out, to + i * step, count)
+        store_first(subtract(even, odd), out, to + (i + 1) * step, count)
+    for i in range(0, SIDE, SIDE - 1):
+        acc = zeros(out)
+        for k in range(len(column)):
+            acc = fma(splat(matrix, i * S + k), column[k], acc)
+        store_first(acc, out, to + i * step, count)
+
+
+@inlined
+def from_points(matrix, R, column, count, out, to, step):
+    """out[to + i * step] = row i of matrix (R, SIDE) @ column: the transposed of `to_points`.
+
+    Columns 2q + 1 and 2q + 2 of the matrix are alike in even rows, and each other's negative in odd ones.
+    """
+    both, apart = column, column
+    for k in range(1, len(column) - 1, 2):
+        both = replaced(both, k, add(column[k], column[k + 1]))
+        apart = replaced(apart, k, subtract(column[k], column[k + 1]))
+    last = len(column) - 1
+    for i in range(R):
+        ends = fma(splat(matrix, i * SIDE), column[0], zeros(out))
+        acc = fma(splat(matrix, i * SIDE + last), column[last], ends)
+        if i % 2 == 0:
+            for k in range(1, len(column) - 1, 2):
+                acc = fma(splat(matrix, i * SIDE + k), both[k], acc)
+        else:
+            for k in range(1, len(column) - 1, 2):
+                acc = fma(splat(matrix, i * SIDE + k), apart[k], acc)
+        store_first(acc, out, to + i * step, count)
+
+
+@inlined
+def transform(way, matrix, R, shape, a, at, row, step, count, half, out, to, out_row, out_step):
+    """out tile (R, R) = matrix (R, S) @ a's tile (S, S) @ matrix^T, for `count` channels, or LANES, side by side.
+
+    Entry (i, j) of the tile begins at a[at + i * row + j * step], of the result at out[to + i * out_row + j *
+    out_step]. way : TO_POINTS or FROM_POINTS. S is the length of `shape`. half : scratch for R * S vectors.
+    """
+    lanes = REGISTER_BITS // (8 * a.itemsize)
+    S = len(shape)
+    column = column_of(a, shape)
+    for j in range(S):
+        for i in range(len(shape)):
+            column = replaced(column, i, load_first(a, at + i * row + j * step, count))
+        if len(way) == 1:
+            to_points(matrix, column, count, half, j * lanes, S * lanes)
+        else:
+            from_points(matrix, R, column, count, half, j * lanes, S * lanes)
+    for i in range(R):
+        for j in range(len(shape)):
+            column = replaced(column, j, load(half, (i * S + j) * lanes))
+        if len(way) == 1:
+            to_points(matrix, column, count, out, to + i * out_row, out_step)
+        else:
+            from_points(matrix, R, column, count, out, to + i * out_row, out_step)
+
+
+@kernel
+def weights_kernel(w, size, G, out, point):
+    """U[p, c, f] = (G g G^T)[p] of g = w[:, :, c, f]; w : flat (r, r, C, F), size : (C, F, F padded); out : flat, U[p]
+    at p * point."""
+    C, F, width = size
+    lanes = REGISTER_BITS // (8 * w.itemsize)
+    for c in prange(C):
+        half = np.zeros(SIDE * SIDE * lanes, w.dtype)
+        for f in range(0, F, lanes):
+            at, to = c * F + f, c * width + f
+            transform(TO_POINTS, G, SIDE, FIVE, w, at, 5 * C * F, C * F, F - f, half, out, to, SIDE * point, point)
+
+
+@inlined
+def transform_image(image, n, size, tiles, m, B_T, half, X, first, point):
+    """X[p, first + t, c] = (B^T d B)[p] of each tile d of image n; X[p] begins at p * point."""
+    PH, PW, C = size
+    lanes = REGISTER_BITS // (8 * image.itemsize)
+    for t in range(tiles[0] * tiles[1]):
+        i, j = t // tiles[1] * m, t % tiles[1] * m
+        for c in range(0, C, lanes):
+            at, to = ((n * PH + i) * PW + j) * C + c, (first + t) * C + c
+            transform(TO_POINTS, B_T, SIDE, EIGHT, image, at, PW * C, C, C - c, half, X, to, SIDE * point, point)
+
+
+@inlined
+def mark_black(image, n, size, r, down, black):
+    """black[i, j] = whether the r x r patch at (i, j) of image n holds nothing but zeros. down : (PW,), scratch."""
+    PH, PW, C = size
+    down[:] = 0  # how many rows, up to this one, end in r zeros at this column
+    for h in range(PH):
+        across = 0  # how many pixels of zeros, up to this one, lie side by side
+        for w in range(PW):
+            at = ((n * PH + h) * PW + w) * C
+            c = 0
+            while c < C and image[at + c] == 0:
+                c += 1
+            across = across + 1 if c == C else 0
+            down[w] = down[w] + 1 if across >= r else 0
+            if h >= r - 1 and w >= r - 1:
+                black[h - r + 1, w - r + 1] = down[w] >= r
+
+
+@inlined
+def write_image(Y, first, y_point, width, A_T, half, corner, black, bias, out, n, tiles):
+    """out[n] = A^T Y A of the image's tiles, the first of which is row `first` of each Y[p], and the bias."""
+    OH, OW, F = out.shape[1:]
+    m = A_T.size // SIDE
+    lanes = REGISTER_BITS // (8 * Y.itemsize)
+    flat, y_row, corner_row = out.reshape(-1), SIDE * y_point, m * lanes
+    for t in range(tiles[0] * tiles[1]):
+        i, j = t // tiles[1] * m, t % tiles[1] * m
+        for f in range(0, F, lanes):
+            at = (first + t) * width + f
+            transform(FROM_POINTS, A_T, m, EIGHT, Y, at, y_row, y_point, lanes, half, corner, 0, corner_row, lanes)
+            b = load_first(bias, f, F - f)
+            for h in range(min(m, OH - i)):
+                for w in range(min(m, OW - j)):
+                    value = b if black[i + h, j + w] else add(load(corner, (h * m + w) * lanes), b)
+                    store_first(value, flat, ((n * OH + i + h) * OW + j + w) * F + f, F - f)
+
+
+@kernel
+def forward_kernel(image, size, U, bias, out, tiles, images, B_T, A_T, shape):
+    """The pass drawn above: out (N, OH, OW, F) from image, flat, of size (PH, PW, C), and U (64, C, F padded), flat."""
+    N = len(out)
+    C, m, T = size[2], A_T.size // SIDE, tiles[0] * tiles[1]
+    lanes = REGISTER_BITS // (8 * image.itemsize)
+    width = U.size // (SIDE * SIDE * C)
+    rows = len(shape)
+    padded = (images * T + rows - 1) // rows * rows
+    x_point, y_point = padded * C + lanes, padded * width + lanes  # one vector more: points not 4096 bytes apart
+    for chunk in prange(CHUNKS):
+        X, Y = np.empty(SIDE * SIDE * x_point, image.dtype), np.empty(SIDE * SIDE * y_point, image.dtype)
+        half, nothing = np.zeros(SIDE * SIDE * lanes, image.dtype), np.zeros(width, image.dtype)
+        corner = np.empty(m * m * lanes, image.dtype)
+        down, black = np.empty(size[1], np.intp), np.empty((tiles[0] * m, tiles[1] * m), np.bool_)
+        starts = np.minimum(np.arange(padded), images * T - 1) * C
+        end = (chunk + 1) * N // CHUNKS
+        for first in range(chunk * N // CHUNKS, end, images):
+            last = min(first + images, end)
+            for n in range(first, last):
+                transform_image(image, n, size, tiles, m, B_T, half, X, (n - first) * T, x_point)
+            for p in range(SIDE * SIDE):
+                for t in range(0, (last - first) * T, rows):
+                    where = addresses(starts, t, shape)
+                    for f in range(0, width, ACCUMULATORS // rows * lanes):
+                        acc = tile(X[p * x_point :], where, 0, 1, U, p * C * width + f, width, 1, C)
+                        add_to(acc, where, Y, p * y_point + t * width + f, width, nothing, 0, 0)
+            for n in range(first, last):
+                mark_black(image, n, size, SIDE - m + 1, down, black)
+                write_image(Y, (n - first) * T, y_point, width, A_T, half, corner, black, bias, out, n, tiles)
+
+
+@kernel
+def gradient_kernel(image, size, dout, dout_size, tiles, images, B_T, A, G_T, sums, shape):
+    """sums[chunk] (r, r, C padded, F padded) = G^T [sum over the chunk's tiles of (B^T d B) * (A dY A^T)] G.
+
+    image, dout : flat, padded to whole tiles, of size (PH, PW, C) and (DH, DW, F padded).
+    """
+    PH, PW, C = size
+    DH, DW, width = dout_size
+    N, m, T = image.size // (PH * PW * C), A.size // SIDE, tiles[0] * tiles[1]
+    lanes = REGISTER_BITS // (8 * image.itemsize)
+    rows, r = len(shape), G_T.size // SIDE
+    x_point, y_point = images * T * C + lanes, images * T * width + lanes
+    channels = (C + rows - 1) // rows * rows
+    for chunk in prange(CHUNKS):
+        X, Y = np.zeros(SIDE * SIDE * x_point, image.dtype), np.empty(SIDE * SIDE * y_point, image.dtype)
+        half = np.zeros(SIDE * SIDE * lanes, image.dtype)
+        total = np.zeros(SIDE * SIDE * channels * width, image.dtype)
+        starts = np.arange(C)
+        end = (chunk + 1) * N // CHUNKS
+        for first in range(chunk * N // CHUNKS, end, images):
+            last = min(first + images, end)
+            for n in range(first, last):
+                transform_image(image, n, size, tiles, m, B_T, half, X, (n - first) * T, x_point)
+                for t in range(T):
+                    i, j = t // tiles[1] * m, t % tiles[1] * m
+                    for f in range(0, width, lanes):
+                        at, to = ((n * DH + i) * DW + j) * width + f, ((n - first) * T + t) * width + f
+                        transform(
+                            TO_POINTS,
+                            A,
+                            SIDE,
+                            FOUR,
+                            dout,
+                            at,
+                            DW * width,
+                            width,
+                            lanes,
+                            half,
+                            Y,
+                            to,
+                            SIDE * y_point,
+                            y_point,
+                        )
+            for p in range(SIDE * SIDE):
+                for c in range(0, channels, rows):
+                    where = addresses(starts, c, shape)
+                    for f in range(0, width, ACCUMULATORS // rows * lanes):
+                        acc = tile(X[p * x_point :], where, 0, C, Y, p * y_point + f, width, 1, (last - first) * T)
+                        to = (p * channels + c) * width + f
+                        add_to(acc, where, total, to, width, total, to, width)
+        flat = sums[chunk].reshape(-1)
+        point = channels * width
+        for at in range(0, point, lanes):
+            transform(
+                FROM_POINTS, G_T, r, EIGHT, total, at, SIDE * point, point, lanes, half, flat, at, r * point, point
+            )
+
+
+def tiles_of(out_size: tuple[int, int], r: int) -> tuple[int, int]:
+    """How many tiles cover the output, down and across."""
+    m = SIDE - r + 1
+    return -(-out_size[0] // m), -(-out_size[1] // m)
+
+
+def whole_tiles(x: np.ndarray, tiles: tuple[int, int], r: int, top: int, left: int, halo: int, C: int) -> np.ndarray:
+    """x (N, H, W, up to C channels) at (top, left) of zeros that hold whole tiles, and `halo` pixels more."""
+    m = SIDE - r + 1
+    out = np.empty((len(x), tiles[0] * m + halo, tiles[1] * m + halo, x.shape[3]), x.dtype)
+    copy_into(x, out, top, left, 1, 1)
+    return out if x.shape[3] == C else np.pad(out, [(0, 0)] * 3 + [(0, C - x.shape[3])])
+
+
+def forward(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, before: tuple[int, int], out_size: tuple[int, int]
+) -> np.ndarray:
+    """out (N, OH, OW, F) of x (N, H, W, C), with `before` zeros above and to the left, and w (r, r, C, F)."""
+    N, _, _, C = x.shape
+    r, F = w.shape[1], w.shape[3]
+    B_T, G, A_T = matrices(r, x.dtype)
+    tiles = tiles_of(out_size, r)
+    image = whole_tiles(x, tiles, r, *before, r - 1, C)
+    _, shape = tile_cost(F, x.dtype)
+    width = padded_columns(F, shape, x.dtype)
+    U = np.zeros(SIDE * SIDE * C * width, x.dtype)
+    weights_kernel(np.ascontiguousarray(w).reshape(-1), (C, F, width), G.reshape(-1), U, C * width)
+    out = np.empty((N, *out_size, F), x.dtype)
+    bias = np.zeros(F, x.dtype) if b is None else b
+    images = max(1, TILES // (tiles[0] * tiles[1]))
+    forward_kernel(
+        image.reshape(-1), image.shape[1:], U, bias, out, tiles, images, B_T.reshape(-1), A_T.reshape(-1), shape
+    )
+    return out
+
+
+def kernel_gradient(x: np.ndarray, dout: np.ndarray, r: int, before: tuple[int, int]) -> np.ndarray:
+    """dw (r, r, C, F), from x (N, H, W, C), with `before` zeros above and to the left, and dout (N, OH, OW, F)."""
+    C, F = x.shape[3], dout.shape[3]
+    B_T, G, A_T = matrices(r, x.dtype)
+    tiles = tiles_of(dout.shape[1:3], r)
+    _, shape = tile_cost(F, x.dtype)
+    width = padded_columns(F, shape, x.dtype)
+    image = whole_tiles(x, tiles, r, *before, r - 1, C)
+    douts = whole_tiles(dout, tiles, r, 0, 0, 0, width)
+    sums = np.empty((CHUNKS, r, r, -(-C // len(shape)) * len(shape), width), x.dtype)
+    A, G_T = np.ascontiguousarray(A_T.T), np.ascontiguousarray(G.T)
+    gradient_kernel(
+        image.reshape(-1), image.shape[1:], douts.reshape(-1), douts.shape[1:], tiles,
+        max(1, TILES // (tiles[0] * tiles[1])), B_T.reshape(-1), A.reshape(-1), G_T.reshape(-1), sums, shape,
+    )  # fmt: skip
+    return np.ascontiguousarray(sums.sum(axis=0)[:, :, :C, :F])
