@@ -240,7 +240,7 @@ def _add(commands: Any, name: str, function: Callable[[argparse.Namespace], None
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("--engine", choices=ENGINES, help="the kernels to run (default: SCRATCHNET_ENGINE, or numpy)")
+    command.add_argument("--engine", choices=ENGINES, help="the kernels to run (default: SCRATCHNET_ENGINE, or numba)")
     command.set_defaults(command=function)
     return command
 

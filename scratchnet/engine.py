@@ -14,8 +14,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-ENGINES = ("numpy", "numba")
-DEFAULT_ENGINE = "numpy"
+# Each engine, and the modules whose functions it is made of.
+ENGINES = {"numpy": ("scratchnet.layers", "scratchnet.optim"), "numba": ("scratchnet.fast",)}
+DEFAULT_ENGINE = "numba"
 
 # Every engine offers these functions, under the same names and with the same signatures.
 KERNELS = (
@@ -29,6 +30,7 @@ KERNELS = (
     "relu_forward", "relu_backward",
     "dropout_forward", "dropout_backward",
     "resize_forward", "resize_backward",
+    "sgd_update", "momentum_update", "adam_update",
 )  # fmt: skip
 
 
@@ -97,10 +99,11 @@ def _activate(name: str) -> None:
             f"engine: expected one of {', '.join(ENGINES)}, got {name!r} (SCRATCHNET_ENGINE or use_engine)"
         )
     try:
-        kernels = importlib.import_module("scratchnet.layers" if name == "numpy" else "scratchnet.fast")
+        modules = [importlib.import_module(module) for module in ENGINES[name]]
     except ImportError as error:
         raise RuntimeError(
             f"the {name} engine cannot run here: {error}. Install what is missing, or use the readable engine: "
             'sn.use_engine("numpy"), or SCRATCHNET_ENGINE=numpy'
         ) from error
-    vars(ops).update({kernel: getattr(kernels, kernel) for kernel in KERNELS}, engine=name)
+    kernels = {name: kernel for module in modules for name, kernel in vars(module).items() if name in KERNELS}
+    vars(ops).update(kernels, engine=name)

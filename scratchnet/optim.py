@@ -24,9 +24,43 @@ from typing import Any
 
 import numpy as np
 
+from scratchnet.engine import ops
 from scratchnet.layers.base import Parameter
 
 Schedule = Callable[[int], float]
+
+
+def sgd_update(value: np.ndarray, g: np.ndarray, lr: float) -> None:
+    """Gradient descent: change `value` in place by its gradient g, of the same shape."""
+    value -= lr * g
+
+
+def momentum_update(
+    value: np.ndarray, g: np.ndarray, m: np.ndarray, lr: float, momentum: float, nesterov: bool
+) -> None:
+    """Gradient descent with momentum, or Nesterov's; m, of the same shape, is carried from step to step."""
+    m *= momentum
+    m += g
+    value -= lr * (g + momentum * m if nesterov else m)
+
+
+def adam_update(
+    value: np.ndarray,
+    g: np.ndarray,
+    m: np.ndarray,
+    s: np.ndarray,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    t: int,
+) -> None:
+    """Adam; m and s, of the same shape, are carried from step to step, and this is step t = 1, 2, ..."""
+    beta1, beta2 = betas
+    m *= beta1
+    m += (1 - beta1) * g
+    s *= beta2
+    s += (1 - beta2) * g**2
+    value -= lr / (1 - beta1**t) * m / (np.sqrt(s / (1 - beta2**t)) + eps)
 
 
 class Optimizer:
@@ -110,12 +144,10 @@ class SGD(Optimizer):
 
     def update(self, value: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray]) -> None:
         if self.momentum == 0:
-            value -= self.lr * g
-            return
-        m = state.setdefault("momentum", np.zeros_like(value))
-        m *= self.momentum
-        m += g
-        value -= self.lr * (g + self.momentum * m if self.nesterov else m)
+            ops.sgd_update(value, g, self.lr)
+        else:
+            m = state.setdefault("momentum", np.zeros_like(value))
+            ops.momentum_update(value, g, m, self.lr, self.momentum, self.nesterov)
 
 
 class Adam(Optimizer):
@@ -153,15 +185,9 @@ class Adam(Optimizer):
         self.eps = at_least_zero("eps", eps)
 
     def update(self, value: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray]) -> None:
-        beta1, beta2 = self.betas
         m = state.setdefault("m", np.zeros_like(value))
         s = state.setdefault("s", np.zeros_like(value))
-        m *= beta1
-        m += (1 - beta1) * g
-        s *= beta2
-        s += (1 - beta2) * g**2
-        step = self.lr / (1 - beta1**self.steps)
-        value -= step * m / (np.sqrt(s / (1 - beta2**self.steps)) + self.eps)
+        ops.adam_update(value, g, m, s, self.lr, self.betas, self.eps, self.steps)
 
 
 # ---------------------------------------------------------------- schedules: functions from the step (0, 1, ...) to lr

@@ -20,6 +20,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize(("ours", "theirs", "settings"), list(SETTINGS.values()), ids=list(SETTINGS))
+@pytest.mark.usefixtures("engine")
 def test_fifty_steps_equal_pytorchs(ours, theirs, settings, rng):
     starts = [rng.standard_normal(shape) for shape in [(4, 3), (3,)]]
     parameters = [Parameter(f"p{i}", start.copy()) for i, start in enumerate(starts)]
@@ -38,6 +39,7 @@ def test_fifty_steps_equal_pytorchs(ours, theirs, settings, rng):
 
 
 @pytest.mark.parametrize("make", [sn.SGD, sn.Adam, lambda p: sn.SGD(p, momentum=0.9, weight_decay=0.1)])
+@pytest.mark.usefixtures("engine")
 def test_float32_weights_stay_float32(make, rng):
     p = Parameter("p", rng.standard_normal((5, 5)).astype(np.float32))
     value = p.value
@@ -46,6 +48,21 @@ def test_float32_weights_stay_float32(make, rng):
     optimizer.step()
     assert p.value is value, "updated in place"
     assert all(array.dtype == np.float32 for array in optimizer.state[0].values())
+
+
+@pytest.mark.parametrize("make", [sn.SGD, sn.Adam, lambda p: sn.SGD(p, momentum=0.9)])
+@pytest.mark.parametrize("odd", ["a gradient of another dtype", "columns before rows"])
+def test_the_mirror_takes_arrays_that_are_not_one_stretch_of_one_dtype(make, odd, rng):
+    results = []
+    start, grad = rng.standard_normal((3, 4)), rng.standard_normal((3, 4))
+    for engine in ("numpy", "numba"):
+        p = Parameter("p", np.array(start, order="F" if odd == "columns before rows" else "C"))
+        p.grad = grad.astype(np.float32 if odd == "a gradient of another dtype" else np.float64)
+        with sn.use_engine(engine):
+            make([p]).step()
+        results.append(p.value)
+    assert np.array_equal(*results)
+    assert not np.array_equal(results[0], start)
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,14 @@ from scratchnet.fast.depthwise import depthwise_conv2d_backward, depthwise_conv2
 from scratchnet.fast.pointwise import pointwise_conv2d_backward, pointwise_conv2d_forward
 from scratchnet.fast.pool import avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward
 from scratchnet.fast.relu import relu_backward, relu_forward
+from scratchnet.fast.update import adam_update, momentum_update, sgd_update
 from scratchnet.layers.dropout import dropout_backward, dropout_forward
 from scratchnet.layers.resize import resize_backward, resize_forward
 
 __all__ = [
-    "avg_pool2d_backward", "avg_pool2d_forward", "col2im", "conv2d_backward", "conv2d_forward", "dense_backward",
-    "dense_forward", "depthwise_conv2d_backward", "depthwise_conv2d_forward", "dropout_backward", "dropout_forward",
-    "im2col", "max_pool2d_backward", "max_pool2d_forward", "pointwise_conv2d_backward", "pointwise_conv2d_forward",
-    "relu_backward", "relu_forward", "resize_backward", "resize_forward",
+    "adam_update", "avg_pool2d_backward", "avg_pool2d_forward", "col2im", "conv2d_backward", "conv2d_forward",
+    "dense_backward", "dense_forward", "depthwise_conv2d_backward", "depthwise_conv2d_forward", "dropout_backward",
+    "dropout_forward", "im2col", "max_pool2d_backward", "max_pool2d_forward", "momentum_update",
+    "pointwise_conv2d_backward", "pointwise_conv2d_forward", "relu_backward", "relu_forward", "resize_backward",
+    "resize_forward", "sgd_update",
 ]  # fmt: skip

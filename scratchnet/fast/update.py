@@ -1,0 +1,76 @@
+"""The optimisers' updates in one pass over memory, where NumPy goes through it once for each operation."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from scratchnet import optim
+from scratchnet.fast.compiled import kernel
+
+
+@kernel
+def sgd_kernel(value, g, lr):
+    """v -= lr * g."""
+    for i in prange(value.size):
+        value[i] -= lr * g[i]
+
+
+@kernel
+def momentum_kernel(value, g, m, lr, momentum, nesterov):
+    """m = momentum * m + g;  v -= lr * m, or Nesterov's lr * (g + momentum * m)."""
+    for i in prange(value.size):
+        m[i] = momentum * m[i] + g[i]
+        value[i] -= lr * (g[i] + momentum * m[i] if nesterov else m[i])
+
+
+@kernel
+def adam_kernel(value, g, m, s, step, beta1, beta2, correction, eps, one):
+    """As `adam_update`, with step = lr / (1 - beta1^t) and correction = 1 - beta2^t. one : 1, in the arrays' dtype."""
+    for i in prange(value.size):
+        m[i] = beta1 * m[i] + (one - beta1) * g[i]
+        s[i] = beta2 * s[i] + (one - beta2) * (g[i] * g[i])
+        value[i] -= step * m[i] / (np.sqrt(s[i] / correction) + eps)
+
+
+def one_kind(*arrays: np.ndarray) -> bool:
+    """Whether all can be gone through as one stretch of memory of one dtype; anything else is left to NumPy."""
+    return all(a.flags.c_contiguous and a.dtype == arrays[0].dtype for a in arrays)
+
+
+def sgd_update(value: np.ndarray, g: np.ndarray, lr: float) -> None:
+    """See `scratchnet.optim.sgd_update`."""
+    if one_kind(value, g):
+        sgd_kernel(value.reshape(-1), g.reshape(-1), value.dtype.type(lr))
+    else:
+        optim.sgd_update(value, g, lr)
+
+
+def momentum_update(
+    value: np.ndarray, g: np.ndarray, m: np.ndarray, lr: float, momentum: float, nesterov: bool
+) -> None:
+    """See `scratchnet.optim.momentum_update`."""
+    if one_kind(value, g, m):
+        number = value.dtype.type
+        momentum_kernel(value.reshape(-1), g.reshape(-1), m.reshape(-1), number(lr), number(momentum), nesterov)
+    else:
+        optim.momentum_update(value, g, m, lr, momentum, nesterov)
+
+
+def adam_update(
+    value: np.ndarray,
+    g: np.ndarray,
+    m: np.ndarray,
+    s: np.ndarray,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    t: int,
+) -> None:
+    """See `scratchnet.optim.adam_update`."""
+    if one_kind(value, g, m, s):
+        (beta1, beta2), number = betas, value.dtype.type
+        scalars = (lr / (1 - beta1**t), beta1, beta2, 1 - beta2**t, eps, 1)
+        adam_kernel(value.reshape(-1), g.reshape(-1), m.reshape(-1), s.reshape(-1), *map(number, scalars))
+    else:
+        optim.adam_update(value, g, m, s, lr, betas, eps, t)
