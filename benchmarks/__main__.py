@@ -1,0 +1,132 @@
+"""scratchnet beside PyTorch, TensorFlow, JAX and plain NumPy, on this machine.
+
+First all of them compute the same logits and gradients from the same weights; nothing is timed before they agree. Then
+each runs in a process of its own on the same cores, and has its turn in every round. Results go to a folder: JSON, a
+table in Markdown, and figures. Close everything else meanwhile: what else runs is measured as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import scratchnet as sn
+from benchmarks import measure, report
+from benchmarks.peers import OURS, PEERS
+from benchmarks.pool import first_cores
+from scratchnet.files import written_atomically
+from scratchnet.info import describe_machine
+
+PARTS = ("training", "inference", "layers", "sizes", "threads", "start-up")
+RESULTS = Path(__file__).parent / "results"
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    assert __doc__ is not None
+    headline, _, rest = __doc__.partition("\n")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=f"{headline}\n{rest}",
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help="batch 128 only, fewer rounds: done in 3 minutes")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="only these (default: all)")
+    parser.add_argument("--models", nargs="+", choices=list(sn.models.MODELS), default=list(sn.models.MODELS))
+    parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS), help="beside scratchnet")
+    parser.add_argument(
+        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="(default: one for each core)"
+    )
+    parser.add_argument("--rounds", type=int, help="(default: 7, with --quick 3)")
+    parser.add_argument("--seconds", type=float, help="for each peer in each round (default: 0.6, with --quick 0.25)")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder (default: benchmarks/results)")
+    options = parser.parse_args(arguments)
+    cores = len(os.sched_getaffinity(0))
+    if not 1 <= options.threads <= cores:
+        parser.error(f"--threads: expected 1 to {cores}, the cores of this machine, got {options.threads}")
+    options.rounds = options.rounds or (3 if options.quick else 7)
+    options.seconds = options.seconds or (0.25 if options.quick else 0.6)
+    options.parts = options.parts or (("training", "inference", "layers") if options.quick else PARTS)
+    options.peers = [OURS, *(name for name in options.peers if name != OURS)]
+    return options
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """All parts that were asked for, as what goes into the JSON file."""
+    session = measure.Session(options.threads, options.rounds, options.seconds)
+    os.sched_setaffinity(0, first_cores(options.threads))
+    results: dict[str, Any] = {
+        "command": "python -m benchmarks " + " ".join(sys.argv[1:]),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": {k: v for k, v in describe_machine().items() if k in ("processor", "vector width", "BLAS")},
+        "Python": platform.python_version(),
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "limits": [measure.limits(session)],
+    }
+    try:
+        with measure.running(session.start(options.peers)) as workers:
+            results["versions"] = {k: v for worker in workers.values() for k, v in worker.versions.items()}
+            _networks(options, session, workers, results)
+        if "threads" in options.parts and options.threads > 1:
+            results["threads scaling"] = _one_thread(options, session)
+        if "start-up" in options.parts:
+            results["start-up"] = measure.start_ups(session, list(workers), "standard_cnn", repeats=3)
+        results["limits"].append(measure.limits(session))
+    finally:
+        shutil.rmtree(session.folder)
+    results["notes"] = session.notes
+    results["seconds"] = time.perf_counter() - session.started
+    return results
+
+
+def _networks(options: argparse.Namespace, session: measure.Session, workers: dict, results: dict[str, Any]) -> None:
+    results["verified"] = {}
+    for model in options.models:
+        session.say(f"verifying: {model}")
+        results["verified"][model] = measure.verify(session, workers, model)
+    plan = {
+        "training": (128,) if options.quick else (32, 128, 512),
+        "inference": (1, 128) if options.quick else (1, 128, 1024),
+    }
+    results["timings"] = [
+        measure.timings(session, workers, model, work, batch)
+        for work in plan if work in options.parts for model in options.models for batch in plan[work]
+    ]  # fmt: skip
+    alone = {name: worker for name, worker in workers.items() if name in (OURS, "PyTorch, channels_last")}
+    if "layers" in options.parts:
+        results["layers"] = [row for model in options.models for row in measure.layers(session, alone, model, 128)]
+    if "sizes" in options.parts:
+        able = {n: w for n, w in workers.items() if n in (*alone, "PyTorch, NCHW", "TensorFlow, tf.function")}
+        results["sizes"] = measure.image_sizes(session, able, (28, 56, 112, 224))
+
+
+def _one_thread(options: argparse.Namespace, session: measure.Session) -> list[dict[str, Any]]:
+    names = [n for n in options.peers if n in (OURS, "PyTorch, channels_last", "TensorFlow, tf.function")]
+    results = []
+    for threads in sorted({1, *(t for t in (2, 4, 8, 16, 32) if t < options.threads)}):
+        with measure.running(session.start(names, threads)) as workers:
+            results += [
+                {"threads": threads} | measure.timings(session, workers, model, "training", 128)
+                for model in options.models
+            ]
+    return results
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, write the results, print the table."""
+    options = parse(arguments)
+    results = run(options)
+    options.output.mkdir(parents=True, exist_ok=True)
+    with written_atomically(options.output / "results.json") as partial:
+        partial.write_text(json.dumps(results, indent=1))
+    report.write(results, options.output)
+    print(report.markdown(results))
+
+
+if __name__ == "__main__":
+    main()

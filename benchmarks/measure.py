@@ -1,0 +1,262 @@
+"""What is measured, in rounds: each peer has its turn in every round, so that a noisy minute hits all alike."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import scratchnet as sn
+from benchmarks.peers import OURS
+from benchmarks.pool import PeerError, PeerMissing, Remote, environment, first_cores
+
+TOLERANCE = 1e-4  # of the largest entry: how far logits and gradients in float32 may be apart
+Rounds = dict[str, list[float]]  # for each peer, the median of each round, in seconds
+
+
+class Session:
+    """The files that peers are given, the workers that run, and a line on stderr for what is going on."""
+
+    def __init__(self, threads: int, rounds: int, seconds: float) -> None:
+        self.threads, self.rounds, self.seconds = threads, rounds, seconds
+        self.folder = Path(tempfile.mkdtemp(prefix="scratchnet-bench-"))
+        self.images, self.labels = (np.concatenate([a] * 2) for a in _digits())
+        self.notes: list[str] = []
+        self.started = time.perf_counter()
+
+    def say(self, text: str) -> None:
+        """Progress, with the time since the start."""
+        minutes, seconds = divmod(int(time.perf_counter() - self.started), 60)
+        print(f"[{minutes:2d}:{seconds:02d}] {text}", file=sys.stderr, flush=True)
+
+    def note(self, text: str) -> None:
+        """Progress that belongs into the report as well: a peer left out, say."""
+        self.notes.append(text)
+        self.say(text)
+
+    def weights(self, model: str) -> str:
+        """A file with the first weights of a model: He's rule, and biases that are not all zero."""
+        path = self.folder / f"{model}.npz"
+        if not path.exists():
+            rng = np.random.default_rng(0)
+            net = sn.models.MODELS[model](seed=0, init="he_normal")
+            arrays = {p.name: p.value for p in net.parameters()}
+            np.savez(
+                path,
+                **{n: v if v.ndim > 1 else rng.normal(0, 0.05, v.shape).astype(v.dtype) for n, v in arrays.items()},
+            )
+        return str(path)
+
+    def batch(self, size: int) -> str:
+        """A file with the first digits of the sample."""
+        path = self.folder / f"batch{size}.npz"
+        if not path.exists():
+            np.savez(path, x=self.images[:size], labels=self.labels[:size])
+        return str(path)
+
+    def start(self, names: Sequence[str], threads: int | None = None) -> dict[str, Remote]:
+        """A worker for each peer; those that are not installed are named and left out."""
+        workers = {}
+        for name in names:
+            try:
+                workers[name] = Remote(name, threads or self.threads)
+            except PeerMissing as error:
+                self.note(f"{name}: left out, not installed ({error})")
+            except PeerError as error:
+                self.note(f"{name}: left out, it does not start: {_last_line(error)}")
+        return workers
+
+    def in_rounds(self, workers: dict[str, Remote], ask: Callable[[Remote], float]) -> tuple[Rounds, dict[str, float]]:
+        """`ask` prepares each worker; then rounds of timings. Returns these, and each first run's seconds."""
+        first = {}
+        for name, worker in workers.items():
+            try:
+                first[name] = ask(worker)
+            except PeerError as error:
+                self.note(f"{name}: left out here: {_last_line(error)}")
+        medians: Rounds = {name: [] for name in first}
+        names = list(first)
+        for r in range(self.rounds):
+            for name in names[r % len(names) :] + names[: r % len(names)]:  # nobody is always first
+                time.sleep(0.05)  # until the threads of the one before have gone to sleep
+                medians[name].append(statistics.median(workers[name].ask("time", seconds=self.seconds)))
+        return medians, first
+
+
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    train, _ = sn.data.load("sample")
+    return train.images, train.labels
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]
+
+
+@contextlib.contextmanager
+def running(workers: dict[str, Remote]):
+    """End the workers afterwards, whatever happens."""
+    try:
+        yield workers
+    finally:
+        for worker in workers.values():
+            worker.close()
+
+
+# ---------------------------------------------------------------- the parts of the benchmark
+
+
+def verify(session: Session, workers: dict[str, Remote], model: str) -> dict[str, float]:
+    """The same weights and digits in every framework: the largest difference of logits and gradients from ours.
+
+    Relative to the largest entry of each array. A peer that is further off than TOLERANCE is not timed.
+
+    Raises
+    ------
+    ValueError
+        If a peer computes something else.
+    """
+    results = {}
+    for name, worker in workers.items():
+        out = str(session.folder / f"gradients{len(results)}.npz")
+        worker.ask("build", model=model, weights=session.weights(model), dropout=False)
+        worker.ask("gradients", batch=session.batch(32), out=out)
+        with np.load(out) as arrays:
+            results[name] = dict(arrays)
+    return differences(model, results)
+
+
+def differences(model: str, results: dict[str, dict[str, np.ndarray]]) -> dict[str, float]:
+    """Each peer's largest difference from the first one; ValueError if one is too large, naming peer and array."""
+    truth = next(iter(results.values()))
+    worst = {}
+    for name, arrays in results.items():
+        apart = {
+            key: float(np.abs(arrays[key].reshape(value.shape) - value).max() / np.abs(value).max())
+            for key, value in truth.items()
+        }
+        key = max(apart, key=lambda k: apart[k])
+        if not apart[key] <= TOLERANCE:
+            raise ValueError(
+                f"{model}: {name} computes another {key}: {apart[key]:.1e} of its largest entry apart, expected at "
+                f"most {TOLERANCE:.0e}. Nothing is timed before all compute the same"
+            )
+        worst[name] = apart[key]
+    return worst
+
+
+def timings(session: Session, workers: dict[str, Remote], model: str, work: str, batch: int) -> dict[str, Any]:
+    """Rounds of one network at one batch size; work is "training" or "inference"."""
+    session.say(f"{work}: {model}, batch {batch}")
+
+    def ask(worker: Remote) -> float:
+        worker.ask("build", model=model, weights=session.weights(model), dropout=True)
+        return worker.ask("prepare", work=work, batch=session.batch(batch))
+
+    rounds, first = session.in_rounds(workers, ask)
+    return {"work": work, "model": model, "batch": batch, "rounds": rounds, "first run": first}
+
+
+def layers(session: Session, workers: dict[str, Remote], model: str, batch: int) -> list[dict[str, Any]]:
+    """Every layer of one network alone, forward and backward."""
+    net = sn.models.MODELS[model](seed=0)
+    session.say(f"layers: {model}")
+    for worker in workers.values():
+        worker.ask("build", model=model, weights=session.weights(model), dropout=True)
+    results = []
+    for index, (layer, before) in enumerate(zip(net.layers, net.output_shapes(), strict=False)):
+        for direction in ("forward", "backward"):
+            passes = 1 if direction == "forward" or index == 0 else 2
+            rounds, _ = session.in_rounds(
+                workers,
+                lambda w, i=index, d=direction: w.ask(
+                    "prepare_layer", index=i, direction=d, batch=session.batch(batch)
+                ),
+            )
+            results.append(
+                {
+                    "model": model, "layer": layer.name, "kind": repr(layer), "input": list(before), "batch": batch,
+                    "direction": direction, "flop": 2 * passes * batch * layer.multiply_adds(before), "rounds": rounds,
+                    "bytes": 4 * batch * (int(np.prod(before)) + int(np.prod(layer.output_shape(before))))
+                    + 4 * sum(p.value.size for p in layer.parameters()),
+                }
+            )  # fmt: skip
+    return results
+
+
+def image_sizes(session: Session, workers: dict[str, Remote], sizes: Sequence[int]) -> list[dict[str, Any]]:
+    """One convolution, 32 to 64 channels, forward and backward, on 4 images from small to large."""
+    results = []
+    for size in sizes:
+        session.say(f"image size: {size} x {size}")
+        rounds, _ = session.in_rounds(
+            workers, lambda w, size=size: w.ask("prepare_convolution", N=4, size=size, C=32, F=64)
+        )
+        results.append({"size": size, "flop": 3 * 2 * 4 * size * size * 25 * 32 * 64, "rounds": rounds})
+    return results
+
+
+def start_ups(session: Session, names: Sequence[str], model: str, repeats: int) -> dict[str, Any]:
+    """Seconds from the start of Python to the end of the first training step, to an import, and peak memory in MB."""
+    cold = tempfile.mkdtemp(prefix="scratchnet-cold-")
+    runs = [(f"{OURS}, first run ever", OURS, {"NUMBA_CACHE_DIR": cold})]
+    runs += [(name, name, {}) for name in names]
+    results: dict[str, Any] = {"model": model, "first step": {}, "memory": {}, "import": {}}
+    for label, name, extra in runs:
+        session.say(f"start-up: {label}")
+        for _ in range(1 if extra else repeats):
+            seconds, memory = _first_step(session, name, model, extra)
+            if seconds is not None:
+                results["first step"].setdefault(label, []).append(seconds)
+                results["memory"].setdefault(label, []).append(memory)
+    for module in ("numpy", "scratchnet", "torch", "tensorflow", "jax"):
+        times = [_seconds_of([sys.executable, "-c", f"import {module}"], session) for _ in range(repeats)]
+        if all(t is not None for t in times):
+            results["import"][module] = times
+    return results
+
+
+def _first_step(session: Session, name: str, model: str, extra: dict[str, str]) -> tuple[float | None, float]:
+    command = [sys.executable, "-m", "benchmarks.first_step", name, model, session.weights(model), session.batch(128)]
+    start = time.perf_counter()
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment(session.threads) | extra,
+        preexec_fn=lambda: os.sched_setaffinity(0, first_cores(session.threads)),
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        seconds = time.perf_counter() - start
+        return (seconds, float(process.stdout.readline())) if line == "first step\n" else (None, 0.0)
+
+
+def _seconds_of(command: list[str], session: Session) -> float | None:
+    start = time.perf_counter()
+    run = subprocess.run(command, capture_output=True, env=environment(session.threads), check=False)
+    return time.perf_counter() - start if run.returncode == 0 else None
+
+
+def limits(session: Session) -> dict[str, float]:
+    """The processor's own limits, in a process of its own."""
+    session.say("the processor's limits")
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmarks.limits"],
+        capture_output=True,
+        text=True,
+        env=environment(session.threads),
+        preexec_fn=lambda: os.sched_setaffinity(0, first_cores(session.threads)),
+        check=True,
+    )
+    return json.loads(run.stdout)

@@ -1,0 +1,84 @@
+"""JAX: the layers as pure functions (what Flax's modules lower to), the whole step under one jit, weights donated."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import scratchnet as sn
+from benchmarks.peers import LEARNING_RATE
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+class Jax:
+    def versions(self) -> dict[str, str]:
+        import jaxlib
+
+        return {"JAX": jax.__version__, "jaxlib": jaxlib.__version__}
+
+    def build(self, model: str, weights: dict[str, np.ndarray], dropout: bool) -> None:
+        self.layers = sn.models.MODELS[model](seed=0).layers
+        self.weights = {name: jnp.asarray(value) for name, value in weights.items()}
+        self.dropout = dropout
+        self.key = jax.random.key(0)
+
+    def logits(self, weights, x, key, training):
+        for layer in self.layers:
+            w, b = weights.get(f"{layer.name}.w"), weights.get(f"{layer.name}.b", 0.0)
+            if isinstance(layer, sn.DepthwiseConv2D):
+                w = w.reshape(*w.shape[:2], 1, -1)
+                x = jax.lax.conv_general_dilated(
+                    x, w, (1, 1), "SAME", dimension_numbers=LAYOUT, feature_group_count=layer.channels
+                )
+            elif isinstance(layer, sn.Conv2D | sn.PointwiseConv2D):
+                x = jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=LAYOUT) + b
+            elif isinstance(layer, sn.MaxPool2D):
+                x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+            elif isinstance(layer, sn.Flatten):
+                x = x.reshape(len(x), -1)
+            elif isinstance(layer, sn.Dense):
+                x = x @ w + b
+            elif isinstance(layer, sn.ReLU):
+                x = jax.nn.relu(x)
+            elif isinstance(layer, sn.Dropout) and training and self.dropout:
+                kept = jax.random.bernoulli(key, 1 - layer.rate, x.shape)
+                x = jnp.where(kept, x / (1 - layer.rate), 0)
+        return x
+
+    def loss(self, weights, x, labels, key):
+        logits = self.logits(weights, x, key, True)
+        log_probability = jax.nn.log_softmax(logits)
+        return -jnp.take_along_axis(log_probability, labels[:, None], axis=1).mean(), logits
+
+    def gradients(self, x, labels):
+        run = jax.jit(jax.value_and_grad(self.loss, has_aux=True))
+        (_, logits), grads = run(self.weights, jnp.asarray(x), jnp.asarray(labels, jnp.int32), self.key)
+        return np.asarray(logits), {name: np.asarray(g) for name, g in grads.items()}
+
+    def training_step(self, x, labels):
+        x, labels = jnp.asarray(x), jnp.asarray(labels, jnp.int32)
+
+        def update(weights, key, x, labels):
+            key, mine = jax.random.split(key)
+            grads, _ = jax.grad(self.loss, has_aux=True)(weights, x, labels, mine)
+            return jax.tree.map(lambda w, g: w - LEARNING_RATE * g, weights, grads), key
+
+        run = jax.jit(update, donate_argnums=(0, 1))
+        state = [jax.tree.map(jnp.copy, self.weights), jnp.copy(self.key)]
+
+        def step():
+            state[:] = run(*state, x, labels)
+            jax.block_until_ready(state)
+
+        return step
+
+    def inference(self, x):
+        x = jnp.asarray(x)
+        run = jax.jit(lambda weights, x: self.logits(weights, x, None, False))
+        return lambda: run(self.weights, x).block_until_ready()

@@ -1,0 +1,81 @@
+"""The workers, as the benchmark sees them: started on the same cores, asked in turn."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+
+
+class PeerError(Exception):
+    """A peer could not do what it was asked for; the message is its own."""
+
+
+class PeerMissing(Exception):
+    """A peer's framework is not installed."""
+
+
+def environment(threads: int) -> dict[str, str]:
+    """What holds every framework to so many threads, in a process that is held to as many cores besides."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    return os.environ | dict.fromkeys(names, str(threads)) | {"PYTHONPATH": str(ROOT)}
+
+
+def first_cores(threads: int) -> set[int]:
+    """The cores that a process with so many threads is held to."""
+    return set(sorted(os.sched_getaffinity(0))[:threads])
+
+
+class Remote:
+    """A worker process."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self.name = name
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment(threads),
+            preexec_fn=lambda: os.sched_setaffinity(0, first_cores(threads)),
+        )
+        self.versions: dict[str, str] = {}
+        try:
+            self.versions = self.ask("versions")
+        except (PeerError, PeerMissing):
+            self.close()
+            raise
+
+    def ask(self, do: str, **arguments: Any) -> Any:
+        """Send one command and wait for its answer."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(json.dumps({"do": do} | arguments) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise PeerError(f"{self.name}: its process ended while asked to {do} (exit {self.process.wait()})")
+        answer = json.loads(line)
+        if "missing" in answer:
+            raise PeerMissing(answer["missing"])
+        if "error" in answer:
+            raise PeerError(f"{self.name}: {do} failed:\n{answer['error']}")
+        return answer["result"]
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()

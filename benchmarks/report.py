@@ -1,0 +1,326 @@
+"""From the results to a table in Markdown and to figures. `python -m benchmarks.report` makes both again from the JSON.
+
+A time is the median of the rounds, with the fastest and the slowest round behind it. A ratio is taken round by round,
+between two peers whose turns were seconds apart, and its median is given: what slows down the whole machine for a while
+cancels out of it.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import scratchnet as sn
+from benchmarks.peers import OURS, framework
+from scratchnet.plots import COLOURS, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Results = dict[str, Any]
+HATCHES = ("", "//", "\\\\", "..", "xx", "--", "++", "oo")
+
+
+def step_flop(model: str, batch: int) -> int:
+    """Floating-point operations of a training step by the definition: 2 for each multiply-add of the forward pass, and
+    twice that for the backward pass, where the first layer with weights needs no gradient of its input."""
+    net = sn.models.MODELS[model](seed=0)
+    work = [layer.multiply_adds(shape) for layer, shape in zip(net.layers, net.output_shapes(), strict=False)]
+    return 2 * batch * (3 * sum(work) - next(w for w in work if w))
+
+
+def best_of_each_framework(rounds: dict[str, list[float]]) -> dict[str, str]:
+    """For each framework but ours, its configuration with the smallest median."""
+    best: dict[str, str] = {}
+    for name, times in rounds.items():
+        maker = framework(name)
+        if name != OURS and (maker not in best or statistics.median(times) < statistics.median(rounds[best[maker]])):
+            best[maker] = name
+    return best
+
+
+def ratios(rounds: dict[str, list[float]], name: str) -> list[float]:
+    """How many times faster ours was than `name`, round by round."""
+    return [theirs / ours for theirs, ours in zip(rounds[name], rounds[OURS], strict=True)]
+
+
+def spread(values: list[float], form: str = ".1f", scale: float = 1.0) -> str:
+    """Median (smallest to largest)."""
+    middle, low, high = (format(f(values) * scale, form) for f in (statistics.median, min, max))
+    return f"{middle} ({low} to {high})"
+
+
+def rows_to_markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table: the first column to the left, the others to the right."""
+    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def select(results: Results, work: str, batch: int) -> dict[str, Results]:
+    """The timings of one kind of work at one batch size, by model."""
+    return {t["model"]: t for t in results.get("timings", []) if t["work"] == work and t["batch"] == batch}
+
+
+def peak(results: Results) -> float:
+    """Multiply-add peak in FLOP/s: the larger of the measurements before and after everything else."""
+    return max(limit["multiply-adds"] for limit in results["limits"]) * 1e9
+
+
+# ---------------------------------------------------------------- Markdown
+
+
+def main_table(results: Results, work: str = "training", batch: int = 128) -> str:
+    """Milliseconds of each peer for each network; below, how many times faster ours is, and the share of the peak."""
+    timings = select(results, work, batch)
+    models = list(timings)
+    names = list(dict.fromkeys(name for t in timings.values() for name in t["rounds"]))
+    rows = [
+        [name, *(spread(timings[m]["rounds"][name], scale=1e3) if name in timings[m]["rounds"] else "" for m in models)]
+        for name in names
+    ]
+    best = {m: best_of_each_framework(timings[m]["rounds"]) for m in models}
+    for maker in dict.fromkeys(maker for of_model in best.values() for maker in of_model):
+        cells = [
+            f"**{spread(ratios(timings[m]['rounds'], best[m][maker]), '.2f')}**" if maker in best[m] else ""
+            for m in models
+        ]
+        rows.append([f"times faster than {maker}'s best", *cells])
+    if work == "training":
+        shares = [step_flop(m, batch) / statistics.median(timings[m]["rounds"][OURS]) / peak(results) for m in models]
+        rows.append(["share of the multiply-add peak", *(f"{share:.0%}" for share in shares)])
+    else:
+        speeds = [batch / statistics.median(timings[m]["rounds"][OURS]) for m in models]
+        rows.append(["images a second, scratchnet", *(f"{speed:,.0f}" for speed in speeds)])
+    return rows_to_markdown([f"{work}, batch {batch} (ms)", *models], rows)
+
+
+def layer_table(results: Results) -> str:
+    """Every layer alone: milliseconds, and for those that multiply GFLOP/s and the share of the peak."""
+    rows = []
+    for layer in results["layers"]:
+        seconds = statistics.median(layer["rounds"][OURS])
+        others = [f"{statistics.median(v) * 1e3:.2f}" for k, v in layer["rounds"].items() if k != OURS]
+        speed = layer["flop"] / seconds
+        cells = [f"{speed / 1e9:.0f}", f"{speed / peak(results):.0%}"] if layer["flop"] else ["", ""]
+        rows.append(
+            [f"{layer['model']} {layer['layer']} {layer['direction']}", f"{seconds * 1e3:.2f}", *cells, *others]
+        )
+    names = [name for name in results["layers"][0]["rounds"] if name != OURS]
+    return rows_to_markdown(["layer, batch 128", "ms", "GFLOP/s", "of the peak", *(f"{n}, ms" for n in names)], rows)
+
+
+def first_run_line(results: Results) -> str:
+    """How long each peer's first training step took, which is its compilation."""
+    seconds: dict[str, list[float]] = {}
+    for timing in results["timings"]:
+        for name, first in timing["first run"].items():
+            seconds.setdefault(name, []).append(first)
+    return "; ".join(f"{name} {max(values):.1f} s" for name, values in seconds.items())
+
+
+def markdown(results: Results) -> str:
+    """The whole report."""
+    limit = results["limits"][0]
+    lines = [
+        "# What the benchmark measured",
+        "",
+        f"`{results['command']}` on {results['date']}, {results['threads']} threads, {results['rounds']} rounds, "
+        f"{results['seconds'] / 60:.0f} minutes. Times are medians of the rounds (fastest to slowest); ratios are taken "
+        "round by round.",
+        "",
+        *(f"- {name}: {value}" for name, value in results["machine"].items()),
+        f"- Python {results['Python']}; " + ", ".join(f"{k} {v}" for k, v in results["versions"].items()),
+        f"- limits: {peak(results) / 1e9:.0f} GFLOP/s multiply-adds; matrix product {limit['scratchnet' + chr(39) + 's product']:.0f} "
+        f"(scratchnet) and {limit['NumPy' + chr(39) + 's product']:.0f} (NumPy) GFLOP/s; memory {limit['memory']:.0f} GB/s",
+        *(f"- {note}" for note in results["notes"]),
+        "",
+        "Verified before anything was timed, as the largest difference of any logit or gradient from scratchnet's, "
+        "relative to the largest entry of its array: "
+        + "; ".join(
+            f"{model}: " + ", ".join(f"{name} {apart:.0e}" for name, apart in peers.items() if name != OURS)
+            for model, peers in results["verified"].items()
+        )
+        + ".",
+    ]  # fmt: skip
+    if results["timings"]:
+        lines += ["", "Longest first run of each, compilation included: " + first_run_line(results) + "."]
+    for work in ("training", "inference"):
+        for batch in sorted({t["batch"] for t in results["timings"] if t["work"] == work}, key=lambda b: (b != 128, b)):
+            lines += ["", f"## {work.capitalize()}, batch {batch}", "", main_table(results, work, batch)]
+    training = select(results, "training", 128)
+    if {"standard_cnn", "separable_cnn"} <= set(training):
+        standard, separable = (training[m]["rounds"] for m in ("standard_cnn", "separable_cnn"))
+        times = [
+            f"{n} {statistics.median(standard[n]) / statistics.median(separable[n]):.1f}"
+            for n in standard
+            if n in separable
+        ]
+        lines += ["", "standard_cnn's step takes so many times separable_cnn's: " + ", ".join(times) + "."]
+    if "layers" in results:
+        lines += ["", "## Layers", "", WINOGRAD, "", layer_table(results)]
+    for title, key, column in (("Image size", "sizes", "size"), ("Threads", "threads scaling", "threads")):
+        if key in results:
+            names = list(dict.fromkeys(name for row in results[key] for name in row["rounds"]))
+            rows = [
+                [
+                    " ".join(str(row[c]) for c in (column, "model") if c in row),
+                    *(spread(row["rounds"][n], scale=1e3) if n in row["rounds"] else "" for n in names),
+                ]
+                for row in results[key]
+            ]
+            lines += ["", f"## {title}", "", rows_to_markdown([f"{column} (ms)", *names], rows)]
+    if "start-up" in results:
+        lines += ["", "## Start-up and memory", "", start_up_table(results["start-up"])]
+    return "\n".join(lines) + "\n"
+
+
+WINOGRAD = (
+    "GFLOP/s are those of the definition, two for each multiply-add. Where scratchnet uses Winograd's convolution it "
+    "does fewer, and can exceed the peak."
+)
+
+
+def start_up_table(start: Results) -> str:
+    """Seconds to the first step, peak memory, and seconds of the imports."""
+    rows = [
+        [name, spread(seconds, ".2f"), f"{statistics.median(start['memory'][name]):.0f}"]
+        for name, seconds in start["first step"].items()
+    ]
+    table = rows_to_markdown(
+        [f"{start['model']}, batch 128", "first training step done after (s)", "peak memory (MB)"], rows
+    )
+    imports = ", ".join(f"{name} {spread(seconds, '.2f')}" for name, seconds in start["import"].items())
+    return f"{table}\n\nSeconds of a process that only imports: {imports}."
+
+
+# ---------------------------------------------------------------- figures
+
+
+def bars(results: Results) -> Figure:
+    """A training step of each network for each framework's best configuration, with the arithmetic's limit."""
+    figure, axes = _axes(11, 4.2, 3)
+    for axis, (model, timing) in zip(axes, select(results, "training", 128).items(), strict=False):
+        names = [OURS, *best_of_each_framework(timing["rounds"]).values()]
+        medians = [statistics.median(timing["rounds"][n]) * 1e3 for n in names]
+        shown = 2.4 * max(
+            m for n, m in zip(names, medians, strict=True) if "XLA" not in n and "JAX" not in n and "NumPy" not in n
+        )
+        for i, (name, median) in enumerate(zip(names, medians, strict=True)):
+            axis.bar(i, min(median, shown), color="#0072b2" if name == OURS else "#c9c9c9", edgecolor="black", zorder=2)
+            text = f"{median:.0f}" if median <= shown else f"{median:.0f} (cut)"
+            axis.text(i, min(median, shown), text, ha="center", va="bottom", fontsize=9)
+        limit = step_flop(model, 128) / peak(results) * 1e3
+        axis.axhline(limit, color="black", linestyle="--", linewidth=1, zorder=3)
+        axis.text(len(names) - 0.45, limit, "limit", ha="right", va="bottom", fontsize=8)
+        axis.set_xticks(range(len(names)), [_two_lines(n) for n in names], rotation=40, ha="right", fontsize=8)
+        axis.set(title=model, ylim=(0, shown * 1.12))
+    axes[0].set_ylabel("ms a training step, batch 128")
+    figure.suptitle(
+        f"{results['threads']} threads, {results['machine']['processor']}. Limit: all multiply-adds at the measured peak",
+        fontsize=9,
+    )
+    return figure
+
+
+def scaling(results: Results) -> Figure:
+    """Images a second against the batch, a convolution's speed against the image's size, and steps against threads."""
+    figure, axes = _axes(11, 4.2, 3)
+    batches = sorted({t["batch"] for t in results["timings"] if t["work"] == "training"})
+    _lines(
+        axes[0],
+        batches,
+        lambda n, b: b / statistics.median(select(results, "training", b)["standard_cnn"]["rounds"][n]),
+        results,
+    )
+    axes[0].set(title="Training standard_cnn", xlabel="batch", ylabel="images a second", xscale="log", yscale="log")
+    axes[0].set_xticks(batches, map(str, batches))
+    sizes = {row["size"]: row for row in results.get("sizes", [])}
+    _lines(
+        axes[1], list(sizes), lambda n, s: sizes[s]["flop"] / statistics.median(sizes[s]["rounds"][n]) / 1e9, results
+    )
+    axes[1].axhline(peak(results) / 1e9, color="black", linewidth=0.8, linestyle=":")
+    axes[1].set(title="5x5 convolution, 32 to 64 channels", xlabel="image side (pixels)", ylabel="GFLOP/s by definition",
+                ylim=(0, None))  # fmt: skip
+    few = {
+        row["threads"]: row["rounds"] for row in results.get("threads scaling", []) if row["model"] == "standard_cnn"
+    }
+    few[results["threads"]] = select(results, "training", 128)["standard_cnn"]["rounds"]
+    _lines(axes[2], sorted(few), lambda n, t: 1 / statistics.median(few[t][n]), results)
+    axes[2].set(title="Training standard_cnn, batch 128", xlabel="threads", ylabel="steps a second", ylim=(0, None))
+    axes[2].set_xticks(sorted(few))
+    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=8)
+    return figure
+
+
+def roofline(results: Results) -> Figure:
+    """GFLOP/s of every layer against how many operations it does for each byte that it has to touch."""
+    figure, (axis,) = _axes(8, 5, 1)
+    top, memory = peak(results) / 1e9, max(limit["memory"] for limit in results["limits"])
+    xs = [0.5, top / memory, 2000]
+    axis.plot(xs, [min(top, x * memory) for x in xs], color="black", label="what memory and arithmetic allow")
+    for direction, marker in (("forward", "o"), ("backward", "s")):
+        found = [row for row in results["layers"] if row["direction"] == direction and row["flop"]]
+        x = [row["flop"] / row["bytes"] for row in found]
+        y = [row["flop"] / statistics.median(row["rounds"][OURS]) / 1e9 for row in found]
+        colour = COLOURS[0] if direction == "forward" else COLOURS[1]
+        axis.scatter(
+            x, y, marker=marker, color=colour, edgecolor="black", s=35, label=f"{direction} of a layer", zorder=3
+        )
+        for row, a, b in zip(found, x, y, strict=True):
+            if direction == "forward":
+                axis.annotate(f"{row['model'].partition('_')[0]} {row['layer']}", (a, b), fontsize=6.5,
+                              xytext=(4, -8), textcoords="offset points")  # fmt: skip
+    axis.set(xscale="log", yscale="log", xlabel="operations a byte", ylabel="GFLOP/s by definition",
+             title="scratchnet's layers under the roofline, batch 128")  # fmt: skip
+    axis.legend(loc="lower right", fontsize=8)
+    return figure
+
+
+def _axes(width: float, height: float, columns: int):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for axis in axes:
+        axis.grid(axis="y", color="#dddddd", linewidth=0.6, zorder=0)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _lines(axis, xs, value, results: Results) -> None:
+    names = [n for n in results["timings"][0]["rounds"] if "torch.compile" not in n]
+    for i, name in enumerate(names):
+        points = []
+        for x in xs:
+            try:
+                points.append((x, value(name, x)))
+            except KeyError:
+                continue  # not measured for this peer
+        if points:
+            style = {"color": "#0072b2", "linewidth": 2.2} if name == OURS else {"color": "#555555", "linewidth": 1}
+            axis.plot(*zip(*points, strict=True), marker="os^Dv<>p"[i % 8], markersize=5, label=name, **style)
+
+
+def _two_lines(name: str) -> str:
+    return name.replace(", ", ",\n")
+
+
+def write(results: Results, folder: Path) -> None:
+    """The table and the figures into a folder; those whose part was not measured are left out."""
+    (folder / "README.md").write_text(markdown(results))
+    if select(results, "training", 128):
+        save_figure(bars(results), folder / "training.png")
+    if "sizes" in results and "threads scaling" in results:
+        save_figure(scaling(results), folder / "scaling.png")
+    if "layers" in results:
+        save_figure(roofline(results), folder / "roofline.png")
+
+
+if __name__ == "__main__":
+    here = Path(__file__).parent / "results"
+    write(json.loads((here / "results.json").read_text()), here)
