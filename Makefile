@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROJECT := setup.cfg pyproject.toml scratchnet/version.py
 
-.PHONY: help train test lint coverage clean
+.PHONY: help train test bench lint coverage clean
 
 help:
 	@echo "make train     train the three networks on 8,000 real digits (a few minutes)"
 	@echo "make test      run all tests: every gradient against PyTorch autograd, and the rest"
+	@echo "make bench     time it beside PyTorch, TensorFlow and JAX (half an hour; python -m benchmarks --help)"
 	@echo "make lint      check style and types"
 	@echo "make coverage  branch coverage of the package"
 	@echo "make clean     remove the environment and everything that was built; runs/ stays"
@@ -18,6 +19,9 @@ train: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
+
+bench: $(VENV)/installed-bench
+	$(BIN)/python -m benchmarks
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

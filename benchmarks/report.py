@@ -120,29 +120,35 @@ def first_run_line(results: Results) -> str:
     return "; ".join(f"{name} {max(values):.1f} s" for name, values in seconds.items())
 
 
+def limits_line(limit: dict[str, float]) -> str:
+    """One measurement of the processor's limits."""
+    product, blas = limit["scratchnet's product"], limit["NumPy's product"]
+    return (
+        f"{limit['multiply-adds']:.0f} GFLOP/s of multiply-adds; matrix product {product:.0f} (scratchnet) and "
+        f"{blas:.0f} (NumPy) GFLOP/s; memory {limit['memory']:.0f} GB/s"
+    )
+
+
 def markdown(results: Results) -> str:
     """The whole report."""
-    limit = results["limits"][0]
     lines = [
         "# What the benchmark measured",
         "",
         f"`{results['command']}` on {results['date']}, {results['threads']} threads, {results['rounds']} rounds, "
-        f"{results['seconds'] / 60:.0f} minutes. Times are medians of the rounds (fastest to slowest); ratios are taken "
-        "round by round.",
+        f"{results['seconds'] / 60:.0f} minutes. Times are medians of the rounds (fastest to slowest); ratios are "
+        "taken round by round.",
         "",
         *(f"- {name}: {value}" for name, value in results["machine"].items()),
         f"- Python {results['Python']}; " + ", ".join(f"{k} {v}" for k, v in results["versions"].items()),
-        f"- limits: {peak(results) / 1e9:.0f} GFLOP/s multiply-adds; matrix product {limit['scratchnet' + chr(39) + 's product']:.0f} "
-        f"(scratchnet) and {limit['NumPy' + chr(39) + 's product']:.0f} (NumPy) GFLOP/s; memory {limit['memory']:.0f} GB/s",
+        *(f"- limits, {when} all else: {limits_line(limit)}"
+          for when, limit in zip(("before", "after"), results["limits"], strict=True)),
         *(f"- {note}" for note in results["notes"]),
         "",
         "Verified before anything was timed, as the largest difference of any logit or gradient from scratchnet's, "
-        "relative to the largest entry of its array: "
-        + "; ".join(
+        "relative to the largest entry of its array: " + "; ".join(
             f"{model}: " + ", ".join(f"{name} {apart:.0e}" for name, apart in peers.items() if name != OURS)
             for model, peers in results["verified"].items()
-        )
-        + ".",
+        ) + ".",
     ]  # fmt: skip
     if results["timings"]:
         lines += ["", "Longest first run of each, compilation included: " + first_run_line(results) + "."]
@@ -218,7 +224,8 @@ def bars(results: Results) -> Figure:
         axis.set(title=model, ylim=(0, shown * 1.12))
     axes[0].set_ylabel("ms a training step, batch 128")
     figure.suptitle(
-        f"{results['threads']} threads, {results['machine']['processor']}. Limit: all multiply-adds at the measured peak",
+        f"{results['threads']} threads, {results['machine']['processor']}. "
+        "Limit: all multiply-adds at the measured peak",
         fontsize=9,
     )
     return figure
@@ -241,7 +248,7 @@ def scaling(results: Results) -> Figure:
         axes[1], list(sizes), lambda n, s: sizes[s]["flop"] / statistics.median(sizes[s]["rounds"][n]) / 1e9, results
     )
     axes[1].axhline(peak(results) / 1e9, color="black", linewidth=0.8, linestyle=":")
-    axes[1].set(title="5x5 convolution, 32 to 64 channels", xlabel="image side (pixels)", ylabel="GFLOP/s by definition",
+    axes[1].set(title="5x5 convolution, 32 to 64 channels", xlabel="image side (pixels)", ylabel="GFLOP/s",
                 ylim=(0, None))  # fmt: skip
     few = {
         row["threads"]: row["rounds"] for row in results.get("threads scaling", []) if row["model"] == "standard_cnn"

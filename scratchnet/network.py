@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scratchnet.engine import ops
 from scratchnet.layers.base import Layer, Parameter, Shape, check_float, check_shape, positive
 from scratchnet.loss import softmax, softmax_cross_entropy
 from scratchnet.text import table
@@ -68,6 +69,7 @@ class Network:
                 f"{name}: two layers share a Parameter; each backward would overwrite the other's gradient"
             )
         self.layers = list(layers)
+        self._stages: Sequence[Any] = self.layers  # what the last forward ran, on the compiled engine
         self.name = name
         self.input_shape: Shape | None = None if input_shape is None else tuple(map(int, input_shape))
         self._name_layers()
@@ -77,7 +79,8 @@ class Network:
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """The last layer's output for a batch x (N, ...); `training` switches dropout on."""
         given = x
-        for layer in self.layers:
+        self._stages = self.layers if ops.engine != "numba" else self._pairs()
+        for layer in self._stages:
             x = layer.forward(x, training)
         self._remember_shape(given)
         return x
@@ -87,8 +90,9 @@ class Network:
 
         Returns dx (N, ...), the gradient for the input; None if `need_dx` is false and the first layer has weights.
         """
-        for layer in reversed(self.layers):
-            dout = layer.backward(dout, need_dx or layer is not self.layers[0])  # type: ignore[assignment]
+        stages = self.layers if ops.engine != "numba" else self._stages
+        for layer in reversed(stages):
+            dout = layer.backward(dout, need_dx or layer is not stages[0])  # type: ignore[assignment]
         return dout
 
     def steps(self, x: np.ndarray, labels: np.ndarray, training: bool = True) -> Iterator[Step]:
@@ -175,6 +179,12 @@ class Network:
 
     def __repr__(self) -> str:
         return f"Network([{', '.join(map(repr, self.layers))}], name={self.name!r})"
+
+    def _pairs(self) -> Sequence[Any]:
+        """The layers, some of them two at a time: see `scratchnet.fast.pairs`."""
+        from scratchnet.fast.pairs import paired
+
+        return paired(self.layers)
 
     def _remember_shape(self, x: np.ndarray) -> None:
         """Note the shape of an input that all layers have accepted, if none was given."""

@@ -265,3 +265,35 @@ def test_summary_does_not_disturb_a_backward_under_way(sample):
 def test_the_loss_refuses_what_it_cannot_judge(logits, labels, error, message):
     with pytest.raises(error, match=message):
         sn.softmax_cross_entropy(logits, labels)
+
+
+def test_a_relu_and_the_pool_behind_it_are_one_pass_and_leave_what_two_would(rng, engine):
+    """Bit for bit: output, gradients, and what the layers hold; also where windows overlap, at ties and at 0."""
+    x = np.round(rng.standard_normal((3, 7, 6, 5)), 1).astype(np.float32)
+    x[0, :3] = 0
+
+    def make():
+        return sn.Network([sn.Conv2D(5, 4, 3, rng=1), sn.ReLU(), sn.MaxPool2D(3, 2, padding=1)])
+
+    together, apart = make(), make()
+    out = together.forward(x)
+    stages = [x]
+    for layer in apart.layers:
+        stages.append(layer.forward(stages[-1]))
+    assert np.array_equal(out, stages[-1])
+    assert np.array_equal(together.layers[2].argmax, apart.layers[2].argmax)
+    dout = rng.standard_normal(out.shape).astype(np.float32)
+    dx = together.backward(dout)
+    expected = dout
+    for layer in reversed(apart.layers):
+        expected = layer.backward(expected)
+    assert np.array_equal(dx, expected)
+    for ours, theirs in zip(together.parameters(), apart.parameters(), strict=True):
+        assert np.array_equal(ours.grad, theirs.grad)
+    # Layers called one by one after a forward of the whole network: backward follows them.
+    later = rng.standard_normal(x.shape).astype(np.float32)
+    for net in (together, apart):
+        out = later
+        for layer in net.layers:
+            out = layer.forward(out)
+    assert np.array_equal(together.backward(dout), apart.backward(dout))

@@ -1,4 +1,4 @@
-"""PyTorch: the network that `sn.interop.to_torch` makes, with SGD's fused form; NCHW or channels_last, compiled or not."""
+"""PyTorch: the network that `sn.interop.to_torch` makes, SGD in its fused form; NCHW, channels_last, or compiled."""
 
 from __future__ import annotations
 

@@ -10,8 +10,30 @@ The last is turned round so that the large matrix, w, is read as it lies, and on
 from __future__ import annotations
 
 import numpy as np
+from numba import prange
 
+from scratchnet.fast.compiled import kernel
 from scratchnet.fast.product import column_sums, product
+
+BLOCK = 16  # numbers a line of the cache
+
+
+@kernel
+def transpose_kernel(a, out):
+    """out (F, M) = a (M, F)^T, in squares of BLOCK numbers: a row of one is a column of the other."""
+    M, F = a.shape
+    for block in prange((M + BLOCK - 1) // BLOCK):
+        for first in range(0, F, BLOCK):
+            for m in range(block * BLOCK, min((block + 1) * BLOCK, M)):
+                for f in range(first, min(first + BLOCK, F)):
+                    out[f, m] = a[m, f]
+
+
+def transposed(a: np.ndarray) -> np.ndarray:
+    """A contiguous copy of a^T."""
+    out = np.empty(a.shape[::-1], a.dtype)
+    transpose_kernel(a, out)
+    return out
 
 
 def rows_times(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
@@ -38,5 +60,5 @@ def dense_backward(
     dout = np.ascontiguousarray(dout)
     db = column_sums(dout)
     dw = columns_times(np.ascontiguousarray(x), dout)
-    dx = np.ascontiguousarray(rows_times(np.ascontiguousarray(w), dout.T, None).T) if need_dx else None
+    dx = transposed(rows_times(np.ascontiguousarray(w), transposed(dout), None)) if need_dx else None
     return dx, dw, db

@@ -24,10 +24,11 @@ from scratchnet.layers.shapes import Padding, Window, pair
 
 
 @kernel
-def max_forward_kernel(x, size, out, argmax, places, PH, PW, SH, SW, top, left):
+def max_forward_kernel(x, size, out, argmax, places, PH, PW, SH, SW, top, left, relu):
     """The largest pixel of each window that lies inside the image, and its place kh*PW + kw; NaN wins over all.
 
-    x, out, argmax : flat; size : (H, W, OH, OW, C). places : -infinity and then each place, in out's dtype.
+    x, out, argmax : flat; size : (H, W, OH, OW, C). places : -infinity and then each place, in out's dtype. relu :
+    whether negative pixels count as 0.
     """
     H, W, OH, OW, C = size
     for n in prange(out.size // (OH * OW * C)):
@@ -40,6 +41,8 @@ def max_forward_kernel(x, size, out, argmax, places, PH, PW, SH, SW, top, left):
                     for kh in range(max(0, -h), min(PH, H - h)):
                         for kw in range(max(0, -w), min(PW, W - w)):
                             value = load_first(x, ((n * H + h + kh) * W + w + kw) * C + c, C - c)
+                            if relu:
+                                value = where_greater(zeros(out), value, zeros(out), value)
                             place = where_greater(value, best, splat(places, 1 + kh * PW + kw), place)
                             best = where_nan(value, value, where_greater(value, best, value, best))
                     to = ((n * OH + i) * OW + j) * C + c
@@ -108,6 +111,19 @@ def places_of(window: int, dtype: np.dtype) -> np.ndarray:
 
 def max_pool2d_forward(x: np.ndarray, pool: Window, stride: Window, padding: Padding) -> tuple[np.ndarray, np.ndarray]:
     """See `scratchnet.layers.pool.max_pool2d_forward`."""
+    return _max_forward(x, pool, stride, padding, False)
+
+
+def relu_max_pool2d_forward(
+    x: np.ndarray, pool: Window, stride: Window, padding: Padding
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `max_pool2d_forward` makes of `relu_forward(x)`, which is not written down."""
+    return _max_forward(x, pool, stride, padding, True)
+
+
+def _max_forward(
+    x: np.ndarray, pool: Window, stride: Window, padding: Padding, relu: bool
+) -> tuple[np.ndarray, np.ndarray]:
     (PH, PW), (SH, SW) = pair(pool, "pool_size"), pair(stride, "stride")
     (OH, OW), ((top, _), (left, _)) = pool_grid(x.shape[1:3], (PH, PW), (SH, SW), padding)
     out = np.empty((x.shape[0], OH, OW, x.shape[3]), x.dtype)
@@ -115,7 +131,7 @@ def max_pool2d_forward(x: np.ndarray, pool: Window, stride: Window, padding: Pad
     size = (*x.shape[1:3], OH, OW, x.shape[3])
     x = np.ascontiguousarray(x).reshape(-1)
     places = places_of(PH * PW, x.dtype)
-    max_forward_kernel(x, size, out.reshape(-1), argmax.reshape(-1), places, PH, PW, SH, SW, top, left)
+    max_forward_kernel(x, size, out.reshape(-1), argmax.reshape(-1), places, PH, PW, SH, SW, top, left, relu)
     return out, argmax
 
 

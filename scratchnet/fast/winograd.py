@@ -61,7 +61,7 @@ from scratchnet.fast.window import copy_into
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # and infinity
 SIDE = len(POINTS) + 1  # n: the inputs of a tile are SIDE x SIDE, whatever the kernel
-TILES = 64  # that a thread takes at a time, in whole images
+TILES = 32  # that a thread takes at a time, in whole images
 # What the compiler has to know is said by the length of a tuple: how long a column is, and which way a transform goes.
 FOUR, FIVE, EIGHT = (0,) * 4, (0,) * 5, (0,) * 8
 TO_POINTS, FROM_POINTS = (0,), (0, 0)
