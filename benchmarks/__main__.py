@@ -25,6 +25,7 @@ from scratchnet.files import written_atomically
 from scratchnet.info import describe_machine
 
 PARTS = ("training", "inference", "layers", "sizes", "threads", "start-up")
+SLOW_TO_COMPILE = ("PyTorch, torch.compile", "TensorFlow, XLA", "JAX, jit")  # left out of --quick: minutes of it
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -34,23 +35,26 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     headline, _, rest = __doc__.partition("\n")
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=f"{headline}\n{rest}",
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help="batch 128 only, fewer rounds: done in 3 minutes")
+    parser.add_argument("--quick", action="store_true", help="a few parts, peers and rounds: done in 3 minutes")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="only these (default: all)")
     parser.add_argument("--models", nargs="+", choices=list(sn.models.MODELS), default=list(sn.models.MODELS))
-    parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS), help="beside scratchnet")
+    parser.add_argument(
+        "--peers", nargs="+", choices=list(PEERS), help="beside scratchnet (default: all that are installed)"
+    )
     parser.add_argument(
         "--threads", type=int, default=len(os.sched_getaffinity(0)), help="(default: one for each core)"
     )
     parser.add_argument("--rounds", type=int, help="(default: 7, with --quick 3)")
-    parser.add_argument("--seconds", type=float, help="for each peer in each round (default: 0.6, with --quick 0.25)")
+    parser.add_argument("--seconds", type=float, help="for each peer in each round (default: 0.6, with --quick 0.2)")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder (default: benchmarks/results)")
     options = parser.parse_args(arguments)
     cores = len(os.sched_getaffinity(0))
     if not 1 <= options.threads <= cores:
         parser.error(f"--threads: expected 1 to {cores}, the cores of this machine, got {options.threads}")
     options.rounds = options.rounds or (3 if options.quick else 7)
-    options.seconds = options.seconds or (0.25 if options.quick else 0.6)
-    options.parts = options.parts or (("training", "inference", "layers") if options.quick else PARTS)
+    options.seconds = options.seconds or (0.2 if options.quick else 0.6)
+    options.parts = options.parts or (("training", "inference") if options.quick else PARTS)
+    options.peers = options.peers or [name for name in PEERS if not (options.quick and name in SLOW_TO_COMPILE)]
     options.peers = [OURS, *(name for name in options.peers if name != OURS)]
     return options
 
@@ -58,6 +62,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """All parts that were asked for, as what goes into the JSON file."""
     session = measure.Session(options.threads, options.rounds, options.seconds)
+    if left_out := [name for name in PEERS if name not in options.peers]:
+        session.note("not asked for: " + "; ".join(left_out))
     os.sched_setaffinity(0, first_cores(options.threads))
     results: dict[str, Any] = {
         "command": "python -m benchmarks " + " ".join(sys.argv[1:]),

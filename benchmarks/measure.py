@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import statistics
@@ -76,7 +77,13 @@ class Session:
                 self.note(f"{name}: left out, it does not start: {_last_line(error)}")
         return workers
 
-    def in_rounds(self, workers: dict[str, Remote], ask: Callable[[Remote], float]) -> tuple[Rounds, dict[str, float]]:
+    def in_rounds(
+        self,
+        workers: dict[str, Remote],
+        ask: Callable[[Remote], float],
+        rounds: int | None = None,
+        seconds: float | None = None,
+    ) -> tuple[Rounds, dict[str, float]]:
         """`ask` prepares each worker; then rounds of timings. Returns these, and each first run's seconds."""
         first = {}
         for name, worker in workers.items():
@@ -86,10 +93,10 @@ class Session:
                 self.note(f"{name}: left out here: {_last_line(error)}")
         medians: Rounds = {name: [] for name in first}
         names = list(first)
-        for r in range(self.rounds):
+        for r in range(rounds or self.rounds):
             for name in names[r % len(names) :] + names[: r % len(names)]:  # nobody is always first
                 time.sleep(0.05)  # until the threads of the one before have gone to sleep
-                medians[name].append(statistics.median(workers[name].ask("time", seconds=self.seconds)))
+                medians[name].append(statistics.median(workers[name].ask("time", seconds=seconds or self.seconds)))
         return medians, first
 
 
@@ -176,12 +183,8 @@ def layers(session: Session, workers: dict[str, Remote], model: str, batch: int)
     for index, (layer, before) in enumerate(zip(net.layers, net.output_shapes(), strict=False)):
         for direction in ("forward", "backward"):
             passes = 1 if direction == "forward" or index == 0 else 2
-            rounds, _ = session.in_rounds(
-                workers,
-                lambda w, i=index, d=direction: w.ask(
-                    "prepare_layer", index=i, direction=d, batch=session.batch(batch)
-                ),
-            )
+            ask = functools.partial(_ask_layer, index=index, direction=direction, batch=session.batch(batch))
+            rounds, _ = session.in_rounds(workers, ask, rounds=3, seconds=0.15)
             results.append(
                 {
                     "model": model, "layer": layer.name, "kind": repr(layer), "input": list(before), "batch": batch,
@@ -191,6 +194,10 @@ def layers(session: Session, workers: dict[str, Remote], model: str, batch: int)
                 }
             )  # fmt: skip
     return results
+
+
+def _ask_layer(worker: Remote, **which: Any) -> float:
+    return worker.ask("prepare_layer", **which)
 
 
 def image_sizes(session: Session, workers: dict[str, Remote], sizes: Sequence[int]) -> list[dict[str, Any]]:

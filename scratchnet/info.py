@@ -21,10 +21,13 @@ def describe_machine() -> dict[str, str]:
         "processor": f"{processor_name()}, {os.cpu_count()} logical cores",
         "vector width": f"{vector_width()} bits",
         "engine": f"{current_engine()} (SCRATCHNET_ENGINE or sn.use_engine changes it)",
-        "threads": ", ".join(f"{lib['num_threads']} in {lib['internal_api']}" for lib in blas) or "unknown",
-        "threading layer": ", ".join(str(lib.get("threading_layer", "unknown")) for lib in blas) or "unknown",
+        "threads": ", ".join([*numba_threads(), *(f"{lib['num_threads']} in {lib['internal_api']}" for lib in blas)]),
+        "threading layer": ", ".join(
+            [*numba_layer(), *(f"{lib.get('threading_layer', 'unknown')} in {lib['internal_api']}" for lib in blas)]
+        ),
         "BLAS": ", ".join(blas_line(lib) for lib in blas) or "not recognised",
         "cache folder": str(cache_folder().parent),
+        "compiled code": compiled_folder(),
         "data": f"sample: inside the package; mnist: {mnist_line()}",
     }
 
@@ -35,6 +38,36 @@ def processor_name() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def numba_threads() -> list[str]:
+    """How many threads the compiled engine runs on; nothing where the other engine is in use."""
+    if current_engine() != "numba":
+        return []
+    import numba
+
+    return [f"{numba.get_num_threads()} in numba"]
+
+
+def numba_layer() -> list[str]:
+    """What starts these threads; found out by running a kernel."""
+    if current_engine() != "numba":
+        return []
+    import numba
+
+    from scratchnet.fast.relu import relu_forward
+
+    relu_forward(np.zeros(1, np.float32))
+    return [f"{numba.threading_layer()} in numba"]
+
+
+def compiled_folder() -> str:
+    """Where the compiled engine keeps its code."""
+    if current_engine() != "numba":
+        return "not in use"
+    from scratchnet.fast.compiled import cache_folder as folder
+
+    return str(folder())
 
 
 def vector_width() -> int:

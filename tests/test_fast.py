@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -47,6 +48,28 @@ def test_the_number_of_threads_changes_no_bit():
     assert len(digests) == 1
 
 
+def threading_layers():
+    """Those that Numba can start here."""
+    found = []
+    for layer, module in {"workqueue": "workqueue", "omp": "omppool", "tbb": "tbbpool"}.items():
+        try:
+            importlib.import_module(f"numba.np.ufunc.{module}")
+        except ImportError:
+            continue
+        found.append(layer)
+    return found
+
+
+@pytest.mark.slow
+def test_every_threading_layer_of_this_machine_trains_to_the_same_bits():
+    layers = threading_layers()
+    assert "workqueue" in layers
+    code = TRAIN + "    import numba; print(numba.threading_layer(), file=sys.stderr)\n"
+    results = [python(code, NUMBA_THREADING_LAYER=layer) for layer in layers]
+    assert [err.splitlines()[-1] for _, err in results] == layers
+    assert len({out for out, _ in results}) == 1
+
+
 @pytest.mark.slow
 def test_two_engines_train_alike(sample):
     losses = []
@@ -78,7 +101,7 @@ def test_two_python_threads_at_once_get_right_results():
         for t in threads: t.join()
         print(len(results), all(results))
     """
-    for layer in ("workqueue", "default"):
+    for layer in threading_layers():
         assert python(code, NUMBA_THREADING_LAYER=layer)[0] == "60 True\n"
 
 

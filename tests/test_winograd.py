@@ -26,7 +26,7 @@ def test_rounding_in_float32_stays_within_a_few_times_that_of_the_plain_sum(rng,
     """The limit of 2e-5 that all kernels are held to, on the shapes that the networks have and with values of one sign,
     which cancel worst in the transforms."""
     x, w, dout = rng.random((8, 14, 14, C)), rng.random((5, 5, C, F)), rng.random((8, 14, 14, F))
-    assert winograd.pays(w.shape, (1, 1), (14, 14))
+    assert winograd.pays(w.shape, (1, 1), (14, 14), 8)
     single = [a.astype(np.float32) for a in (x, w, dout)]
     assert_close(fast.conv2d_forward(*single[:2], None, 1, "same"), layers.conv2d_forward(x, w, None, 1, "same"), 2e-5)
     ours, truth = fast.conv2d_backward(single[2], *single[:2], 1, "same"), layers.conv2d_backward(dout, x, w, 1, "same")
@@ -35,12 +35,13 @@ def test_rounding_in_float32_stays_within_a_few_times_that_of_the_plain_sum(rng,
 
 
 @pytest.mark.parametrize(
-    ("w_shape", "stride", "out_size"),
-    [((5, 5, 15, 32), (1, 1), (14, 14)), ((5, 5, 32, 8), (1, 1), (14, 14)), ((3, 3, 32, 64), (1, 1), (14, 14)),
-     ((5, 3, 32, 64), (1, 1), (14, 14)), ((5, 5, 32, 64), (2, 1), (14, 14)), ((5, 5, 32, 64), (1, 1), (3, 14))],
+    ("w_shape", "stride", "out_size", "N"),
+    [((5, 5, 15, 32), (1, 1), (14, 14), 8), ((5, 5, 32, 8), (1, 1), (14, 14), 8), ((3, 3, 32, 64), (1, 1), (14, 14), 8),
+     ((5, 3, 32, 64), (1, 1), (14, 14), 8), ((5, 5, 32, 64), (2, 1), (14, 14), 8), ((5, 5, 32, 64), (1, 1), (3, 14), 8),
+     ((5, 5, 32, 64), (1, 1), (14, 14), 3)],
 )  # fmt: skip
-def test_other_convolutions_are_summed_as_defined(w_shape, stride, out_size):
-    assert not winograd.pays(w_shape, stride, out_size)
+def test_other_convolutions_are_summed_as_defined(w_shape, stride, out_size, N):
+    assert not winograd.pays(w_shape, stride, out_size, N)
 
 
 COMPARE = """
@@ -49,9 +50,9 @@ COMPARE = """
     import numpy as np
     from scratchnet import fast, layers
     rng = np.random.default_rng(0)
-    x, w = rng.standard_normal((2, 6, 5, 17)), rng.standard_normal((5, 5, 17, 19))
-    dout, b = rng.standard_normal((2, 6, 5, 19)), rng.standard_normal(19)
-    assert fast.winograd.pays(w.shape, (1, 1), (6, 5))
+    x, w = rng.standard_normal((4, 6, 5, 17)), rng.standard_normal((5, 5, 17, 19))
+    dout, b = rng.standard_normal((4, 6, 5, 19)), rng.standard_normal(19)
+    assert fast.winograd.pays(w.shape, (1, 1), (6, 5), 4)
     for ours, theirs in zip(
         [fast.conv2d_forward(x, w, b, 1, 2), *fast.conv2d_backward(dout, x, w, 1, 2)],
         [layers.conv2d_forward(x, w, b, 1, 2), *layers.conv2d_backward(dout, x, w, 1, 2)],

@@ -26,6 +26,8 @@ With many channels and a kernel of 5 x 5, `winograd.py` computes all three with 
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numba import prange
 
@@ -44,7 +46,7 @@ def conv2d_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: W
     stride = pair(stride, "stride")
     (OH, OW), pads = window_grid((H, W), (KH, KW), stride, padding)
     x = np.ascontiguousarray(x)
-    if winograd.pays(w.shape, stride, (OH, OW)):
+    if winograd.pays(w.shape, stride, (OH, OW), len(x)):
         return winograd.forward(x, w, b, (pads[0][0], pads[1][0]), (OH, OW))
     return correlation(padded_copy(x, pads), w, b, (OH, OW), stride)
 
@@ -58,7 +60,7 @@ def conv2d_backward(
     _, pads = window_grid((H, W), w.shape[:2], stride, padding)
     before = pads[0][0], pads[1][0]
     x, dout = np.ascontiguousarray(x), np.ascontiguousarray(dout)
-    if winograd.pays(w.shape, stride, dout.shape[1:3]):
+    if winograd.pays(w.shape, stride, dout.shape[1:3], len(x)):
         dw, db = winograd.kernel_gradient(x, dout, w.shape[0], before), column_sums(dout)
     else:
         dw, db = kernel_gradient(padded_copy(x, pads), dout, w.shape, stride)
@@ -66,6 +68,7 @@ def conv2d_backward(
     return dx, dw, db
 
 
+@functools.cache
 def pixels_at_once(OW: int, F: int, KW: int, SW: int, dtype: np.dtype) -> int:
     """The G, among the divisors of a row's OW pixels, with the least work."""
     divisors = [G for G in range(1, OW + 1) if OW % G == 0]
@@ -121,7 +124,7 @@ def input_gradient(
     """dx (N, H, W, C), from dout (N, OH, OW, F); `before` is the padding above and to the left of the image."""
     (H, W), (KH, KW, _, F) = size, w.shape
     turned = w[::-1, ::-1].transpose(0, 1, 3, 2)
-    if winograd.pays(turned.shape, stride, size):
+    if winograd.pays(turned.shape, stride, size, len(dout)):
         return winograd.forward(dout, turned, None, (KH - 1 - before[0], KW - 1 - before[1]), size)
     spread = np.empty((len(dout), H + KH - 1, W + KW - 1, F), dout.dtype)
     copy_into(dout, spread, KH - 1 - before[0], KW - 1 - before[1], *stride)

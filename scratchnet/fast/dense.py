@@ -5,6 +5,9 @@
     dx  = dout @ w^T     rows: inputs       k: outputs     B: dout^T, and the result is dx^T
 
 The last is turned round so that the large matrix, w, is read as it lies, and only the small one is transposed.
+
+For a few examples, one digit to be recognised say, the time is that of reading w once. There is nothing to gain from a
+tile then: w is read in long stretches, eight rows at a time, and the sums stay in the cache.
 """
 
 from __future__ import annotations
@@ -14,8 +17,12 @@ from numba import prange
 
 from scratchnet.fast.compiled import kernel
 from scratchnet.fast.product import column_sums, product
+from scratchnet.fast.vector import REGISTER_BITS, fma, load_first, replaced, splat, store_first, zeros
 
 BLOCK = 16  # numbers a line of the cache
+FEW = 4  # rows, up to which each weight is used so seldom that copying it for the tile costs more than it saves
+SHARE = 16  # vectors of a row of b that a thread reads at a time, so that memory is gone through in long stretches
+EIGHT = (0,) * 8  # rows of b that are added up before a sum is stored again
 
 
 @kernel
@@ -36,10 +43,47 @@ def transposed(a: np.ndarray) -> np.ndarray:
     return out
 
 
+@kernel
+def few_rows_kernel(a, b, bias, out, block):
+    """out (M, F) = a (M, K) @ b (K, F) + bias (F,), for a handful of rows. block : EIGHT."""
+    M, F = out.shape
+    K = a.shape[1]
+    lanes = REGISTER_BITS // (8 * a.itemsize)
+    left, right, sums = a.reshape(-1), b.reshape(-1), out.reshape(-1)
+    share = SHARE * lanes
+    for part in prange((F + share - 1) // share):
+        end = min((part + 1) * share, F)
+        for m in range(M):
+            out[m, part * share : end] = bias[part * share : end]
+        z = zeros(left)
+        factors = (z, z, z, z, z, z, z, z)
+        whole = K - K % len(block)
+        for k in range(0, whole, len(block)):
+            for m in range(M):
+                for i in range(len(block)):
+                    factors = replaced(factors, i, splat(left, m * K + k + i))
+                for j in range(part * share, end, lanes):
+                    total = load_first(sums, m * F + j, end - j)
+                    for i in range(len(block)):
+                        total = fma(factors[i], load_first(right, (k + i) * F + j, end - j), total)
+                    store_first(total, sums, m * F + j, end - j)
+        for k in range(whole, K):
+            for m in range(M):
+                for j in range(part * share, end, lanes):
+                    row, total = load_first(right, k * F + j, end - j), load_first(sums, m * F + j, end - j)
+                    store_first(fma(splat(left, m * K + k), row, total), sums, m * F + j, end - j)
+
+
 def rows_times(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
     """a (M, K) @ b (K, F) + bias (F,), for a contiguous a: (M, F)."""
     M, K = a.shape
-    return product(a.reshape(-1), np.arange(M) * K, 1, 0, K, 1, b, bias)
+    if M > FEW:
+        return product(a.reshape(-1), np.arange(M) * K, 1, 0, K, 1, b, bias)
+    F = b.shape[1]
+    out = np.empty((M, F), a.dtype)
+    bias = np.zeros(F, a.dtype) if bias is None else np.ascontiguousarray(bias)
+    few_rows_kernel(a, np.ascontiguousarray(b), bias, out, EIGHT)
+    return out
 
 
 def columns_times(a: np.ndarray, b: np.ndarray) -> np.ndarray:

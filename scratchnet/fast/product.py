@@ -32,6 +32,7 @@ from scratchnet.fast.vector import REGISTER_BITS, add, load, load_first, replace
 
 CACHE = 1 << 18  # bytes of B that a thread copies into its cache at a time: half of a common second level
 BLOCKS = 16  # of rows, that threads share
+BLOCK_TILES = 8  # rows of tiles in a block, at least: each block copies its panels anew
 CHUNKS = 16  # of images; no more threads than this share a weight gradient
 
 
@@ -80,7 +81,7 @@ def product_rows(a, starts, runs, a_run, K, a_k, b, bias, out, shape):
     group = max(1, min(panels, CACHE // (size * a.itemsize)))  # panels that fit into the cache together
     groups = (panels + group - 1) // group
     tiles = (M + rows - 1) // rows
-    blocks = min(tiles, max(1, 2 * BLOCKS // groups))
+    blocks = max(1, min(tiles // BLOCK_TILES, 2 * BLOCKS // groups))
     flat = out.reshape(-1)
     for task in prange(groups * blocks):
         first, block = task // blocks * group, task % blocks

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numba import prange
 
@@ -37,6 +39,7 @@ def padded_copy(x: np.ndarray, pads: Pads) -> np.ndarray:
     return out
 
 
+@functools.lru_cache(maxsize=16)  # a network asks for the same few at every step
 def window_starts(padded_shape: tuple[int, ...], out_size: tuple[int, int], stride: tuple[int, int]) -> np.ndarray:
     """(N*OH*OW,): the flat address in a padded array (N, PH, PW, C) of each window's first entry, in output order."""
     N, PH, PW, C = padded_shape

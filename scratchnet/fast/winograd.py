@@ -85,10 +85,11 @@ def matrices(r: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return tuple(np.ascontiguousarray(matrix, dtype) for matrix in (B_T / scale, G, A_T))  # type: ignore[return-value]
 
 
-def pays(w_shape: tuple[int, ...], stride: tuple[int, int], out_size: tuple[int, int]) -> bool:
-    """Whether this is faster than the direct sum: measured for square kernels, with channels enough to fill tiles."""
+def pays(w_shape: tuple[int, ...], stride: tuple[int, int], out_size: tuple[int, int], N: int) -> bool:
+    """Whether this is faster than the direct sum: measured for 5 x 5 kernels, with channels enough to fill tiles, and
+    images enough to share."""
     KH, KW, C, F = w_shape
-    return KH == KW == 5 and stride == (1, 1) and min(C, F) >= 16 and min(out_size) >= 4
+    return KH == KW == 5 and stride == (1, 1) and min(C, F) >= 16 and min(out_size) >= 4 and N >= 4
 
 
 @inlined
