@@ -7,7 +7,7 @@ PROJECT := setup.cfg pyproject.toml scratchnet/version.py
 .PHONY: help train test bench lint coverage clean
 
 help:
-	@echo "make train     train the three networks on 8,000 real digits (a few minutes)"
+	@echo "make train     train the three networks on 8,000 real digits (a minute or two)"
 	@echo "make test      run all tests: every gradient against PyTorch autograd, and the rest"
 	@echo "make bench     time it beside PyTorch, TensorFlow and JAX (half an hour; python -m benchmarks --help)"
 	@echo "make lint      check style and types"

@@ -219,7 +219,7 @@ def bars(results: Results) -> Figure:
             axis.text(i, min(median, shown), text, ha="center", va="bottom", fontsize=9)
         limit = step_flop(model, 128) / peak(results) * 1e3
         axis.axhline(limit, color="black", linestyle="--", linewidth=1, zorder=3)
-        axis.text(len(names) - 0.45, limit, "limit", ha="right", va="bottom", fontsize=8)
+        axis.text(len(names) - 0.4, limit, "limit", ha="left", va="center", fontsize=8)
         axis.set_xticks(range(len(names)), [_two_lines(n) for n in names], rotation=40, ha="right", fontsize=8)
         axis.set(title=model, ylim=(0, shown * 1.12))
     axes[0].set_ylabel("ms a training step, batch 128")
@@ -243,6 +243,9 @@ def scaling(results: Results) -> Figure:
     )
     axes[0].set(title="Training standard_cnn", xlabel="batch", ylabel="images a second", xscale="log", yscale="log")
     axes[0].set_xticks(batches, map(str, batches))
+    axes[0].minorticks_off()
+    axes[0].yaxis.set_major_formatter("{x:,.0f}")
+    axes[0].set_yticks([250, 500, 1000, 2000, 4000])
     sizes = {row["size"]: row for row in results.get("sizes", [])}
     _lines(
         axes[1], list(sizes), lambda n, s: sizes[s]["flop"] / statistics.median(sizes[s]["rounds"][n]) / 1e9, results
@@ -276,8 +279,11 @@ def roofline(results: Results) -> Figure:
         axis.scatter(
             x, y, marker=marker, color=colour, edgecolor="black", s=35, label=f"{direction} of a layer", zorder=3
         )
+        labelled: list[tuple[float, float]] = []
         for row, a, b in zip(found, x, y, strict=True):
-            if direction == "forward":
+            apart = all(max(a / c, c / a) > 1.6 or max(b / d, d / b) > 1.12 for c, d in labelled)
+            if direction == "forward" and apart:  # of those on top of each other, the first
+                labelled.append((a, b))
                 axis.annotate(f"{row['model'].partition('_')[0]} {row['layer']}", (a, b), fontsize=6.5,
                               xytext=(4, -8), textcoords="offset points")  # fmt: skip
     axis.set(xscale="log", yscale="log", xlabel="operations a byte", ylabel="GFLOP/s by definition",

@@ -8,13 +8,13 @@ from cases import assert_close
 from test_fast import python
 
 from scratchnet import fast, layers
-from scratchnet.fast import winograd
+from scratchnet.fast import points, winograd
 
 
 @pytest.mark.parametrize("r", [2, 3, 5])
 def test_the_matrices_correlate_any_line_with_any_kernel(rng, r):
-    B_T, G, A_T = winograd.matrices(r, np.dtype(np.float64))
-    d, g = rng.standard_normal(winograd.SIDE), rng.standard_normal(r)
+    B_T, G, A_T = points.matrices(r, np.dtype(np.float64))
+    d, g = rng.standard_normal(points.SIDE), rng.standard_normal(r)
     assert_close(A_T @ ((G @ g) * (B_T @ d)), np.correlate(d, g, "valid"), 1e-13)
     assert np.abs(B_T).max(axis=1) == pytest.approx(1)
 
@@ -38,7 +38,8 @@ def test_rounding_in_float32_stays_within_a_few_times_that_of_the_plain_sum(rng,
     ("w_shape", "stride", "out_size", "N"),
     [((5, 5, 15, 32), (1, 1), (14, 14), 8), ((5, 5, 32, 8), (1, 1), (14, 14), 8), ((3, 3, 32, 64), (1, 1), (14, 14), 8),
      ((5, 3, 32, 64), (1, 1), (14, 14), 8), ((5, 5, 32, 64), (2, 1), (14, 14), 8), ((5, 5, 32, 64), (1, 1), (3, 14), 8),
-     ((5, 5, 32, 64), (1, 1), (14, 14), 3)],
+     ((5, 5, 32, 64), (1, 1), (14, 14), 3),
+     ((5, 5, 32, 64), (1, 1), (112, 112), 8)],
 )  # fmt: skip
 def test_other_convolutions_are_summed_as_defined(w_shape, stride, out_size, N):
     assert not winograd.pays(w_shape, stride, out_size, N)

@@ -298,67 +298,6 @@ def where_nan(typing, x, a, b):
 replaced = compiled_tuple_setitem  # replaced(t, i, v): the tuple t with v in place i
 
 if config.DISABLE_JIT:
+    from scratchnet.fast import plain
 
-    def zeros(a):
-        """LANES zeros of a's dtype."""
-        return np.zeros(lanes(a.dtype), a.dtype)
-
-    def load(a, i):
-        """a[i : i + LANES]."""
-        return a[i : i + lanes(a.dtype)].copy()
-
-    def splat(a, i):
-        """a[i] in every lane."""
-        return np.full(lanes(a.dtype), a[i])
-
-    def fma(x, y, z):
-        """x * y + z, lane by lane."""
-        return x * y + z
-
-    def add(x, y):
-        """x + y, lane by lane."""
-        return x + y
-
-    def subtract(x, y):
-        """x - y, lane by lane."""
-        return x - y
-
-    def store(v, a, i):
-        """a[i : i + LANES] = v."""
-        a[i : i + len(v)] = v
-
-    def replaced(t, i, v):
-        """The tuple t with v in place i."""
-        return (*t[:i], v, *t[i + 1 :])
-
-    def load_first(a, i, count):
-        """a[i : i + count], and zeros in the other lanes."""
-        v = np.zeros(lanes(a.dtype), a.dtype)
-        v[: min(count, len(v))] = a[i : i + min(count, len(v))]
-        return v
-
-    def store_first(v, a, i, count):
-        """a[i : i + count] = the first lanes of v."""
-        a[i : i + min(count, len(v))] = v[: min(count, len(v))]
-
-    def load_int(a, i, count, x):
-        """The int32 a[i : i + count], and zeros in the other lanes, as numbers of the vector x's dtype."""
-        v = np.zeros_like(x)
-        v[: min(count, len(v))] = a[i : i + min(count, len(v))]
-        return v
-
-    def store_int(v, a, i, count):
-        """a[i : i + count] = int32 of the first lanes of v."""
-        a[i : i + min(count, len(v))] = v[: min(count, len(v))]
-
-    def where_greater(x, y, a, b):
-        """a where x > y, else b, lane by lane."""
-        return np.where(x > y, a, b)
-
-    def where_equal(x, y, a, b):
-        """a where x == y, else b, lane by lane."""
-        return np.where(x == y, a, b)
-
-    def where_nan(x, a, b):
-        """a where x is NaN, else b, lane by lane."""
-        return np.where(x != x, a, b)
+    globals().update({name: getattr(plain, name) for name in plain.OPERATIONS})

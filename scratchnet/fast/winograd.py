@@ -37,143 +37,30 @@ Convolution", 2020, arXiv 1803.10986 (points and scaling).
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
+from scratchnet.fast.points import EIGHT, FIVE, FOUR, FROM_POINTS, SIDE, TO_POINTS, matrices, transform
 from scratchnet.fast.product import CHUNKS, addresses
 from scratchnet.fast.tile import ACCUMULATORS, add_to, padded_columns, tile, tile_cost
-from scratchnet.fast.vector import (
-    REGISTER_BITS,
-    add,
-    fma,
-    load,
-    load_first,
-    replaced,
-    splat,
-    store_first,
-    subtract,
-    zeros,
-)
+from scratchnet.fast.vector import REGISTER_BITS, add, load, load_first, store_first
 from scratchnet.fast.window import copy_into
 
-POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # and infinity
-SIDE = len(POINTS) + 1  # n: the inputs of a tile are SIDE x SIDE, whatever the kernel
+MOST_TILES = 256  # of an image, which a thread takes whole
 TILES = 32  # that a thread takes at a time, in whole images
-# What the compiler has to know is said by the length of a tuple: how long a column is, and which way a transform goes.
-FOUR, FIVE, EIGHT = (0,) * 4, (0,) * 5, (0,) * 8
-TO_POINTS, FROM_POINTS = (0,), (0, 0)
-
-
-@functools.cache
-def matrices(r: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """B^T (n, n), G (n, r) and A^T (m, n) for kernels r wide: Cook and Toom's construction.
-
-    Row i of the Vandermonde matrix V_k is 1, p_i, ..., p_i^(k-1): it takes k coefficients to the value at point p_i;
-    for the point infinity it is 0, ..., 0, 1. Products of values, taken back to coefficients by the inverse of V_n, are
-    a polynomial product; its transpose is the correlation.
-    """
-
-    def vandermonde(k: int) -> np.ndarray:
-        return np.vstack([np.vander(POINTS, k, increasing=True), np.eye(k)[-1:]])
-
-    B_T = np.linalg.inv(vandermonde(SIDE)).T
-    scale = np.abs(B_T).max(axis=1, keepdims=True)
-    G, A_T = vandermonde(r) * scale, vandermonde(SIDE - r + 1).T
-    return tuple(np.ascontiguousarray(matrix, dtype) for matrix in (B_T / scale, G, A_T))  # type: ignore[return-value]
 
 
 def pays(w_shape: tuple[int, ...], stride: tuple[int, int], out_size: tuple[int, int], N: int) -> bool:
-    """Whether this is faster than the direct sum: measured for 5 x 5 kernels, with channels enough to fill tiles, and
-    images enough to share."""
+    """Whether this is faster than the direct sum.
+
+    Measured for 5 x 5 kernels, with channels enough to fill tiles, images enough to share, and so few tiles in each
+    image that they stay in a cache.
+    """
     KH, KW, C, F = w_shape
-    return KH == KW == 5 and stride == (1, 1) and min(C, F) >= 16 and min(out_size) >= 4 and N >= 4
-
-
-@inlined
-def column_of(a, shape):
-    """A tuple of as many vectors of zeros as `shape` is long."""
-    z = zeros(a)
-    if len(shape) == 4:
-        return (z, z, z, z)
-    if len(shape) == 5:
-        return (z, z, z, z, z)
-    return (z, z, z, z, z, z, z, z)
-
-
-@inlined
-def to_points(matrix, column, count, out, to, step):
-    """out[to + i * step] = row i of matrix (SIDE, S) @ column.
-
-    Rows 2q + 1 and 2q + 2 belong to points p and -p, and differ only in the sign of the odd powers: the even and the
-    odd part are summed once for both.
-    """
-    S = len(column)
-    for i in range(1, SIDE - 1, 2):
-        even, odd = zeros(out), zeros(out)
-        for k in range(len(column)):
-            if k % 2 == 0:
-                even = fma(splat(matrix, i * S + k), column[k], even)
-            else:
-                odd = fma(splat(matrix, i * S + k), column[k], odd)
-        store_first(add(even, odd), out, to + i * step, count)
-        store_first(subtract(even, odd), out, to + (i + 1) * step, count)
-    for i in range(0, SIDE, SIDE - 1):
-        acc = zeros(out)
-        for k in range(len(column)):
-            acc = fma(splat(matrix, i * S + k), column[k], acc)
-        store_first(acc, out, to + i * step, count)
-
-
-@inlined
-def from_points(matrix, R, column, count, out, to, step):
-    """out[to + i * step] = row i of matrix (R, SIDE) @ column: the transposed of `to_points`.
-
-    Columns 2q + 1 and 2q + 2 of the matrix are alike in even rows, and each other's negative in odd ones.
-    """
-    both, apart = column, column
-    for k in range(1, len(column) - 1, 2):
-        both = replaced(both, k, add(column[k], column[k + 1]))
-        apart = replaced(apart, k, subtract(column[k], column[k + 1]))
-    last = len(column) - 1
-    for i in range(R):
-        ends = fma(splat(matrix, i * SIDE), column[0], zeros(out))
-        acc = fma(splat(matrix, i * SIDE + last), column[last], ends)
-        if i % 2 == 0:
-            for k in range(1, len(column) - 1, 2):
-                acc = fma(splat(matrix, i * SIDE + k), both[k], acc)
-        else:
-            for k in range(1, len(column) - 1, 2):
-                acc = fma(splat(matrix, i * SIDE + k), apart[k], acc)
-        store_first(acc, out, to + i * step, count)
-
-
-@inlined
-def transform(way, matrix, R, shape, a, at, row, step, count, half, out, to, out_row, out_step):
-    """out tile (R, R) = matrix (R, S) @ a's tile (S, S) @ matrix^T, for `count` channels, or LANES, side by side.
-
-    Entry (i, j) of the tile begins at a[at + i * row + j * step], of the result at out[to + i * out_row + j *
-    out_step]. way : TO_POINTS or FROM_POINTS. S is the length of `shape`. half : scratch for R * S vectors.
-    """
-    lanes = REGISTER_BITS // (8 * a.itemsize)
-    S = len(shape)
-    column = column_of(a, shape)
-    for j in range(S):
-        for i in range(len(shape)):
-            column = replaced(column, i, load_first(a, at + i * row + j * step, count))
-        if len(way) == 1:
-            to_points(matrix, column, count, half, j * lanes, S * lanes)
-        else:
-            from_points(matrix, R, column, count, half, j * lanes, S * lanes)
-    for i in range(R):
-        for j in range(len(shape)):
-            column = replaced(column, j, load(half, (i * S + j) * lanes))
-        if len(way) == 1:
-            to_points(matrix, column, count, out, to + i * out_row, out_step)
-        else:
-            from_points(matrix, R, column, count, out, to + i * out_row, out_step)
+    down, across = tiles_of(out_size, KH)
+    fits = KH == KW == 5 and stride == (1, 1) and min(out_size) >= 4
+    return fits and min(C, F) >= 16 and N >= 4 and down * across <= MOST_TILES
 
 
 @kernel
