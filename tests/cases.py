@@ -45,6 +45,7 @@ CONVOLUTIONS = {
     "many_channels": Conv(1, (4, 5), 33, 40, 3, 1, "same"),
     "many_channels_5x5": Conv(5, (9, 6), 17, 35, 5, 1, "same"),
     "many_channels_5x5_wide_padding": Conv(4, (5, 10), 16, 16, 5, 1, (4, 3)),
+    "larger_than_a_cache": Conv(1, (60, 61), 8, 32, 3, 1, 1),
     "one_pixel": Conv(4, (1, 1), 3, 2, 3, 1, 1),
 }
 

@@ -112,6 +112,8 @@ def product_over_images(a, image_size, starts, runs, a_run, K, a_k, b, sums, bia
     lanes = REGISTER_BITS // (8 * a.itemsize)
     width = ACCUMULATORS // rows * lanes
     columns = sums.shape[2]
+    # Large images are gone through in bands of lines, of A and B together, that stay in the cache for all tiles.
+    band = max(1, CACHE // ((K * columns + a_run) * a.itemsize))
     flat = b.reshape(-1)
     for chunk in prange(CHUNKS):
         total, bias_total = sums[chunk].reshape(-1), bias_sums[chunk]
@@ -130,13 +132,15 @@ def product_over_images(a, image_size, starts, runs, a_run, K, a_k, b, sums, bia
                 for p in range(P):
                     total_f = add(total_f, load(right, at + p * right_k + f))
                 store(total_f, bias_total, f)
-            image = a[n * image_size : (n + 1) * image_size]
-            for m in range(0, sums.shape[1], rows):
-                where = addresses(starts, m, shape)
-                for f in range(0, columns, width):
-                    acc = tile(image, where, a_run, a_k, right, at + f, right_k, runs, K)
-                    to = m * columns + f
-                    add_to(acc, where, total, to, columns, total, to, columns)
+            for run in range(0, runs, band):
+                part = a[n * image_size + run * a_run : (n + 1) * image_size]
+                some, here = min(band, runs - run), at + run * K * right_k
+                for m in range(0, sums.shape[1], rows):
+                    where = addresses(starts, m, shape)
+                    for f in range(0, columns, width):
+                        acc = tile(part, where, a_run, a_k, right, here + f, right_k, some, K)
+                        to = m * columns + f
+                        add_to(acc, where, total, to, columns, total, to, columns)
 
 
 @kernel
