@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             results["versions"] = {k: v for worker in workers.values() for k, v in worker.versions.items()}
             _networks(options, session, workers, results)
         if "threads" in options.parts and options.threads > 1:
-            results["threads scaling"] = _one_thread(options, session)
+            results["threads scaling"] = _fewer_threads(options, session)
         if "start-up" in options.parts:
             results["start-up"] = measure.start_ups(session, list(workers), "standard_cnn", repeats=3)
         results["limits"].append(measure.limits(session))
@@ -111,7 +111,7 @@ def _networks(options: argparse.Namespace, session: measure.Session, workers: di
         results["sizes"] = measure.image_sizes(session, able, (28, 56, 112, 224))
 
 
-def _one_thread(options: argparse.Namespace, session: measure.Session) -> list[dict[str, Any]]:
+def _fewer_threads(options: argparse.Namespace, session: measure.Session) -> list[dict[str, Any]]:
     names = [n for n in options.peers if n in (OURS, "PyTorch, channels_last", "TensorFlow, tf.function")]
     results = []
     for threads in sorted({1, *(t for t in (2, 4, 8, 16, 32) if t < options.threads)}):

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Results = dict[str, Any]
-HATCHES = ("", "//", "\\\\", "..", "xx", "--", "++", "oo")
 
 
 def step_flop(model: str, batch: int) -> int:
@@ -112,7 +111,7 @@ def layer_table(results: Results) -> str:
 
 
 def first_run_line(results: Results) -> str:
-    """How long each peer's first training step took, which is its compilation."""
+    """The longest first run of each peer, at a shape that it had not met."""
     seconds: dict[str, list[float]] = {}
     for timing in results["timings"]:
         for name, first in timing["first run"].items():
@@ -151,7 +150,7 @@ def markdown(results: Results) -> str:
         ) + ".",
     ]  # fmt: skip
     if results["timings"]:
-        lines += ["", "Longest first run of each, compilation included: " + first_run_line(results) + "."]
+        lines += ["", FIRST_RUNS + first_run_line(results) + "."]
     for work in ("training", "inference"):
         for batch in sorted({t["batch"] for t in results["timings"] if t["work"] == work}, key=lambda b: (b != 128, b)):
             lines += ["", f"## {work.capitalize()}, batch {batch}", "", main_table(results, work, batch)]
@@ -182,6 +181,10 @@ def markdown(results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
+FIRST_RUNS = (
+    "Longest first run at a new shape, compilation included as far as the verification had not done it and no cache held "
+    "it (the very first run in a process is under start-up): "
+)
 WINOGRAD = (
     "GFLOP/s are those of the definition, two for each multiply-add. Where scratchnet uses Winograd's convolution it "
     "does fewer, and can exceed the peak."
