@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -75,7 +76,8 @@ class Remote:
         """End the process."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.close()
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
+        with contextlib.suppress(BrokenPipeError):  # what was written to a process that had ended is lost with it
+            self.process.stdin.close()

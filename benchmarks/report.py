@@ -182,8 +182,8 @@ def markdown(results: Results) -> str:
 
 
 FIRST_RUNS = (
-    "Longest first run at a new shape, compilation included as far as the verification had not done it and no cache held "
-    "it (the very first run in a process is under start-up): "
+    "Longest first run at a new shape, compilation included as far as the verification had not done it and no cache "
+    "held it (the very first run in a process is under start-up): "
 )
 WINOGRAD = (
     "GFLOP/s are those of the definition, two for each multiply-add. Where scratchnet uses Winograd's convolution it "
