@@ -1,4 +1,4 @@
-"""The command line: `scratchnet train | evaluate | predict | reproduce | summary | info`.
+"""The command line: `scratchnet train | evaluate | predict | reproduce | summary | step | check | hint | info`.
 
 Exit codes: 0 done; 1 failed, with a message on stderr; 2 wrong usage; 130 interrupted.
 """
@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 failed, with a message on stderr; 2 wrong usage; 130 inter
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -164,8 +165,26 @@ def reproduce(options: argparse.Namespace) -> None:
 
 def summary(options: argparse.Namespace) -> None:
     """The layers of a model: an architecture by name, or a trained model's file."""
-    net = MODELS[options.model]() if options.model in MODELS else sn.load(options.model)
-    print(net.summary())
+    print(network(options.model).summary())
+
+
+def step(options: argparse.Namespace) -> None:
+    """Walk one digit forward and backward through a network, a stage at a time."""
+    from scratchnet.step import as_text, walk
+
+    net = network(options.model)
+    _, digits = sn.data.load("sample")
+    if not 0 <= options.digit < len(digits):
+        raise ValueError(f"--digit: expected 0 to {len(digits) - 1}, one of the {digits.name}; got {options.digit}")
+    one = digits[options.digit : options.digit + 1]
+    stages = walk(net, one.images, one.labels)
+    subject = f"{net.name}, digit {options.digit}: a {one.labels[0]}"
+    if sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        from scratchnet.step_app import run
+
+        run(stages, subject)
+    else:
+        print_pages([subject, *map(as_text, stages)])
 
 
 def info(options: argparse.Namespace) -> None:
@@ -177,9 +196,50 @@ def info(options: argparse.Namespace) -> None:
     print("\n".join(f"{name:{width}}  {value}" for name, value in described.items()))
 
 
+def check(options: argparse.Namespace) -> None:
+    """Check exercises, and say what kind of mistake an answer makes."""
+    from scratchnet.exercises.checker import check_file, find_exercise, find_folder, progress_table
+
+    folder = find_folder(options.folder)
+    if options.all or not options.exercises:
+        text, done = progress_table(folder)
+        print(text)
+    else:
+        results = [check_file(folder / f"{find_exercise(number).name}.py") for number in options.exercises]
+        print("\n\n".join(map(str, results)))
+        done = all(result.status == "done" for result in results)
+    if not done:
+        raise SystemExit(1)
+
+
+def hint(options: argparse.Namespace) -> None:
+    """A hint for an exercise: level 1 is a nudge, the last is nearly the answer."""
+    from scratchnet.exercises.checker import find_exercise
+    from scratchnet.exercises.checker import hint as hint_for
+
+    print(hint_for(find_exercise(options.exercise), options.level))
+
+
+def network(model: str) -> sn.Network:
+    """An architecture by its name, untrained, or a trained model by its file."""
+    if model in MODELS:
+        return MODELS[model]()
+    if not Path(model).exists():
+        raise FileNotFoundError(f"{model}: neither a trained model's file nor one of {', '.join(MODELS)}")
+    return sn.load(model)
+
+
 def load_data(settings: dict[str, Any]) -> tuple[sn.Dataset, sn.Dataset]:
     """The training and the test part that the settings name."""
     return sn.data.load(settings["data"], settings["data_dir"], settings["train_images"])
+
+
+def print_pages(pages: Sequence[str]) -> None:
+    """Print one after another, and take it well if the reader (head, less) has seen enough."""
+    try:
+        print("\n\n".join(pages), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at exit
 
 
 def print_written(paths: Sequence[Path]) -> None:
@@ -227,11 +287,30 @@ def build_parser() -> argparse.ArgumentParser:
     command = _add(commands, "summary", summary, "scratchnet summary separable_cnn")
     command.add_argument("model", help=f"{', '.join(MODELS)}, or a trained model's file")
 
+    command = _add(commands, "step", step, "scratchnet step standard_cnn --digit 3", engine="numpy")
+    command.add_argument("model", help=f"{', '.join(MODELS)}, or a trained model's file")
+    command.add_argument("--digit", type=int, default=0, metavar="K", help="which of the held-out digits (default: 0)")
+
+    command = _add(commands, "check", check, "scratchnet check 05")
+    command.add_argument("exercises", nargs="*", metavar="NUMBER", help="which exercises: 05, or 05 06; none means all")
+    command.add_argument("--all", action="store_true", help="a table of what is done")
+    command.add_argument("--folder", help="where the exercises are (default: lessons/exercises, here or above)")
+
+    command = _add(commands, "hint", hint, "scratchnet hint 05 2")
+    command.add_argument("exercise", metavar="NUMBER", help="of the exercise: 05")
+    command.add_argument("level", type=int, nargs="?", default=1, help="1 is a nudge, 3 nearly the answer (default: 1)")
+
     _add(commands, "info", info, "scratchnet info")
     return parser
 
 
-def _add(commands: Any, name: str, function: Callable[[argparse.Namespace], None], example: str) -> Any:
+def _add(
+    commands: Any,
+    name: str,
+    function: Callable[[argparse.Namespace], None],
+    example: str,
+    engine: str | None = None,
+) -> Any:
     description = (function.__doc__ or "").split("\n")[0]
     command = commands.add_parser(
         name,
@@ -240,7 +319,8 @@ def _add(commands: Any, name: str, function: Callable[[argparse.Namespace], None
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("--engine", choices=ENGINES, help="the kernels to run (default: SCRATCHNET_ENGINE, or numba)")
+    default = engine or "SCRATCHNET_ENGINE, or numba"
+    command.add_argument("--engine", choices=ENGINES, default=engine, help=f"the kernels to run (default: {default})")
     command.set_defaults(command=function)
     return command
 

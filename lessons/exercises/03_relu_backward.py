@@ -1,0 +1,22 @@
+"""Exercise 03: backward of ReLU (lesson 3).
+
+    forward:   out = max(x, 0), entry by entry
+
+Given dout, find dx. At x = 0 there is no single slope; by agreement it is 0. dout belongs to the caller: leave it as
+it is. 1 line.
+
+Run this file, or `scratchnet check 03`, to check it. Hints: `scratchnet hint 03`.
+"""
+
+import numpy as np
+
+
+def relu_backward(dout: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """dx, of the shape that dout and x have."""
+    raise NotImplementedError("write this function, and delete this line")
+
+
+if __name__ == "__main__":
+    from scratchnet.exercises import check
+
+    check(__file__)

@@ -1,0 +1,28 @@
+"""Exercise 04: patches as rows (lesson 4).
+
+A kernel of KH x KW pixels visits OH x OW places of the padded image. Copy every patch that it sees into a row:
+
+    row (n, i, j), column (kh, kw, c)  =  padded[n, i*stride + kh, j*stride + kw, c]
+
+The rows run over images, then places row by row; the columns over the kernel's rows, its columns, then channels.
+`padding` rows and columns of zeros go on all four sides first.
+
+    OH = (H + 2*padding - KH) // stride + 1,  and OW likewise
+
+About 10 lines.
+
+Run this file, or `scratchnet check 04`, to check it. Hints: `scratchnet hint 04`.
+"""
+
+import numpy as np
+
+
+def im2col(x: np.ndarray, kernel_size: tuple[int, int], stride: int, padding: int) -> np.ndarray:
+    """columns (N*OH*OW, KH*KW*C), from images x (N, H, W, C) and a kernel_size of (KH, KW)."""
+    raise NotImplementedError("write this function, and delete this line")
+
+
+if __name__ == "__main__":
+    from scratchnet.exercises import check
+
+    check(__file__)

@@ -1,0 +1,23 @@
+"""Exercise 10: a step of SGD with momentum (lesson 7).
+
+    m     = momentum * m + g          the gradients so far, the older the fainter
+    value = value - lr * m            with the new m
+
+Return both as new arrays, and leave the given ones as they are. (The library's `momentum_update` changes them in place,
+to save memory.) 2 lines.
+
+Run this file, or `scratchnet check 10`, to check it. Hints: `scratchnet hint 10`.
+"""
+
+import numpy as np
+
+
+def momentum_step(value: np.ndarray, g: np.ndarray, m: np.ndarray, lr: float, momentum: float):
+    """The new value and the new m, from the weights `value`, their gradient g and m, all of one shape."""
+    raise NotImplementedError("write this function, and delete this line")
+
+
+if __name__ == "__main__":
+    from scratchnet.exercises import check
+
+    check(__file__)

@@ -1,0 +1,37 @@
+"""Exercise 11: a step of Adam (lesson 8).
+
+    m = beta1 * m + (1 - beta1) * g             a running mean of the gradient
+    s = beta2 * s + (1 - beta2) * g**2          and of its square
+
+Both started at 0, so they are too small by 1 - beta**t at step t = 1, 2, ...; for the step, and only for it, they are
+divided by that:
+
+    value = value - lr * (m / (1 - beta1**t)) / (sqrt(s / (1 - beta2**t)) + eps)
+
+Return all three as new arrays, and leave the given ones as they are. 4 to 6 lines.
+
+Run this file, or `scratchnet check 11`, to check it. Hints: `scratchnet hint 11`.
+"""
+
+import numpy as np
+
+
+def adam_step(
+    value: np.ndarray,
+    g: np.ndarray,
+    m: np.ndarray,
+    s: np.ndarray,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    t: int,
+):
+    """The new value, m and s, from the weights `value`, their gradient g, m and s, all of one shape."""
+    raise NotImplementedError("write this function, and delete this line")
+
+
+if __name__ == "__main__":
+    from scratchnet.exercises import check
+
+    check(__file__)

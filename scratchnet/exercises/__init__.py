@@ -1,0 +1,10 @@
+"""The checker behind `lessons/exercises`: it says not only that an answer is wrong, but what kind of mistake it is.
+
+`exercise.py` says what an exercise is, `diagnose.py` finds out what is wrong with an answer, `dense.py`, `conv.py`,
+`pool.py`, `optim.py` and `own_layer.py` hold the exercises and their known mistakes, `checker.py` reads a learner's
+file and reports.
+"""
+
+from scratchnet.exercises.checker import check
+
+__all__ = ["check"]

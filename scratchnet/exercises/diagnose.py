@@ -1,0 +1,285 @@
+"""From a learner's function to a sentence about what is wrong with it.
+
+The function is run on every case of its task. What comes back is looked at in the order in which a teacher would: did
+it run, did it return what was asked for, did it leave its inputs alone, are the shapes right, is the dtype kept. Then,
+for each output on its own ("dx is right, dw is not"): are its numbers those of a known mistake, or the right ones
+transposed, not summed, or times a factor? For what nothing recognises there are facts: which cases fail, the worst
+entry, and a small picture of where the wrong entries are.
+"""
+
+from __future__ import annotations
+
+import itertools
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scratchnet.exercises.exercise import Case, Function, Mistake, Task, as_tuple
+
+RTOL = (
+    1e-7  # of the largest entry; the cases are float64, where a right answer in another order of sums is within 1e-14
+)
+
+
+class NotBegun(Exception):
+    """The function still raises the NotImplementedError that it came with."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A case, the right outputs, and what the learner's function made of it: outputs, or an error."""
+
+    case: Case
+    want: tuple[np.ndarray, ...]
+    got: tuple[Any, ...] = ()
+    error: Exception | None = None
+    changed: tuple[str, ...] = ()  # the names of arguments that the function changed
+
+
+def diagnose(task: Task, function: Function) -> list[str]:
+    """What is wrong with `function`, one finding a string; an empty list if nothing is.
+
+    Raises
+    ------
+    NotBegun
+        If the function raises NotImplementedError.
+    """
+    attempts = [attempt(task, function, case) for case in task.cases]
+    return (
+        errors(task, attempts)
+        or wrong_count(task, attempts)
+        or changed_inputs(attempts)
+        or [finding for i in range(len(task.outputs)) for finding in wrong_output(task, attempts, i)]
+        or changed_dtype(task, function)
+    )
+
+
+def attempt(task: Task, function: Function, case: Case) -> Attempt:
+    """Run the learner's function on copies of a case's arguments."""
+    want = as_tuple(task.reference(**case.copy()))
+    arguments = case.copy()
+    try:
+        with np.errstate(all="ignore"):
+            got = as_tuple(function(**arguments))
+    except NotImplementedError as error:
+        raise NotBegun(str(error)) from None
+    except Exception as error:
+        return Attempt(case, want, error=error)
+    before = case.arguments
+    changed = [k for k, v in arguments.items() if isinstance(v, np.ndarray) and not np.array_equal(v, before[k])]
+    return Attempt(case, want, got, changed=tuple(changed))
+
+
+# ---------------------------------------------------------------- did it do what was asked for?
+
+
+def errors(task: Task, attempts: Sequence[Attempt]) -> list[str]:
+    """The first error that the function raised, where, and on which cases."""
+    failed = [a for a in attempts if a.error is not None]
+    if not failed:
+        return []
+    error = failed[0].error
+    assert error is not None
+    line = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"line {line.lineno}, `{line.line}`" if line.line else f"line {line.lineno}"
+    known = [m.what for m in task.mistakes if _same_everywhere(task, m, attempts, None)]
+    sentence = f"{type(error).__name__}: {error}\n({where}, called with {failed[0].case})"
+    return [*known[:1], sentence + _which_cases(failed, attempts, "raise this", "run")]
+
+
+def wrong_count(task: Task, attempts: Sequence[Attempt]) -> list[str]:
+    """A finding if the function returned nothing, or another number of arrays than asked for."""
+    asked = ", ".join(task.outputs)
+    for a in attempts:
+        if len(a.got) == 1 and a.got[0] is None:
+            return [f"nothing was returned (None); end the function with: return {asked}"]
+        if len(a.got) != len(task.outputs):
+            return [f"expected {len(task.outputs)} values, {asked}; {len(a.got)} were returned"]
+        for name, got in zip(task.outputs, a.got, strict=True):
+            if not isinstance(got, (np.ndarray, np.generic, float, int)):
+                return [f"{name}: expected an array, got {type(got).__name__}"]
+    return []
+
+
+def changed_inputs(attempts: Sequence[Attempt]) -> list[str]:
+    """A finding if the function wrote into an array that it was given."""
+    names = sorted({name for a in attempts for name in a.changed})
+    if not names:
+        return []
+    return [
+        f"the input {' and '.join(names)} was modified: it belongs to the caller, who may need it again. Operations "
+        f"like `{names[0]} *= ...` or `{names[0]}[...] = ...` write into it; make a new array, or begin with "
+        f"{names[0]}.copy()"
+    ]
+
+
+def changed_dtype(task: Task, function: Function) -> list[str]:
+    """Findings for outputs that are not float32 though all inputs are."""
+    arguments = task.cases[0].copy(np.float32)
+    with np.errstate(all="ignore"):
+        got = as_tuple(function(**arguments))
+    return [
+        f"{name}: the dtype changed: the input is float32, and {name} came back as {np.asarray(value).dtype}. "
+        "np.zeros(shape) and np.array make float64; np.zeros_like(x), or dtype=x.dtype, keep it"
+        for name, value in zip(task.outputs, got, strict=True)
+        if np.asarray(value).dtype != np.float32
+    ]
+
+
+# ---------------------------------------------------------------- are the numbers right?
+
+
+def wrong_output(task: Task, attempts: Sequence[Attempt], i: int) -> list[str]:
+    """One finding about output i, or none if it is right on every case."""
+    wrong = [a for a in attempts if not same(a.got[i], a.want[i])]
+    if not wrong:
+        return []
+    # the mistake that explains all outputs, if there is one; else one that explains this output
+    matches = (m.what for whole in (None, i) for m in task.mistakes if _same_everywhere(task, m, attempts, whole))
+    known = next(matches, None)
+    reason = known or _not_summed(wrong, i) or _transposed(wrong, i) or _wrong_shape(wrong, i)
+    name = task.outputs[i]
+    reason = reason or _factor(wrong, i) or _facts(name, wrong, attempts, i)
+    return [f"{name}: {reason}"]
+
+
+def same(got: Any, want: Any) -> bool:
+    """Whether two outputs agree in shape and, up to rounding, in every number."""
+    got, want = np.asarray(got), np.asarray(want)
+    if got.shape != want.shape:
+        return False
+    finite = np.abs(want[np.isfinite(want)])
+    return np.allclose(got, want, rtol=RTOL, atol=RTOL * finite.max(initial=0), equal_nan=True)
+
+
+def _same_everywhere(task: Task, mistake: Mistake, attempts: Sequence[Attempt], i: int | None) -> bool:
+    """Whether the mistake does on every case what the learner's function does: output i, or all, or raise an error."""
+    different = False
+    for a in attempts:
+        try:
+            with np.errstate(all="ignore"):
+                made = as_tuple(mistake.function(**a.case.copy()))
+        except Exception:
+            if a.error is None:
+                return False
+            different = True
+            continue
+        which = range(len(task.outputs)) if i is None else [i]
+        if a.error is not None or not all(same(a.got[k], made[k]) for k in which):
+            return False
+        different = different or not all(same(made[k], a.want[k]) for k in which)
+    return different
+
+
+def _not_summed(wrong: Sequence[Attempt], i: int) -> str | None:
+    """Whether summing some axes away gives the right answer; the batch's axis by name."""
+    if all(np.size(a.got[i]) == a.want[i].size and _reshaped(a.got[i], a.want[i]) for a in wrong):
+        return f"the numbers are right but the shape is {np.shape(wrong[0].got[i])}, expected {wrong[0].want[i].shape}"
+    for axes in ((0,), (0, 1), (0, 1, 2), (1,), (-1,)):
+        if all(_sums_to(a.got[i], a.want[i], axes) for a in wrong):
+            what = "over the batch" if axes == (0,) else f"over axes {axes}"
+            return (
+                f"not summed {what}: its shape is {np.shape(wrong[0].got[i])}, expected {wrong[0].want[i].shape}. Each "
+                "example added its share to the loss, so their gradients add up"
+            )
+    return None
+
+
+def _sums_to(got: Any, want: np.ndarray, axes: tuple[int, ...]) -> bool:
+    got = np.asarray(got)
+    return got.ndim == want.ndim + len(axes) and same(got.sum(axis=axes), want)
+
+
+def _reshaped(got: Any, want: np.ndarray) -> bool:
+    return np.shape(got) != want.shape and same(np.reshape(got, want.shape), want)
+
+
+def _transposed(wrong: Sequence[Attempt], i: int) -> str | None:
+    """Whether the right numbers stand along other axes."""
+    ndim = wrong[0].want[i].ndim
+    if any(np.ndim(a.got[i]) != ndim for a in wrong):
+        return None
+    for order in itertools.permutations(range(ndim)):
+        if order != tuple(range(ndim)) and all(same(np.transpose(a.got[i], order), a.want[i]) for a in wrong):
+            how = "use .T" if ndim == 2 else f"use .transpose{order}"
+            return f"transposed: the right numbers along other axes ({how})"
+    return None
+
+
+def _wrong_shape(wrong: Sequence[Attempt], i: int) -> str | None:
+    a = next((a for a in wrong if np.shape(a.got[i]) != a.want[i].shape), None)
+    if a is None:
+        return None
+    return f"wrong shape: expected {a.want[i].shape}, got {np.shape(a.got[i])}\n(called with {a.case})"
+
+
+def _factor(wrong: Sequence[Attempt], i: int) -> str | None:
+    """Whether every number is the right one times a factor, and if so, which."""
+    factors = [_ratio(np.asarray(a.got[i]), a.want[i]) for a in wrong]
+    if None in factors:
+        return None
+    sizes = [a.case.N for a in wrong]
+    several = any(N > 1 for N in sizes)
+    for name, expected in (("N", sizes), ("1/N", [1 / N for N in sizes])):
+        if several and np.allclose(factors, expected):  # type: ignore[arg-type]
+            cure = "divide by N: the loss is a mean over the batch" if name == "N" else "do not divide by N here"
+            return f"an extra factor {name}, the number of examples: {cure}"
+    first = factors[0]
+    if not np.allclose(factors, first):  # type: ignore[arg-type]
+        return None
+    if np.isclose(first, -1):  # type: ignore[arg-type]
+        return "the sign is reversed: an extra factor -1"
+    return f"an extra factor {first:.6g}: every number is the right one times {first:.6g}"
+
+
+def _ratio(got: np.ndarray, want: np.ndarray) -> float | None:
+    """The one number c with got = c * want; None if there is none, or if it is 0."""
+    if not np.isfinite(got).all() or not want.any():
+        return None
+    at = np.unravel_index(np.abs(want).argmax(), want.shape)
+    ratio = float(got[at] / want[at])
+    return ratio if ratio != 0 and same(got, ratio * want) else None
+
+
+# ---------------------------------------------------------------- what nothing recognised
+
+
+def _facts(name: str, wrong: Sequence[Attempt], attempts: Sequence[Attempt], i: int) -> str:
+    a = wrong[0]
+    got, want = np.asarray(a.got[i]), a.want[i]
+    far = np.where(np.isfinite(got), np.abs(got - want), np.inf)
+    worst = tuple(int(k) for k in np.unravel_index(far.argmax(), far.shape))
+    bad = np.asarray(far > RTOL * np.abs(want).max(initial=0))
+    return (
+        f"{bad.sum()} of {bad.size} numbers are wrong; the worst at {list(worst)}: expected {want[worst]:.6g}, got "
+        f"{got[worst]:.6g}\n(called with {a.case}){_which_cases(wrong, attempts, 'are wrong', 'are right')}"
+        f"\n{picture(bad, 0 if name == 'dw' else 1)}"
+    )
+
+
+def _which_cases(failing: Sequence[Attempt], attempts: Sequence[Attempt], fail: str, fine: str) -> str:
+    """What the failing cases have in common and no other case has, if there is such a thing."""
+    others = [a for a in attempts if not any(a is f for f in failing)]
+    if not others:
+        return ""
+    common = frozenset.intersection(*(a.case.traits for a in failing))
+    telling = sorted(t for t in common if not any(t in a.case.traits for a in others))
+    if telling:
+        return f"\nAll cases with {' and '.join(telling)} {fail}, all others {fine}."
+    return f"\n{len(failing)} of {len(attempts)} cases {fail}; the others {fine}."
+
+
+def picture(bad: Any, first: int = 1, most: int = 40) -> str:
+    """Where wrong entries are: `#` wrong, `.` right. Of four axes those of the picture are drawn: `first` and the next.
+
+    Images (N, H, W, C) have theirs at 1, filters (KH, KW, C, F) at 0.
+    """
+    bad = bad.reshape(1, -1) if bad.ndim < 2 else bad
+    first = first if bad.ndim > 2 else 0
+    flat = bad.any(axis=tuple(k for k in range(bad.ndim) if k not in (first, first + 1)))[:most, :most]
+    rows = "\n".join("    " + "".join("#" if field else "." for field in row) for row in flat)
+    axes = f", axes {first} and {first + 1}" if bad.ndim > 2 else ""
+    return f"where (# wrong, . right{axes}):\n{rows}"

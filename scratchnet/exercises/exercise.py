@@ -1,0 +1,117 @@
+"""What an exercise is made of: a function to write, cases to try it on, the right answer, and known wrong ones.
+
+A known wrong answer (`Mistake`) is a function as well: the reference with one error put in. The checker recognises a
+mistake by running it beside the learner's function: whoever makes just this error gets just these numbers, on every
+case. So a new diagnosis takes five lines, and it cannot be right by luck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Arguments to try a function on, by name, and what is special about them: {"stride above 1", "padding"}."""
+
+    arguments: dict[str, Any]
+    traits: frozenset[str] = frozenset()
+
+    @property
+    def N(self) -> int:
+        """Examples in the batch: the length of the first array."""
+        return len(next(v for v in self.arguments.values() if isinstance(v, np.ndarray)))
+
+    def copy(self, dtype: Any = None) -> dict[str, Any]:
+        """The arguments, arrays copied, and floats among them cast to `dtype` if one is given."""
+
+        def copied(value: Any) -> Any:
+            if not isinstance(value, np.ndarray):
+                return value
+            return value.astype(dtype) if dtype and value.dtype.kind == "f" else value.copy()
+
+        return {name: copied(value) for name, value in self.arguments.items()}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{k} {v.shape if isinstance(v, np.ndarray) else v}" for k, v in self.arguments.items())
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong version of a function, and what to tell somebody whose numbers are the same."""
+
+    what: str
+    function: Function
+
+
+@dataclass
+class Task:
+    """One function that the learner writes.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in the learner's file.
+    outputs : tuple of str
+        What it returns, in order.
+    reference : function
+        The right answer.
+    cases : list of Case
+        Hostile ones: non-square, N = 1, stride above 1, overlapping windows, ties.
+    mistakes : list of Mistake
+        Filled by the decorator `mistake`.
+    """
+
+    name: str
+    outputs: tuple[str, ...]
+    reference: Function
+    cases: list[Case]
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    def mistake(self, what: str) -> Callable[[Function], Function]:
+        """Decorate a wrong version of the function with what is wrong about it."""
+
+        def remember(function: Function) -> Function:
+            self.mistakes.append(Mistake(what, function))
+            return function
+
+        return remember
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A file in lessons/exercises: what to write there, and hints from a nudge to nearly the answer."""
+
+    name: str  # the file's, without .py: "02_dense_backward"
+    title: str
+    lesson: int
+    tasks: tuple[Task, ...]
+    hints: tuple[str, ...]
+    check: Callable[[ModuleType], list[str]] | None = None  # in place of tasks, for an exercise without a right answer
+
+    @property
+    def number(self) -> str:
+        return self.name[:2]
+
+
+def traits(**present: bool) -> frozenset[str]:
+    """The names of those that are true, underscores read as spaces: traits(stride_above_1=True)."""
+    return frozenset(name.replace("_", " ") for name, here in present.items() if here)
+
+
+def as_tuple(result: Any) -> tuple[Any, ...]:
+    """What a function returned, as a tuple: one array becomes a tuple of one."""
+    return tuple(result) if isinstance(result, (tuple, list)) else (result,)
+
+
+def random_arrays(seed: int, *shapes: Iterable[int]) -> list[np.ndarray]:
+    """Float64 arrays of these shapes, normally distributed."""
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(tuple(shape)) for shape in shapes]

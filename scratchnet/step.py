@@ -1,0 +1,280 @@
+"""What `scratchnet step` shows: one digit's way through a network and back, a stage at a time.
+
+`walk` runs `Network.steps` to its end and keeps every stage. The functions after it say what a stage shows: its line of
+math, its arrays as a table, two pictures and the notes beside them. `as_text` puts all of it on a page of 80 x 23
+characters; `step_app.py` shows the same in the terminal, in colour and with keys. `run_again` is what the key for pdb
+does.
+"""
+
+from __future__ import annotations
+
+import pdb
+import textwrap
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scratchnet.loss import softmax, softmax_cross_entropy
+from scratchnet.network import Loss, Network, Step
+from scratchnet.text import table
+
+WIDTH = 80
+SIDE = 28  # pixels of a picture's side: as many characters wide, and half as many lines high
+BARS = 10  # a vector of at most so many numbers is drawn as bars, a longer one as pixels
+
+# The math of each layer, forward and backward, in the words of its file.
+MATH: dict[str, tuple[list[str], list[str]]] = {
+    "Conv2D": (
+        ["out = columns @ w + b"],
+        ["db = sum of dout's rows", "dw = columns^T @ dout", "dx = col2im(dout @ w^T)"],
+    ),
+    "DepthwiseConv2D": (
+        ["out[n, i, j, k] += pixels(kh, kw)[n, i, j, k] * w[kh, kw, k]"],
+        ["db = sum of dout", "at (kh, kw): dw = sum of pixels * dout", "dpixels += dout * w"],
+    ),
+    "PointwiseConv2D": (
+        ["out = pixels @ w + b"],
+        ["db = sum of dout's rows", "dw = pixels^T @ dout", "dpixels = dout @ w^T"],
+    ),
+    "Dense": (["out = x @ w + b"], ["db = sum of dout's rows", "dw = x^T @ dout", "dx = dout @ w^T"]),
+    "ReLU": (["out = max(x, 0)"], ["dx = dout where x > 0, else 0"]),
+    "MaxPool2D": (
+        ["out[n, i, j, c] = max over kh, kw of x[n, i*SH + kh, j*SW + kw, c]"],
+        ["dx[n, i*SH + kh, j*SW + kw, c] += dout[n, i, j, c]", "where argmax[n, i, j, c] = kh*PW + kw"],
+    ),
+    "AvgPool2D": (
+        ["out[n, i, j, c] = mean over kh, kw of x[n, i*SH + kh, j*SW + kw, c]"],
+        ["dx[n, i*SH + kh, j*SW + kw, c] += dout[n, i, j, c] / count[i, j]"],
+    ),
+    "Dropout": (
+        ["mask = 0 with probability rate, else 1 / (1 - rate)", "out = x * mask"],
+        ["dx = dout * mask"],
+    ),
+    "Flatten": (
+        ["out[n, (h*W + w)*C + c] = x[n, h, w, c]"],
+        ["dx[n, h, w, c] = dout[n, (h*W + w)*C + c]"],
+    ),
+    "Resize": (
+        ["out[n, i, j, c] = sum over h, w of A[i, h] * B[j, w] * x[n, h, w, c]"],
+        ["dx[n, h, w, c] = sum over i, j of A[i, h] * B[j, w] * dout[n, i, j, c]"],
+    ),
+    "Loss": (
+        ["p[n, k] = exp(z[n, k]) / sum over j of exp(z[n, j])", "loss = mean over n of -log p[n, label[n]]"],
+        ["dlogits[n, k] = (p[n, k] - [k is label[n]]) / N"],
+    ),
+}
+
+
+class Stage(NamedTuple):
+    """One stage of the walk: what `Network.steps` yielded, and what it takes to show it and to run it again."""
+
+    number: int  # from 1 to total
+    total: int
+    step: Step
+    forward: Step  # the forward of the same layer: `step` itself, or the stage that it reverses
+    labels: np.ndarray  # (1,)
+    randomness: list[tuple[np.random.Generator, Any]]  # the network's generators, and their states before this stage
+
+    @property
+    def name(self) -> str:
+        return f"{self.step.layer.name} {self.step.direction}"
+
+
+def walk(net: Network, x: np.ndarray, labels: np.ndarray) -> list[Stage]:
+    """Every stage of backprop for one digit x (1, H, W, C) with its labels (1,); dropout is on, as in training."""
+    generators, running = net.generators(), net.steps(x, labels)
+    steps, randomness = [], []
+    while True:
+        states = [(rng, rng.bit_generator.state) for rng in generators]
+        step = next(running, None)
+        if step is None:
+            break
+        steps.append(step)
+        randomness.append(states)
+    last = len(steps) - 1  # backward is forward in a mirror: stage i of the one reverses stage last - i of the other
+    return [
+        Stage(i + 1, last + 1, step, steps[min(i, last - i)], labels, randomness[i]) for i, step in enumerate(steps)
+    ]
+
+
+def run_again(stage: Stage) -> None:
+    """Run the stage's own code once more under pdb, stopped at its first line; dropout draws the same mask again."""
+    debugger = pdb.Pdb(nosigint=True)  # else pdb would answer Ctrl-C long after it has ended
+    layer, given = stage.step.layer, stage.step.input
+    states = [rng.bit_generator.state for rng, _ in stage.randomness]
+    for rng, before in stage.randomness:
+        rng.bit_generator.state = before
+    try:
+        if isinstance(layer, Loss):
+            debugger.runcall(softmax_cross_entropy, stage.forward.input, stage.labels)
+        elif stage.step.direction == "forward":
+            debugger.runcall(layer.forward, given, True)
+        else:
+            debugger.runcall(layer.backward, given)
+    finally:
+        for (rng, _), state in zip(stage.randomness, states, strict=True):
+            rng.bit_generator.state = state
+
+
+# ---------------------------------------------------------------- what a stage says
+
+
+def describe(stage: Stage) -> str:
+    """The layer as it was made (the loss was not made) and the math of this stage, at most 80 characters wide."""
+    layer = stage.step.layer
+    made = [] if isinstance(layer, Loss) else textwrap.wrap(repr(layer), WIDTH)
+    return "\n".join([*made, in_rows(math(stage))])
+
+
+def math(stage: Stage) -> list[str]:
+    """The formulas of this stage; that of db only if there are biases."""
+    layer = type(stage.step.layer)
+    if layer.__name__ not in MATH:
+        return [f"(the math of {layer.__name__} is in {layer.__module__})"]
+    formulas = MATH[layer.__name__][stage.step.direction == "backward"]
+    return [formula for formula in formulas if not formula.startswith("db") or "db" in arrays(stage)]
+
+
+def arrays(stage: Stage) -> dict[str, Any]:
+    """The stage's arrays under the names that they have in the math: input, output, and the gradients made."""
+    step = stage.step
+    names = {"forward": ("x", "out"), "backward": ("dout", "dx")}[step.direction]
+    if isinstance(step.layer, Loss):
+        names = {"forward": ("logits z", "loss"), "backward": ("dloss", "dlogits")}[step.direction]
+    grads = {"d" + name.split(".")[-1]: grad for name, grad in step.grads.items()}
+    return {names[0]: step.input, names[1]: step.output, **grads}
+
+
+def array_table(stage: Stage) -> str:
+    """Name, shape, smallest, mean and largest number of each array."""
+    rows = [
+        [name, str(np.shape(array)), *(f"{f(array):>10.3g}" for f in (np.min, np.mean, np.max))]
+        for name, array in arrays(stage).items()
+    ]
+    head, _, *lines = table(["array", "shape", *(f"{name:>10}" for name in ("min", "mean", "max"))], rows).splitlines()
+    return "\n".join([head, *lines])
+
+
+def in_rows(formulas: list[str]) -> str:
+    """The formulas in a row, and a new row before each that would go beyond 80 characters."""
+    rows = [formulas[0]]
+    for formula in formulas[1:]:
+        if len(rows[-1]) + len(formula) + 3 > WIDTH:
+            rows.append(formula)
+        else:
+            rows[-1] += f"   {formula}"
+    return "\n".join(rows)
+
+
+# ---------------------------------------------------------------- what a stage draws
+
+
+class Picture(NamedTuple):
+    """An array drawn in 28 x 14 characters: bars, ready to print, or pixels for whoever has colours."""
+
+    notes: list[str]  # its name, its channel, its range
+    bars: list[str]
+    pixels: np.ndarray  # (28, 28), from -1 to 1; empty where there are bars
+    signed: bool  # whether there are negative numbers in it
+
+    def lines(self) -> list[str]:
+        return self.bars or in_characters(self.pixels, self.signed)
+
+
+def pictures(stage: Stage, turn: int = 0) -> tuple[Picture, Picture]:
+    """What went into the stage and what came out. `turn` moves on by so many channels from the strongest."""
+    (left, x), (right, out) = drawn_arrays(stage).items()
+    label, strongest = int(stage.labels[0]), strongest_channel(out)
+    alike = np.shape(x)[-1] == np.shape(out)[-1]  # then the same channel on both sides, so that they can be compared
+    first = strongest if alike else strongest_channel(x)
+    return draw(left, x, first + turn, label), draw(right, out, strongest + turn, label)
+
+
+def drawn_arrays(stage: Stage) -> dict[str, np.ndarray]:
+    """The two arrays to draw. The loss shows its probabilities, and the last stage the digit beside its gradient."""
+    given, made = list(arrays(stage).items())[:2]
+    if isinstance(stage.step.layer, Loss):
+        probabilities = ("p", softmax(stage.forward.input))
+        return dict([given, probabilities] if stage.step.direction == "forward" else [probabilities, made])
+    if stage.number == stage.total:
+        given = ("x, the digit", stage.forward.input)
+    return dict([given, made])
+
+
+def strongest_channel(array: np.ndarray) -> int:
+    """The channel of images (N, H, W, C) with the largest absolute values; 0 for a vector."""
+    return int(np.abs(array).mean(axis=(0, 1, 2)).argmax()) if array.ndim == 4 else 0
+
+
+def draw(name: str, array: np.ndarray, channel: int, label: int) -> Picture:
+    """One channel of an image (1, H, W, C), or a vector (1, K): few numbers as bars, many as rows of pixels."""
+    values = array[0]
+    if values.ndim == 1 and len(values) <= BARS:
+        return Picture([name, f"> marks the label, {label}"], bars(values, label), np.empty((0, 0)), False)
+    if values.ndim == 1:
+        shown = values[: SIDE * SIDE]
+        image = np.pad(shown, (0, SIDE * SIDE - len(shown))).reshape(SIDE, SIDE)
+        what = [f"{len(shown)} of {len(values):,} numbers", f"{SIDE} a row"]
+    else:
+        H, W, C = values.shape
+        skip = -(-max(H, W) // SIDE)  # of a large image, every 2nd or 3rd pixel
+        image = values[::skip, ::skip, channel % C]
+        thinned = [f"shown: {len(image)} x {len(image[0])}"] if skip > 1 else []
+        what = [f"channel {channel % C} of {C}", f"{H} x {W} pixels", *thinned]
+    lowest, highest = image.min(), image.max()
+    return Picture([name, *what, f"{lowest:.3g} to {highest:.3g}"], [], to_pixels(image), bool(lowest < 0))
+
+
+def to_pixels(image: np.ndarray) -> np.ndarray:
+    """An image (H, W), neither side longer than 28, on 28 x 28 pixels from -1 to 1; small ones are enlarged."""
+    enlarged = np.kron(image, np.ones((SIDE // max(image.shape),) * 2))
+    pixels = np.zeros((SIDE, SIDE))
+    pixels[: enlarged.shape[0], : enlarged.shape[1]] = enlarged / (np.abs(image).max() or 1)
+    return pixels
+
+
+def in_characters(pixels: np.ndarray, signed: bool) -> list[str]:
+    """Pixels (28, 28) in 14 lines of 28 characters: the stronger one of each two that lie one above the other."""
+    upper, lower = pixels[0::2], pixels[1::2]
+    values = np.where(np.abs(upper) >= np.abs(lower), upper, lower)
+    if signed:  # minus signs and plus signs: no colour is needed to tell them apart
+        levels = np.digitize(values, [-0.4, -0.05, 0.05, 0.4])
+        return ["".join("=- +#"[level] for level in row) for row in levels]
+    shades = " .:-=+*#%@"
+    levels = np.minimum(values * len(shades), len(shades) - 1).astype(int)
+    return ["".join(shades[level] for level in row) for row in levels]
+
+
+def bars(values: np.ndarray, label: int) -> list[str]:
+    """A bar for each of a few numbers, in lines of 28 characters; negative ones go to the left of a middle line."""
+    scale = np.abs(values).max() or 1
+    lines = []
+    for k, value in enumerate(values):
+        if values.min() < 0:
+            bar = "#" * round(7 * abs(value) / scale)
+            bar = f"{bar:>7}|{'':7}" if value < 0 else f"{'':7}|{bar:7}"
+        else:
+            bar = "#" * round(15 * value / scale)
+        lines.append(f"{'>' if k == label else ' '}{k} {bar:15} {value:>9.3g}")
+    return lines
+
+
+def as_text(stage: Stage, turn: int = 0) -> str:
+    """All of a stage in plain characters, at most 80 wide."""
+    left, right = pictures(stage, turn)
+    rows = zip_longest(left.lines(), right.lines(), notes(left, right, SIGNS), fillvalue="")
+    drawn = [f"{a:{SIDE}}|{b:{SIDE}}| {note}".rstrip() for a, b, note in rows]
+    return "\n".join(
+        [f"stage {stage.number} of {stage.total}: {stage.name}", describe(stage), array_table(stage), *drawn]
+    )
+
+
+SIGNS = ["- = negative", "+ # positive"]
+
+
+def notes(left: Picture, right: Picture, signs: Sequence[str]) -> list[str]:
+    """The lines beside the pictures, at most 21 wide: what they show, and how to read signs where there are any."""
+    lines = ["left: " + left.notes[0], *left.notes[1:], "", "right: " + right.notes[0], *right.notes[1:], ""]
+    return [*lines, *signs] if left.signed or right.signed else lines

@@ -1,0 +1,214 @@
+"""The screens of `scratchnet step`: what `step.py` says of a stage, in colour where there is colour, and the keys.
+
+The app ends when pdb is asked for and starts again afterwards, at the same stage: so pdb has the terminal to itself,
+with no event loop below it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import traceback
+from typing import ClassVar
+
+import numpy as np
+from rich.style import Style
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Footer, Input, OptionList, Static
+
+from scratchnet.step import SIGNS, Picture, Stage, array_table, describe, notes, pictures, run_again
+
+COLOUR_SIGNS = ["dark blue: negative", "light yellow: positive"]
+# From darker to lighter: nobody has to see colours to tell them apart.
+NEGATIVE, ZERO, POSITIVE = np.array([[20, 40, 130], [128, 128, 128], [255, 240, 150]])
+
+
+def run(stages: list[Stage], subject: str) -> None:
+    """Show the stages, until the user has seen enough; `subject` says what is walked through what."""
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a closed window ends the walk, even if a parent ignores hang-ups
+    no_color = os.environ.get("NO_COLOR")
+    at: int | None = 0
+    while at is not None:
+        if no_color is not None:
+            os.environ["NO_COLOR"] = no_color  # an app takes it away when it starts
+        at = StepApp(stages, subject, at).run()
+        if at is not None:
+            in_pdb(stages[at])
+
+
+def in_pdb(stage: Stage) -> None:
+    """The stage once more under pdb; an error that the user made there is shown, and ends nothing."""
+    print(f"\n{stage.name}, once more, under pdb. n: next line, s: step into,")
+    print("p NAME: print, w: where am I, c: run on and go back to the walk\n")
+    try:
+        run_again(stage)
+    except Exception:
+        traceback.print_exc()
+        with contextlib.suppress(EOFError):
+            input("\nEnter goes back to the walk ")
+
+
+class StepApp(App[int]):
+    """One screen a stage. Ends with the number of a stage to be run under pdb, or None."""
+
+    ENABLE_COMMAND_PALETTE = False
+    VERTICAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-low"), (30, "-high")]  # noqa: RUF012 (App's own type)
+    CSS = """
+    #title { background: $primary; text-style: bold; height: 1; }
+    #pictures { height: 14; }
+    #left, #right { width: 28; margin-right: 1; }
+    #beside { width: 1fr; margin-left: 1; }
+    .-high #title, .-high #text, .-high #table { margin-bottom: 1; }
+    """
+    BINDINGS: ClassVar = [
+        Binding("n,right,space,enter", "go(1)", "next", key_display="n"),
+        Binding("b,left", "go(-1)", "back", key_display="b"),
+        Binding("j", "jump", "jump to a layer"),
+        Binding("d", "debug", "pdb here"),
+        Binding("right_square_bracket,up", "turn(1)", "channel", key_display="[ ]"),
+        Binding("left_square_bracket,down", "turn(-1)", show=False),
+        Binding("pageup", "screen.page_up", show=False),  # for terminals of fewer than 24 lines
+        Binding("pagedown", "screen.page_down", show=False),
+        Binding("q,ctrl+c", "quit", "quit", key_display="q"),
+    ]
+
+    def __init__(self, stages: list[Stage], subject: str, at: int) -> None:
+        super().__init__()
+        self.stages, self.subject, self.at, self.channel = stages, subject, at, 0
+        # Half blocks need shades: without colours, or with sixteen of them, characters show more.
+        self.shades = self.console.color_system in ("256", "truecolor") and not self.no_color
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="title", markup=False)
+        yield Static(id="text", markup=False)
+        yield Static(id="table", markup=False)
+        with Horizontal(id="pictures"):
+            yield Static(id="left", markup=False)
+            yield Static(id="right", markup=False)
+            yield Static(id="beside", markup=False)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.show()
+
+    def show(self) -> None:
+        """Put the current stage on the screen."""
+        stage = self.stages[self.at]
+        left, right = pictures(stage, self.channel)
+        texts: dict[str, str | Text] = {
+            "title": f"stage {stage.number} of {stage.total}: {stage.name}   {self.subject}",
+            "text": describe(stage),
+            "table": array_table(stage),
+            "left": self.paint(left),
+            "right": self.paint(right),
+            "beside": "\n".join(notes(left, right, COLOUR_SIGNS if self.shades else SIGNS)),
+        }
+        for name, text in texts.items():
+            self.query_one(f"#{name}", Static).update(text)
+
+    def paint(self, picture: Picture) -> Text:
+        """A picture in half blocks, or in characters where there are bars or no colours."""
+        if self.shades and not picture.bars:
+            return half_blocks(picture.pixels, picture.signed)
+        return Text("\n".join(picture.lines()))
+
+    def action_go(self, by: int) -> None:
+        self.go_to(min(max(self.at + by, 0), len(self.stages) - 1))
+
+    def action_turn(self, by: int) -> None:
+        self.channel += by
+        self.show()
+
+    def action_jump(self) -> None:
+        self.push_screen(Jump(self.stages), self.go_to)
+
+    def action_debug(self) -> None:
+        self.exit(self.at)
+
+    def go_to(self, at: int | None) -> None:
+        """Show that stage, and its strongest channel; None stays."""
+        if at is not None and at != self.at:
+            self.at, self.channel = at, 0
+            self.show()
+
+
+class Jump(ModalScreen[int]):
+    """A list of all stages, narrowed by what is typed: "conv2 b" leaves the backward of conv2."""
+
+    CSS = """
+    Jump { align: center middle; }
+    Jump Vertical { width: 50; height: 80%; }
+    Jump OptionList { height: 1fr; }
+    Jump OptionList > .option-list--option-highlighted { text-style: bold reverse; }
+    """
+    BINDINGS: ClassVar = [
+        Binding("up", "up", show=False),
+        Binding("down", "down", show=False),
+        Binding("escape", "dismiss", "back to the stage"),
+    ]
+
+    def __init__(self, stages: list[Stage]) -> None:
+        super().__init__()
+        self.stages = stages
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Input(placeholder="type a name, such as conv2 backward")
+            yield OptionList()
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.narrow("")
+
+    def narrow(self, typed: str) -> None:
+        """List the stages whose names hold every word that was typed."""
+        self.matching = [stage for stage in self.stages if all(word in stage.name for word in typed.lower().split())]
+        options = self.query_one(OptionList)
+        options.clear_options()
+        options.add_options([f"{stage.number:3} {stage.name}" for stage in self.matching])
+        options.highlighted = 0 if self.matching else None
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self.narrow(event.value)
+
+    def on_input_submitted(self) -> None:
+        self.choose(self.query_one(OptionList).highlighted)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self.choose(event.option_index)
+
+    def choose(self, index: int | None) -> None:
+        if index is not None:
+            self.dismiss(self.matching[index].number - 1)
+
+    def action_up(self) -> None:
+        self.query_one(OptionList).action_cursor_up()
+
+    def action_down(self) -> None:
+        self.query_one(OptionList).action_cursor_down()
+
+
+def half_blocks(pixels: np.ndarray, signed: bool) -> Text:
+    """Pixels (28, 28) from -1 to 1 in 14 lines; the upper half of each character is one pixel, the lower another."""
+    text = Text(no_wrap=True)
+    rgb = colours(pixels, signed)
+    for upper, lower in zip(rgb[0::2], rgb[1::2], strict=True):
+        for above, below in zip(upper.tolist(), lower.tolist(), strict=True):
+            text.append("▀", Style(color="rgb({},{},{})".format(*above), bgcolor="rgb({},{},{})".format(*below)))
+        text.append("\n")
+    return text
+
+
+def colours(pixels: np.ndarray, signed: bool) -> np.ndarray:
+    """(..., 3), 0 to 255: black to white, or with signs dark blue over grey to light yellow."""
+    value = pixels[..., None]
+    if not signed:
+        return (np.ones(3) * 255 * value).astype(int)
+    strength = np.sqrt(np.abs(value))  # most of a gradient is far below its largest entry, and would be grey
+    return (ZERO + strength * (np.where(value < 0, NEGATIVE, POSITIVE) - ZERO)).astype(int)

@@ -1,0 +1,718 @@
+"""The exercises: every answer in lessons/solutions passes, and every planted mistake gets the right diagnosis.
+
+The wrong answers here are written the way a learner would, not taken from the checker's own list of mistakes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.lib.stride_tricks import sliding_window_view
+
+import scratchnet as sn
+from scratchnet.cli import main
+from scratchnet.exercises.checker import EXERCISES, check_file, find_exercise, hint, load_module
+from scratchnet.exercises.diagnose import NotBegun, diagnose, picture
+from scratchnet.exercises.own_layer import check_own_layer
+
+LESSONS = Path(__file__).parent.parent / "lessons"
+TASKS = {task.name: task for exercise in EXERCISES.values() for task in exercise.tasks}
+
+
+def sizes(x, w, padding):
+    """A padded image, and the numbers that every loop needs."""
+    p = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    return p, w.shape[0], w.shape[1]
+
+
+# ---------------------------------------------------------------- wrong answers, and a word of the diagnosis
+
+
+def softmax_without_mean(logits, labels):
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    p[range(len(p)), labels] -= 1
+    return p
+
+
+def softmax_twice(logits, labels):
+    return softmax_without_mean(logits, labels) * 2 / len(logits)
+
+
+def softmax_naive(logits, labels):
+    p = np.exp(logits) / np.exp(logits).sum(axis=1)[:, None]
+    for n in range(len(p)):
+        p[n, labels[n]] -= 1
+    return p / len(p)
+
+
+def softmax_columns(logits, labels):
+    p = softmax_without_mean(logits, labels)
+    p[range(len(p)), labels] += 1
+    p[:, labels] -= 1
+    return p / len(p)
+
+
+def softmax_wrong_sign(logits, labels):
+    return -softmax_without_mean(logits, labels) / len(logits)
+
+
+def dense_transposed(dout, x, w):
+    return dout @ w.T, dout.T @ x, dout.sum(0)
+
+
+def dense_mean(dout, x, w):
+    return dout @ w.T, x.T @ dout / len(x), dout.mean(0)
+
+
+def dense_not_summed(dout, x, w):
+    return dout @ w.T, x[:, :, None] * dout[:, None, :], dout
+
+
+def dense_w_as_it_is(dout, x, w):
+    return dout @ w, x.T @ dout, dout.sum(0)
+
+
+def dense_keepdims(dout, x, w):
+    return dout @ w.T, x.T @ dout, dout.sum(0, keepdims=True)
+
+
+def dense_last_only(dout, x, w):
+    for n in range(len(x)):
+        dw = np.outer(x[n], dout[n])
+    return dout @ w.T, dw, dout.sum(0)
+
+
+def dense_two_values(dout, x, w):
+    return dout @ w.T, x.T @ dout
+
+
+def dense_forgot_to_return(dout, x, w):
+    dout @ w.T
+
+
+def relu_in_place(dout, x):
+    dout[x <= 0] = 0
+    return dout
+
+
+def relu_at_zero(dout, x):
+    return np.where(x < 0, 0, dout)
+
+
+def relu_of_dout(dout, x):
+    return np.where(dout > 0, dout, 0)
+
+
+def relu_slope(dout, x):
+    return np.where(x > 0, 1.0, 0.0)
+
+
+def relu_float64(dout, x):
+    dx = np.zeros(x.shape)
+    dx[x > 0] = dout[x > 0]
+    return dx
+
+
+def im2col_loops(x, kernel_size, stride, padding, *, step=None, axes=(0, 1, 2, 3, 4, 5), pads=None):
+    (KH, KW), step = kernel_size, stride if step is None else step
+    pads = (padding, padding) if pads is None else pads
+    p = np.pad(x, ((0, 0), pads, pads, (0, 0)))
+    OH, OW = (p.shape[1] - KH) // stride + 1, (p.shape[2] - KW) // stride + 1
+    rows = [[p[:, i * step : i * step + KH, j * step : j * step + KW] for j in range(OW)] for i in range(OH)]
+    patches = np.array(rows).transpose(2, 0, 1, 3, 4, 5).transpose(axes)
+    return patches.reshape(len(x) * OH * OW, -1) if axes[0] == 0 else patches.reshape(-1, KH * KW * x.shape[3])
+
+
+def im2col_start(x, kernel_size, stride, padding):
+    return im2col_loops(x, kernel_size, stride, padding, step=1)
+
+
+def im2col_channels_first(x, kernel_size, stride, padding):
+    return im2col_loops(x, kernel_size, stride, padding, axes=(0, 1, 2, 5, 3, 4))
+
+
+def im2col_every_place(x, kernel_size, stride, padding):
+    return im2col_loops(x, kernel_size, 1, padding)
+
+
+def im2col_unpadded(x, kernel_size, stride, padding):
+    return im2col_loops(x, kernel_size, stride, 0)
+
+
+def conv_forward(x, w, b, stride, padding, *, start=None):
+    p, KH, KW = sizes(x, w, padding)
+    OH, OW = (p.shape[1] - KH) // stride + 1, (p.shape[2] - KW) // stride + 1
+    out = np.zeros((len(x), OH, OW, w.shape[3]), x.dtype)
+    start = stride if start is None else start
+    for i in range(OH):
+        for j in range(OW):
+            patch = p[:, i * start : i * start + KH, j * start : j * start + KW]
+            out[:, i, j] = np.einsum("nhwc,hwcf->nf", patch, w) + b
+    return out
+
+
+def conv_flipped(x, w, b, stride, padding):
+    return conv_forward(x, np.flip(w, (0, 1)), b, stride, padding)
+
+
+def conv_without_bias(x, w, b, stride, padding):
+    return conv_forward(x, w, 0 * b, stride, padding)
+
+
+def conv_start(x, w, b, stride, padding):
+    return conv_forward(x, w, b, stride, padding, start=1)
+
+
+def conv_unpadded(x, w, b, stride, padding):
+    return conv_forward(x, w, b, stride, 0)
+
+
+def conv_backward(dout, x, w, stride, padding, *, start=None, dw_start=None, assign=False, crop=True, flip=True):
+    """Place by place, with mistakes on request."""
+    p, KH, KW = sizes(x, w, padding)
+    dp, dw = np.zeros_like(p), np.zeros_like(w)
+    start = stride if start is None else start
+    dw_start = stride if dw_start is None else dw_start
+    for n, i, j, f in np.ndindex(dout.shape):
+        dw[..., f] += p[n, i * dw_start : i * dw_start + KH, j * dw_start : j * dw_start + KW] * dout[n, i, j, f]
+    lying = w if flip else w[::-1, ::-1]
+    for i in range(dout.shape[1]):
+        for j in range(dout.shape[2]):
+            place = np.s_[:, i * start : i * start + KH, j * start : j * start + KW]
+            dpatch = np.einsum("nf,hwcf->nhwc", dout[:, i, j], lying)
+            dp[place] = dpatch if assign else dp[place] + dpatch
+    H, W = x.shape[1:3]
+    dx = dp[:, padding : padding + H, padding : padding + W] if crop else dp
+    return dx, dw, dout.sum((0, 1, 2))
+
+
+def with_options(function, **options):
+    return lambda *arguments, **named: function(*arguments, **named, **options)
+
+
+def conv_dw_every_image(dout, x, w, stride, padding):
+    dx, _, db = conv_backward(dout, x, w, stride, padding)
+    each = [conv_backward(dout[n : n + 1], x[n : n + 1], w, stride, padding)[1] for n in range(len(x))]
+    return dx, np.stack(each), db
+
+
+def conv_last_image(dout, x, w, stride, padding):
+    dx, _, db = conv_backward(dout, x, w, stride, padding)
+    for n in range(len(x)):
+        dw = conv_backward(dout[n : n + 1], x[n : n + 1], w, stride, padding)[1]
+    return dx, dw, db
+
+
+def conv_dw_mean(dout, x, w, stride, padding):
+    dx, dw, db = conv_backward(dout, x, w, stride, padding)
+    return dx, dw / len(x), db
+
+
+def conv_dw_transposed(dout, x, w, stride, padding):
+    dx, dw, db = conv_backward(dout, x, w, stride, padding)
+    return dx, dw.transpose(1, 0, 2, 3), db
+
+
+def col2im(columns, x_shape, kernel_size, stride, padding, *, assign=False, start=None, crop=True):
+    N, H, W, C = x_shape
+    (KH, KW), start = kernel_size, stride if start is None else start
+    OH, OW = (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
+    dp = np.zeros((N, H + 2 * padding, W + 2 * padding, C), columns.dtype)
+    row = iter(columns)
+    for n in range(N):
+        for i in range(OH):
+            for j in range(OW):
+                patch = next(row).reshape(KH, KW, C)
+                if assign:
+                    dp[n, i * start : i * start + KH, j * start : j * start + KW] = patch
+                else:
+                    dp[n, i * start : i * start + KH, j * start : j * start + KW] += patch
+    return dp[:, padding : padding + H, padding : padding + W] if crop else dp
+
+
+def pool_backward(dout, x, pool, stride, *, assign=False, winner="first"):
+    dx = np.zeros_like(x)
+    for n, i, j, c in np.ndindex(dout.shape):
+        window = x[n, i * stride : i * stride + pool, j * stride : j * stride + pool, c]
+        target = dx[n, i * stride : i * stride + pool, j * stride : j * stride + pool, c]
+        if winner == "all":
+            target += dout[n, i, j, c] * (window == window.max())
+            continue
+        flat = window.ravel()
+        at = flat.argmax() if winner == "first" else len(flat) - 1 - flat[::-1].argmax()
+        place = divmod(at, window.shape[1])
+        target[place] = dout[n, i, j, c] if assign else target[place] + dout[n, i, j, c]
+    return dx
+
+
+def dropout(x, draws, rate, training, *, scale=True, evaluation=1.0, off=True, twice=False):
+    if not training and off:
+        return x * evaluation, np.ones_like(x) * evaluation
+    mask = np.where(draws < rate, 0, 1 / (1 - rate) if scale else 1).astype(x.dtype)
+    return x * mask * (mask if twice else 1), mask
+
+
+def dropout_not_applied(x, draws, rate, training):
+    return x + 0, dropout(x, draws, rate, training)[1]
+
+
+def momentum_in_place(value, g, m, lr, momentum):
+    m *= momentum
+    m += g
+    value -= lr * m
+    return value, m
+
+
+def momentum_ignored(value, g, m, lr, momentum):
+    return value - lr * g, momentum * m + g
+
+
+def adam(value, g, m, s, lr, beta1, beta2, eps, t, *, correct=True, root=True, squared=True):
+    m = m * beta1 + g * (1 - beta1)
+    s = s * beta2 + (g * g if squared else g) * (1 - beta2)
+    mh, sh = (m / (1 - beta1**t), s / (1 - beta2**t)) if correct else (m, s)
+    return value - lr * mh / ((np.sqrt(sh) if root else sh) + eps), m, s
+
+
+def depthwise_mixed(dout, x, w, stride, padding):
+    full = np.broadcast_to(w[..., None], (*w.shape, x.shape[3]))
+    dx, dw, _ = conv_backward(dout, x, full, stride, padding)
+    return dx, dw.sum(3)
+
+
+def depthwise(dout, x, w, stride, padding, **options):
+    C = x.shape[3]
+    diagonal = np.zeros((*w.shape, C), w.dtype)
+    diagonal[:, :, np.arange(C), np.arange(C)] = w
+    dx, dw, _ = conv_backward(dout, x, diagonal, stride, padding, **options)
+    return dx, dw[:, :, np.arange(C), np.arange(C)]
+
+
+WRONG = [
+    ("softmax_gradient", softmax_without_mean, "extra factor N"),
+    ("softmax_gradient", softmax_twice, "extra factor 2"),
+    ("softmax_gradient", softmax_naive, "overflow"),
+    ("softmax_gradient", softmax_columns, "whole columns"),
+    ("softmax_gradient", softmax_wrong_sign, "sign is reversed"),
+    ("dense_backward", dense_transposed, "dw: transposed"),
+    ("dense_backward", dense_mean, "dw: an extra factor 1/N"),
+    ("dense_backward", dense_mean, "db: an extra factor 1/N"),
+    ("dense_backward", dense_not_summed, "dw: not summed over the batch"),
+    ("dense_backward", dense_not_summed, "db: not summed over the batch"),
+    ("dense_backward", dense_w_as_it_is, "w is not transposed"),
+    ("dense_backward", dense_keepdims, "db: the numbers are right but the shape is (1, 2)"),
+    ("dense_backward", dense_last_only, "dw: only the last example's"),
+    ("dense_backward", dense_two_values, "expected 3 values, dx, dw, db; 2 were returned"),
+    ("dense_backward", dense_forgot_to_return, "nothing was returned"),
+    ("relu_backward", relu_in_place, "the input dout was modified"),
+    ("relu_backward", relu_at_zero, "at x = 0"),
+    ("relu_backward", relu_of_dout, "mask comes from dout"),
+    ("relu_backward", relu_slope, "dout is missing"),
+    ("relu_backward", lambda dout, x: dout + 0, "mask not applied"),
+    ("relu_backward", relu_float64, "the dtype changed"),
+    ("im2col", im2col_start, "stride ignored in the patch's place"),
+    ("im2col", im2col_every_place, "stride ignored"),
+    ("im2col", im2col_unpadded, "padding ignored"),
+    ("im2col", im2col_channels_first, "(c, kh, kw)"),
+    ("im2col", with_options(im2col_loops, axes=(0, 1, 2, 4, 3, 5)), "rows and columns are exchanged"),
+    ("im2col", with_options(im2col_loops, axes=(0, 2, 1, 3, 4, 5)), "(n, j, i)"),
+    ("im2col", with_options(im2col_loops, axes=(1, 2, 0, 3, 4, 5)), "(i, j, n)"),
+    ("conv2d_forward", conv_flipped, "kernel is flipped"),
+    ("conv2d_forward", conv_without_bias, "bias is missing"),
+    ("conv2d_forward", conv_start, "stride ignored"),
+    ("conv2d_forward", conv_unpadded, "padding ignored"),
+    ("col2im", with_options(col2im, assign=True), "`=` where `+=`"),
+    ("col2im", with_options(col2im, start=1), "stride ignored"),
+    ("col2im", with_options(col2im, crop=False), "padding not cropped"),
+    ("conv2d_backward", with_options(conv_backward, flip=False), "dx: kernel not flipped"),
+    ("conv2d_backward", with_options(conv_backward, start=1), "dx: stride ignored"),
+    ("conv2d_backward", with_options(conv_backward, crop=False), "dx: padding not cropped"),
+    ("conv2d_backward", with_options(conv_backward, assign=True), "dx: `=` where `+=`"),
+    ("conv2d_backward", with_options(conv_backward, dw_start=1), "dw: stride ignored"),
+    ("conv2d_backward", conv_dw_every_image, "dw: not summed over the batch"),
+    ("conv2d_backward", conv_last_image, "dw: only the last image's"),
+    ("conv2d_backward", conv_dw_mean, "dw: an extra factor 1/N"),
+    ("max_pool2d_backward", with_options(pool_backward, assign=True), "`=` where `+=`"),
+    ("max_pool2d_backward", with_options(pool_backward, winner="last"), "wrong winner in a tie"),
+    ("max_pool2d_backward", with_options(pool_backward, winner="all"), "wrong winner in a tie"),
+    ("dropout_forward", with_options(dropout, scale=False), "not scaled"),
+    ("dropout_forward", with_options(dropout, evaluation=0.6), "scaled in evaluation"),
+    ("dropout_forward", with_options(dropout, off=False), "dropped in evaluation"),
+    ("dropout_forward", with_options(dropout, twice=True), "mask applied twice"),
+    ("dropout_forward", dropout_not_applied, "mask not applied"),
+    ("dropout_backward", lambda dout, mask: dout * 1, "mask not applied"),
+    ("dropout_backward", lambda dout, mask: dout * mask**2, "mask applied twice"),
+    ("dropout_backward", lambda dout, mask: np.where(mask != 0, dout, 0), "1 / (1 - rate) got lost"),
+    ("momentum_step", momentum_in_place, "the input m and value was modified"),
+    ("momentum_step", momentum_ignored, "value: momentum not used"),
+    ("adam_step", with_options(adam, correct=False), "value: bias correction missing"),
+    ("adam_step", with_options(adam, root=False), "value: the square root is missing"),
+    ("adam_step", with_options(adam, squared=False), "s: g is not squared"),
+    ("depthwise_backward", depthwise_mixed, "dx: the channels were mixed"),
+    ("depthwise_backward", with_options(depthwise, assign=True), "dx: `=` where `+=`"),
+    ("depthwise_backward", with_options(depthwise, flip=False), "dx: kernel not flipped"),
+    ("depthwise_backward", with_options(depthwise, start=1), "dx: stride ignored"),
+    ("depthwise_backward", with_options(depthwise, crop=False), "dx: padding not cropped"),
+]
+
+
+@pytest.mark.parametrize(("name", "function", "expected"), WRONG)
+def test_a_mistake_is_recognised(name, function, expected):
+    findings = diagnose(TASKS[name], function)
+    assert any(expected in f for f in findings), findings
+
+
+def test_scaled_in_evaluation_is_recognised():
+    task = TASKS["dropout_forward"]
+
+    def scaled(x, draws, rate, training):
+        mask = np.where(draws < rate, 0, 1 / (1 - rate))
+        return (x * mask, mask) if training else (x * (1 - rate), np.ones_like(x) * (1 - rate))
+
+    assert all("scaled in evaluation" in f for f in diagnose(task, scaled))
+
+
+@pytest.mark.parametrize("exercise", [e for e in EXERCISES.values() if e.tasks], ids=lambda e: e.name)
+def test_every_known_mistake_is_told_from_the_others_and_from_the_right_answer(exercise):
+    for task in exercise.tasks:
+        assert not diagnose(task, task.reference)
+        for mistake in task.mistakes:
+            findings = diagnose(task, mistake.function)
+            assert any(mistake.what in f for f in findings), (mistake.what, findings)
+
+
+def test_dx_right_and_dw_wrong_is_said(tmp_path):
+    path = edited(tmp_path, "07_conv_backward", "dw += np.tensordot(padded[place]", "dw = np.tensordot(padded[place]")
+    result = str(check_file(path))
+    assert "dw: only the last place's gradient" in result
+    assert "dx and db are right" in result
+
+
+# ---------------------------------------------------------------- what nothing recognises
+
+
+def strange(dout, x, w, stride, padding):
+    dx, dw, db = conv_backward(dout, x, w, stride, padding)
+    dx = dx.copy()
+    dx[:, 1, 2] += 1.0
+    return dx, dw, db
+
+
+def test_an_unknown_mistake_gets_the_worst_entry_both_values_and_a_picture():
+    (finding,) = diagnose(TASKS["conv2d_backward"], strange)
+    assert finding.startswith("dx: 6 of 180 numbers are wrong; the worst at [")
+    assert "expected" in finding
+    assert "got" in finding
+    assert "    ......\n    ..#...\n    ......" in finding
+
+
+def test_what_failing_cases_share_is_said():
+    def wrong_with_padding(dout, x, w, stride, padding):
+        dx, dw, db = conv_backward(dout, x, w, stride, padding)
+        return dx + (padding > 0) * np.arange(dx.size).reshape(dx.shape), dw, db
+
+    (finding,) = diagnose(TASKS["conv2d_backward"], wrong_with_padding)
+    assert "All cases with padding are wrong, all others are right." in finding
+
+
+def test_an_error_is_shown_with_its_line_and_the_case():
+    def broken(dout, x, w):
+        return dout @ x.T @ w, x.T @ dout, dout.sum(0)
+
+    finding = diagnose(TASKS["dense_backward"], broken)[-1]
+    assert "ValueError: matmul" in finding
+    assert "return dout @ x.T @ w" in finding
+    assert "dout (4, 2)" in finding
+
+
+def test_a_picture_of_weights_and_of_vectors():
+    bad = np.zeros((2, 3, 4, 5), bool)
+    bad[1, 2] = True
+    assert picture(bad, 0).endswith("    ...\n    ..#")
+    assert picture(np.array([True, False])).endswith("    #.")
+
+
+# ---------------------------------------------------------------- right answers in other styles
+
+
+def einsum_dense(dout, x, w):
+    return np.einsum("no,io->ni", dout, w), np.einsum("ni,no->io", x, dout), np.einsum("no->o", dout)
+
+
+def loop_dense(dout, x, w):
+    dx, dw, db = np.zeros_like(x), np.zeros_like(w), np.zeros_like(dout[0])
+    for n, o in np.ndindex(dout.shape):
+        db[o] += dout[n, o]
+        for i in range(x.shape[1]):
+            dw[i, o] += x[n, i] * dout[n, o]
+            dx[n, i] += w[i, o] * dout[n, o]
+    return dx, dw, db
+
+
+def strided_im2col(x, kernel_size, stride, padding):
+    p = np.pad(x, ((0, 0), (padding,) * 2, (padding,) * 2, (0, 0)))
+    windows = sliding_window_view(p, kernel_size, axis=(1, 2))[:, ::stride, ::stride]
+    return np.moveaxis(windows, 3, -1).reshape(-1, kernel_size[0] * kernel_size[1] * x.shape[3])
+
+
+def turned_kernel_conv_backward(dout, x, w, stride, padding):
+    """dx as a full correlation of the spread dout with the turned kernel."""
+    p, KH, KW = sizes(x, w, padding)
+    N, OH, OW, F = dout.shape
+    spread = np.zeros((N, p.shape[1] + KH - 1, p.shape[2] + KW - 1, F), dout.dtype)
+    spread[:, KH - 1 : KH - 1 + OH * stride : stride, KW - 1 : KW - 1 + OW * stride : stride] = dout
+    windows = sliding_window_view(spread, (KH, KW), axis=(1, 2))
+    dp = np.einsum("nhwfkl,klcf->nhwc", windows, w[::-1, ::-1])
+    patches = sliding_window_view(p, (KH, KW), axis=(1, 2))[:, ::stride, ::stride]
+    dw = np.einsum("nijckl,nijf->klcf", patches, dout)
+    return dp[:, padding : padding + x.shape[1], padding : padding + x.shape[2]], dw, dout.sum((0, 1, 2))
+
+
+RIGHT = [
+    ("softmax_gradient", lambda z, y: np.exp(z - z.max()) * 0 + sn.softmax_cross_entropy(z, y)[1]),
+    ("dense_backward", einsum_dense),
+    ("dense_backward", loop_dense),
+    ("relu_backward", lambda dout, x: np.where(x > 0, dout, np.zeros_like(dout))),
+    ("im2col", strided_im2col),
+    ("im2col", im2col_loops),
+    ("conv2d_forward", conv_forward),
+    ("col2im", col2im),
+    ("conv2d_backward", conv_backward),
+    ("conv2d_backward", turned_kernel_conv_backward),
+    ("max_pool2d_backward", pool_backward),
+    ("dropout_forward", dropout),
+    ("adam_step", adam),
+    ("depthwise_backward", depthwise),
+]
+
+
+def named(task, function):
+    """Call by position, as parameters of other names would have to be."""
+    return lambda **arguments: function(*arguments.values())
+
+
+@pytest.mark.parametrize(("name", "function"), RIGHT)
+def test_a_right_answer_in_another_style_passes(name, function):
+    assert diagnose(TASKS[name], named(TASKS[name], function)) == []
+
+
+# ---------------------------------------------------------------- a layer of one's own
+
+
+class Module:
+    """A learner's file, as far as the checker of exercise 13 looks at it."""
+
+    def __init__(self, layer):
+        self.MyLayer = layer
+
+    @staticmethod
+    def example():
+        return np.random.default_rng(0).standard_normal((3, 4, 5, 2))
+
+
+class Scale(sn.Layer):
+    """One weight a channel; a right answer with a parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = sn.Parameter("w", np.full(2, 1.5, np.float32))
+
+    def forward(self, x, training=False):
+        self.x = self.check_input(x)
+        return x * self.w.value.astype(x.dtype)
+
+    def backward(self, dout, need_dx=True):
+        dout = self.check_dout(dout)
+        self.w.grad = (dout * self.x).sum(axis=(0, 1, 2))
+        return dout * self.w.value.astype(dout.dtype)
+
+    def parameters(self):
+        return [self.w]
+
+
+def scale_with(**methods):
+    return Module(type("MyLayer", (Scale,), methods))
+
+
+def test_a_right_layer_passes():
+    assert check_own_layer(Module(Scale)) == []
+
+
+def adds_to_grad(self, dout, need_dx=True):
+    before = self.w.grad
+    dx = Scale.backward(self, dout)
+    self.w.grad = self.w.grad if before is None else self.w.grad + before
+    return dx
+
+
+def halves_dw(self, dout, need_dx=True):
+    dx = Scale.backward(self, dout)
+    self.w.grad = self.w.grad / 2
+    return dx
+
+
+def no_check(self, dout, need_dx=True):
+    self.w.grad = (dout.reshape(-1)[: self.x.size].reshape(self.x.shape) * self.x).sum(axis=(0, 1, 2))
+    return dout.reshape(-1)[: self.x.size].reshape(self.x.shape) * self.w.value.astype(dout.dtype)
+
+
+@pytest.mark.parametrize(
+    ("methods", "expected"),
+    [
+        ({"forward": lambda self, x, training=False: (self.check_input(x) * 2).astype(np.float64)}, "dtype changed"),
+        ({"forward": lambda self, x, training=False: self.check_input(x) - x.mean()}, "alone gives another result"),
+        ({"backward": adds_to_grad}, "overwrite it (=), do not add to it (+=)"),
+        ({"backward": halves_dw}, "the gradient for w is wrong"),
+        ({"backward": lambda self, dout, need_dx=True: None}, "wrong shape"),
+        ({"backward": no_check}, "check_dout"),
+        ({"output_shape": lambda self, input_shape: (1,)}, "output_shape"),
+    ],
+)
+def test_a_broken_promise_of_a_layer_is_named(methods, expected):
+    findings = check_own_layer(scale_with(**methods))
+    assert any(expected in f for f in findings), findings
+
+
+def test_a_layer_that_modifies_dout_is_told():
+    def backward(self, dout, need_dx=True):
+        dout *= 0
+        return dout
+
+    module = Module(type("MyLayer", (sn.ReLU,), {"backward": backward}))
+    assert any("dout was modified" in f for f in check_own_layer(module))
+
+
+# ---------------------------------------------------------------- files, and the command line
+
+
+def edited(folder, name, old, new):
+    """A solution with one thing changed, as an exercise's file."""
+    text = (LESSONS / "solutions" / f"{name}.py").read_text()
+    assert old in text
+    path = folder / f"{name}.py"
+    path.write_text(text.replace(old, new))
+    return path
+
+
+@pytest.fixture
+def begun(tmp_path, monkeypatch):
+    """A clone in which nothing has been done yet."""
+    shutil.copytree(LESSONS / "exercises", tmp_path / "lessons" / "exercises")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "lessons" / "exercises"
+
+
+@pytest.mark.parametrize("exercise", EXERCISES.values(), ids=lambda e: e.name)
+def test_the_solution_is_right_and_the_exercise_not_begun(exercise):
+    assert check_file(LESSONS / "solutions" / f"{exercise.name}.py").status == "done"
+    assert check_file(LESSONS / "exercises" / f"{exercise.name}.py").status == "not begun"
+
+
+@pytest.mark.parametrize("exercise", EXERCISES.values(), ids=lambda e: e.name)
+def test_an_exercise_says_what_to_write_and_the_solution_has_the_same_functions(exercise):
+    given, answer = (load_module(LESSONS / folder / f"{exercise.name}.py") for folder in ("exercises", "solutions"))
+    assert f"scratchnet check {exercise.number}" in given.__doc__
+    assert f"(lesson {exercise.lesson})" in given.__doc__
+    for task in exercise.tasks:
+        assert getattr(given, task.name).__doc__ == getattr(answer, task.name).__doc__
+        assert list(task.cases[0].arguments) == list(
+            getattr(given, task.name).__code__.co_varnames[: getattr(given, task.name).__code__.co_argcount]
+        )
+
+
+def test_check_prints_and_sets_the_exit_code(begun, capsys):
+    shutil.copy(LESSONS / "solutions" / "03_relu_backward.py", begun)
+    assert main(["check", "3"]) == 0
+    assert "03 backward of ReLU: done" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as exit_code:
+        main(["check", "02", "03"])
+    assert exit_code.value.code == 1
+    out = capsys.readouterr().out
+    assert "02 backward of a dense layer: not begun" in out
+    assert "03 backward of ReLU: done" in out
+
+
+def test_check_all_shows_what_is_done(begun, capsys):
+    shutil.copy(LESSONS / "solutions" / "02_dense_backward.py", begun)
+    edited(begun, "03_relu_backward", "x > 0", "x >= 0")
+    with pytest.raises(SystemExit):
+        main(["check", "--all"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:15]] == list(EXERCISES)
+    assert "done" in lines[3]
+    assert "wrong" in lines[4]
+    assert "at x = 0" in lines[4]
+    assert lines[-1] == "1 of 13 done"
+
+
+def test_running_the_file_checks_it(begun):
+    path = edited(begun, "03_relu_backward", "x > 0", "x >= 0")
+    path.write_text(
+        path.read_text()
+        + '\n\nif __name__ == "__main__":\n    from scratchnet.exercises import check\n\n    check(__file__)\n'
+    )
+    result = subprocess.run([sys.executable, path], capture_output=True, text=True, check=True)
+    assert "at x = 0 the gradient passes" in result.stdout
+
+
+def test_half_an_exercise_is_told_apart(begun):
+    path = edited(begun, "09_dropout", "    return dout * mask", "    raise NotImplementedError")
+    assert check_file(path).findings == ("dropout_backward is not written yet",)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("def relu_backward(dout, x)\n    return dout", "line 1: expected ':'"),
+        ("import nowhere_to_be_found", "No module named 'nowhere_to_be_found' (line 1)"),
+        ("x = 1", "expected a function relu_backward in the file; there is none"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_explained(begun, text, expected):
+    path = begun / "03_relu_backward.py"
+    path.write_text(text)
+    assert expected in " ".join(str(check_file(path)).split())
+
+
+def test_hints_get_clearer(begun, capsys):
+    assert main(["hint", "05"]) == 0
+    assert "hint 1 of 3" in capsys.readouterr().out
+    assert main(["hint", "05", "3"]) == 0
+    assert "lessons/solutions/05_conv_forward.py" in capsys.readouterr().out
+    assert main(["hint", "05", "4"]) == 1
+    assert "has hints 1 to 3, got 4" in capsys.readouterr().err
+
+
+def test_a_wrong_number_and_a_missing_folder_are_clear_errors(tmp_path, capsys):
+    assert main(["check", "14"]) == 1
+    assert "expected an exercise from 01 to 13, got 14" in capsys.readouterr().err
+    assert main(["check", "01", "--folder", str(tmp_path)]) == 1
+    assert "--folder" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="expected the file of an exercise"):
+        check_file(tmp_path / "other.py")
+    with pytest.raises(FileNotFoundError, match="git restore"):
+        check_file(tmp_path / "01_softmax_gradient.py")
+
+
+def test_every_exercise_has_hints_and_an_entry():
+    assert len(EXERCISES) == 13
+    for exercise in EXERCISES.values():
+        assert len(exercise.hints) == 3
+        assert hint(exercise, 1) != hint(exercise, 2)
+        assert find_exercise(exercise.name) is exercise
+    assert importlib.import_module("scratchnet.exercises").check
+
+
+def test_an_exercise_not_begun_is_no_mistake():
+    def untouched(dout, x):
+        raise NotImplementedError
+
+    with pytest.raises(NotBegun):
+        diagnose(TASKS["relu_backward"], untouched)

@@ -1,0 +1,676 @@
+"""`scratchnet step`: what a stage shows, the keys, and the whole in a real terminal with pdb."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import importlib
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import numpy as np
+import pyte
+import pytest
+from rich.console import Console
+from textual.widgets import Input, Static
+
+import scratchnet as sn
+from scratchnet import step_app
+from scratchnet.cli import main
+from scratchnet.network import Loss
+from scratchnet.step import (
+    MATH,
+    array_table,
+    arrays,
+    as_text,
+    bars,
+    describe,
+    draw,
+    in_characters,
+    pictures,
+    run_again,
+    to_pixels,
+    walk,
+)
+from scratchnet.step_app import Jump, StepApp, colours, half_blocks
+
+WAIT = 60  # seconds for what takes less than one
+
+
+@pytest.fixture(autouse=True)
+def numpy_engine():
+    """The command chooses the NumPy engine; the tests after these get the one back that they had."""
+    with sn.use_engine("numpy"):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def colours_everywhere(monkeypatch):
+    """Whatever terminal the tests are run from."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
+
+
+def small_net() -> sn.Network:
+    layers = [
+        sn.Conv2D(1, 4, 5, stride=4),
+        sn.ReLU(),
+        sn.MaxPool2D(3, stride=2),
+        sn.Flatten(),
+        sn.Dropout(0.5, rng=3),
+        sn.Dense(36, 10),
+    ]
+    return sn.Network(layers, input_shape=(28, 28, 1), name="small")
+
+
+def net_of_every_layer() -> sn.Network:
+    """All layers, at sizes that are drawn enlarged, as they are, and thinned out."""
+    layers = [
+        sn.Resize(60),
+        sn.DepthwiseConv2D(1, (5, 3), multiplier=3, bias=True),
+        sn.AvgPool2D(2),
+        sn.PointwiseConv2D(3, 5),
+        sn.ReLU(),
+        sn.Conv2D(5, 2, 3, stride=2, bias=False),
+        sn.MaxPool2D((3, 5), stride=2, padding=1),
+        sn.Flatten(),
+        sn.Dropout(0.4),
+        sn.Dense(2 * 8 * 7, 10),
+    ]
+    return sn.Network(layers, input_shape=(28, 28, 1), name="every_layer")
+
+
+NETS = {"small": small_net, "every_layer": net_of_every_layer, **sn.models.MODELS}
+
+
+@pytest.fixture
+def digit(sample):
+    """(image (1, 28, 28, 1), label (1,)): the first held-out digit, a 6."""
+    return sample[1].images[:1], sample[1].labels[:1]
+
+
+@pytest.fixture
+def stages(digit):
+    return walk(small_net(), *digit)
+
+
+# ---------------------------------------------------------------- the walk
+
+
+def test_the_walk_is_backprop(digit):
+    net, plain = small_net(), small_net()
+    weights = [p.value.copy() for p in net.parameters()]
+    stages = walk(net, *digit)
+    loss, dlogits = sn.softmax_cross_entropy(plain.forward(digit[0], training=True), digit[1])
+    dx = plain.backward(dlogits)
+    assert [s.number for s in stages] == list(range(1, 15))
+    assert stages[6].step.output == loss
+    np.testing.assert_array_equal(stages[-1].step.output, dx)
+    for p, q, before in zip(net.parameters(), plain.parameters(), weights, strict=True):
+        np.testing.assert_array_equal(p.grad, q.grad)
+        np.testing.assert_array_equal(p.value, before)
+
+
+def test_a_backward_stage_knows_its_forward_stage(stages):
+    for stage in stages:
+        assert stage.forward.direction == "forward"
+        assert stage.forward.layer.name == stage.step.layer.name
+        assert stage.total == len(stages)
+
+
+class CallsAtOnce:
+    """In place of pdb: run the function and note what it was."""
+
+    calls: list = []  # noqa: RUF012 (each test begins with an empty one)
+
+    def __init__(self, nosigint):
+        assert nosigint
+
+    def runcall(self, function, *given):
+        self.calls.append((function.__name__, function(*given)))
+
+
+def test_running_a_stage_again_gives_the_same_numbers(digit, monkeypatch):
+    monkeypatch.setattr("pdb.Pdb", CallsAtOnce)
+    monkeypatch.setattr(CallsAtOnce, "calls", [])
+    net = small_net()
+    stages = walk(net, *digit)
+    masks, states = net.layers[4].mask, [rng.bit_generator.state for rng in net.generators()]
+    weights = [p.value.copy() for p in net.parameters()]
+    for stage in stages:
+        run_again(stage)
+        name, out = CallsAtOnce.calls.pop()
+        if isinstance(stage.step.layer, Loss):
+            assert name == "softmax_cross_entropy"
+            out = out[stage.step.direction == "backward"]
+        else:
+            assert name == stage.step.direction
+        np.testing.assert_array_equal(out, stage.step.output)
+        assert [rng.bit_generator.state for rng in net.generators()] == states
+    assert 0 < masks.astype(bool).sum() < masks.size
+    np.testing.assert_array_equal(net.layers[4].mask, masks)
+    assert all(np.array_equal(p.value, before) for p, before in zip(net.parameters(), weights, strict=True))
+
+
+def test_the_random_state_comes_back_even_from_an_error(stages, monkeypatch):
+    def fail(*given):
+        raise ValueError("typed in pdb")
+
+    monkeypatch.setattr(CallsAtOnce, "runcall", fail)
+    monkeypatch.setattr("pdb.Pdb", CallsAtOnce)
+    (rng, _), after = stages[4].randomness[0], stages[5].randomness[0][1]
+    assert rng.bit_generator.state == after
+    with pytest.raises(ValueError, match="typed in pdb"):
+        run_again(stages[4])
+    assert rng.bit_generator.state == after
+
+
+# ---------------------------------------------------------------- what a stage says
+
+
+LAYERS = [
+    name
+    for name, thing in vars(sn.layers).items()
+    if isinstance(thing, type) and issubclass(thing, sn.Layer) and name not in ("Layer", "WeightedLayer")
+]
+
+
+@pytest.mark.parametrize("name", [*LAYERS, "Loss"])
+def test_the_math_is_that_of_the_layers_file(name):
+    """Its right-hand sides stand in the docstring word by word, or without the indices."""
+    module = importlib.import_module("scratchnet.loss" if name == "Loss" else getattr(sn, name).__module__)
+    words = " ".join(module.__doc__.split()).replace("col2im(dcolumns)", "col2im(dout @ w^T)")
+    words += " dx[n, h, w, c] = dout[n, (h*W + w)*C + c]" if name == "Flatten" else ""  # it says: changes it back
+    short = re.sub(r"\[.*?\]|\(kh, kw\)| over [nij, ]+(?= of)", "", words)
+    for formula in [*MATH[name][0], *MATH[name][1]]:
+        right = re.split(r" \+?= |^where ", formula, maxsplit=1)[-1]
+        assert right in words or right in short, formula
+
+
+@pytest.mark.parametrize("name", list(NETS))
+def test_every_stage_fits_a_small_terminal_in_plain_characters(name, digit):
+    """80 x 24, with a line for the keys."""
+    for stage in walk(NETS[name](), *digit):
+        page = as_text(stage)
+        assert page.isascii()
+        lines = page.splitlines()
+        assert len(lines) <= 23, page
+        assert max(map(len, lines)) <= 80, page
+        assert lines[0] == f"stage {stage.number} of {stage.total}: {stage.step.layer.name} {stage.step.direction}"
+        if not isinstance(stage.step.layer, Loss):
+            assert repr(stage.step.layer) in page.replace("\n", " ")
+
+
+def test_the_table_holds_input_output_and_gradients(stages):
+    backward = stages[-1]
+    assert list(arrays(backward)) == ["dout", "dx", "dw", "db"]
+    rows = {line.split()[0]: line for line in array_table(backward).splitlines()}
+    dw = backward.step.grads["conv1.w"]
+    assert rows["dw"].split()[1:] == [*str(dw.shape).split(), *(f"{v:.3g}" for v in (dw.min(), dw.mean(), dw.max()))]
+    assert list(arrays(stages[0])) == ["x", "out"]
+    assert list(arrays(stages[6])) == ["logits z", "loss"]
+    assert list(arrays(stages[7])) == ["dloss", "dlogits"]
+
+
+def test_the_gradient_of_biases_is_named_only_where_there_are_any(digit):
+    text = {stage.name: describe(stage) for stage in walk(net_of_every_layer(), *digit)}
+    assert "db = " not in text["conv1 backward"]
+    assert "db = " in text["depthwise1 backward"]
+
+
+def test_a_layer_of_ones_own_says_where_its_math_is(digit):
+    class Twice(sn.ReLU):
+        pass
+
+    net = sn.Network([Twice(), sn.Flatten(), sn.Dense(784, 10)])
+    assert f"(the math of Twice is in {__name__})" in as_text(walk(net, *digit)[0])
+
+
+# ---------------------------------------------------------------- what a stage draws
+
+
+def test_the_digit_is_beside_its_gradient_in_the_last_stage(stages, digit):
+    left, right = pictures(stages[-1])
+    np.testing.assert_allclose(left.pixels, digit[0][0, ..., 0] / digit[0].max())
+    dx = stages[-1].step.output[0, ..., 0]
+    np.testing.assert_allclose(right.pixels, dx / np.abs(dx).max())
+    assert (left.signed, right.signed) == (False, True)
+    assert left.notes[:2] == ["x, the digit", "channel 0 of 1"]
+    assert right.notes == ["dx", "channel 0 of 1", "28 x 28 pixels", f"{dx.min():.3g} to {dx.max():.3g}"]
+
+
+def test_the_strongest_channel_is_drawn_and_the_others_follow(stages):
+    out = stages[1].step.output[0]  # relu1: as many channels in as out
+    strongest = int(np.abs(out).mean(axis=(0, 1)).argmax())
+    for turn in (0, 1, -1, 6):
+        channel = (strongest + turn) % 4
+        for picture in pictures(stages[1], turn):
+            assert picture.notes[1] == f"channel {channel} of 4"
+        shown = pictures(stages[1], turn)[1].pixels
+        np.testing.assert_allclose(shown[::4, ::4], out[..., channel] / (out[..., channel].max() or 1), rtol=1e-6)
+
+
+def test_small_images_are_enlarged_and_of_large_ones_some_pixels_are_shown():
+    image = np.arange(49.0).reshape(7, 7)
+    np.testing.assert_array_equal(to_pixels(image), np.kron(image / 48, np.ones((4, 4))))
+    wide = np.arange(30 * 60.0).reshape(30, 60)
+    picture = draw("x", wide[None, ..., None], channel=0, label=0)
+    np.testing.assert_allclose(picture.pixels[:10, :20], wide[::3, ::3] / wide[::3, ::3].max())
+    assert not picture.pixels[10:].any()
+    assert picture.notes == ["x", "channel 0 of 1", "30 x 60 pixels", "shown: 10 x 20", "0 to 1.68e+03"]
+    assert not to_pixels(np.zeros((28, 28))).any()
+
+
+def test_signs_are_told_apart_without_colour():
+    pixels = np.zeros((28, 28))
+    pixels[0, :4] = [-1, -0.1, 0.1, 1]
+    pixels[1, 4] = -0.5  # the stronger of two pixels that share a character
+    assert in_characters(pixels, signed=True)[0] == "=-+#=" + " " * 23
+    assert in_characters(np.abs(pixels), signed=False)[0][:4] == "@..@"
+    grey = colours(np.array([-1, -0.1, 0, 0.1, 1.0]), signed=True) @ [0.299, 0.587, 0.114]
+    assert (np.diff(grey) > 15).all(), "darker to lighter"
+
+
+def test_bars_mark_the_label():
+    lines = bars(np.array([0.0, 0.5, 1.0]), label=1)
+    assert lines == [
+        " 0                         0",
+        ">1 ########              0.5",
+        " 2 ###############         1",
+    ]
+    lines = bars(np.array([-1.0, 0.5]), label=0)
+    assert [line[3:18] for line in lines] == ["#######|       ", "       |####   "]
+    assert {len(line) for line in lines} == {28}
+
+
+def test_the_loss_shows_logits_probabilities_and_their_gradient(stages):
+    left, right = pictures(stages[6])
+    assert (left.notes[0], right.notes[0]) == ("logits z", "p")
+    assert sum(float(line.split()[-1]) for line in right.bars) == pytest.approx(1, abs=0.01)
+    p, dlogits = pictures(stages[7])
+    assert p.bars == right.bars
+    assert dlogits.bars[6].startswith(">6 #######|")
+    assert all("|#" in line or float(line.split()[-1]) < 0.05 for k, line in enumerate(dlogits.bars) if k != 6)
+
+
+def test_a_long_vector_is_drawn_in_rows(digit):
+    stage = next(s for s in walk(sn.models.standard_cnn(), *digit) if s.name == "flatten1 forward")
+    _, right = pictures(stage)
+    assert right.notes[:3] == ["out", "784 of 3,136 numbers", "28 a row"]
+    shown = stage.step.output[0, :784].reshape(28, 28)
+    np.testing.assert_allclose(right.pixels, shown / np.abs(shown).max(), rtol=1e-6)
+
+
+# ---------------------------------------------------------------- the app and its keys
+
+
+def drive(app: StepApp, *keys: str, size: tuple[int, int] = (80, 24), then=lambda app: None):
+    """Press keys in an app of that size, call `then` on it, and return what that returns."""
+
+    async def press():
+        async with app.run_test(size=size) as pilot:
+            await pilot.press(*keys)
+            await pilot.pause()
+            return then(app)
+
+    return asyncio.run(press())
+
+
+def title(app: StepApp) -> str:
+    return str(app.query_one("#title", Static).render())
+
+
+def beside(app: StepApp) -> str:
+    return str(app.query_one("#beside", Static).render())
+
+
+KEYS = {
+    "n": "stage 2 of 14: relu1 forward",
+    "n n n b": "stage 3 of 14: pool1 forward",
+    "right space enter left": "stage 3 of 14: pool1 forward",
+    "b": "stage 1 of 14: conv1 forward",
+    " ".join("n" * 20): "stage 14 of 14: conv1 backward",
+    "j d e n s e space b a c k enter": "stage 9 of 14: dense1 backward",
+    "j down down up down enter": "stage 3 of 14: pool1 forward",
+    "j C O N V 1 space b enter": "stage 14 of 14: conv1 backward",
+    "n j escape": "stage 2 of 14: relu1 forward",
+    "n j f o o enter escape": "stage 2 of 14: relu1 forward",
+    "j tab down down enter": "stage 3 of 14: pool1 forward",
+}
+
+
+@pytest.mark.parametrize("keys", list(KEYS))
+def test_keys_lead_to_stages(stages, keys):
+    assert drive(StepApp(stages, "a subject", 0), *keys.split(), then=title) == f"{KEYS[keys]}   a subject"
+
+
+def test_jumping_narrows_the_list(stages):
+    def matching(app):
+        assert isinstance(app.screen, Jump)
+        assert app.screen.query_one(Input).value == "pool"
+        return [stage.name for stage in app.screen.matching]
+
+    assert drive(StepApp(stages, "", 0), *"jpool", then=matching) == ["pool1 forward", "pool1 backward"]
+
+
+def test_channels_turn_and_the_next_stage_begins_with_its_strongest(stages):
+    def channel(app):
+        return re.findall(r"channel \d of \d", beside(app))[-1]
+
+    first, second = (pictures(stage)[1].notes[1] for stage in stages[:2])
+    assert drive(StepApp(stages, "", 0), then=channel) == first
+    assert drive(StepApp(stages, "", 0), "]", then=channel) == pictures(stages[0], 1)[1].notes[1] != first
+    assert drive(StepApp(stages, "", 0), "[", "up", "down", "]", then=channel) == first
+    assert drive(StepApp(stages, "", 0), "]", "n", then=channel) == second
+
+
+def test_q_quits_and_d_asks_for_pdb_at_this_stage(stages):
+    for key, asked in (("q", None), ("ctrl+c", None), ("d", 2)):
+        app = StepApp(stages, "", 0)
+        drive(app, "n", "n", key)
+        assert (app.return_value, app.return_code) == (asked, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("every_layer", (80, 24)),
+        ("every_layer", (120, 40)),
+        ("standard_cnn", (80, 24)),
+        ("separable_cnn", (80, 24)),
+        ("four_conv_cnn", (120, 40)),
+    ],
+)
+def test_nothing_is_cut(name, size, digit):
+    """All that there is to show is inside the screen, at every stage."""
+
+    def look(app):
+        assert app.screen.max_scroll_y == 0, title(app)
+        for widget in [*app.query(Static), *app.query("FooterKey")]:
+            assert widget.region in app.screen.region, (title(app), widget)
+            assert widget.virtual_size.height <= widget.size.height, (title(app), widget)
+        for widget in app.query("#left, #right, #beside").results(Static):
+            assert max(map(len, str(widget.render()).splitlines())) <= widget.size.width, (title(app), widget)
+
+    async def walk_through():
+        app = StepApp(walk(NETS[name](), *digit), f"{name}, digit 1999: a 7", 0)
+        async with app.run_test(size=size) as pilot:
+            for _ in app.stages:
+                look(app)
+                await pilot.press("n")
+
+    asyncio.run(walk_through())
+
+
+@pytest.mark.parametrize(
+    ("system", "variables", "blocks"),
+    [("truecolor", {}, True), ("256", {}, True), ("standard", {}, False), ("truecolor", {"NO_COLOR": "1"}, False)],
+)
+def test_half_blocks_where_there_are_shades_and_characters_elsewhere(stages, monkeypatch, system, variables, blocks):
+    monkeypatch.setattr("textual.constants.COLOR_SYSTEM", system)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    def picture(app):
+        return str(app.query_one("#right", Static).render()), beside(app)
+
+    drawn, signs = drive(StepApp(stages, "", 13), then=picture)
+    assert ("▀" * 28 in drawn) == blocks
+    assert ("dark blue: negative" in signs) == blocks
+    assert ("- = negative" in signs) != blocks
+
+
+def test_half_blocks_hold_both_pixels():
+    pixels = np.zeros((28, 28))
+    pixels[0, 0], pixels[1, 0] = 1, 0.5
+    console = Console(width=40, color_system="truecolor", force_terminal=True)
+    with console.capture() as captured:
+        console.print(half_blocks(pixels, signed=False))
+    assert captured.get().startswith("\x1b[38;2;255;255;255;48;2;127;127;127m▀")
+    assert captured.get().count("▀") == 28 * 14
+
+
+def test_the_app_comes_back_after_pdb_without_colours_if_it_had_none(stages, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    seen, answers = [], [3, 8, None]
+
+    def run(app):
+        seen.append((app.at, app.no_color))
+        return answers[len(seen) - 1]
+
+    debugged = []
+    monkeypatch.setattr(StepApp, "run", run)
+    monkeypatch.setattr(step_app, "in_pdb", lambda stage: debugged.append(stage.number - 1))
+    step_app.run(stages, "")
+    assert debugged == [3, 8]
+    assert seen == [(0, True), (3, True), (8, True)]
+
+
+def test_an_error_made_in_pdb_is_shown_and_ends_nothing(stages, monkeypatch, capsys):
+    def fail(stage):
+        raise ValueError("dout = 3")
+
+    monkeypatch.setattr(step_app, "run_again", fail)
+    monkeypatch.setattr("builtins.input", lambda prompt: print(prompt))
+    step_app.in_pdb(stages[3])
+    out, err = capsys.readouterr()
+    assert "flatten1 forward, once more, under pdb" in out
+    assert "Enter goes back" in out
+    assert err.endswith("ValueError: dout = 3\n")
+
+
+# ---------------------------------------------------------------- the command
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    sn.save(small_net(), path)
+    return str(path)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "scratchnet", "step", *arguments]
+
+
+def test_piped_it_prints_all_stages(model, sample):
+    """And without the terminal library, which takes longer to load than all the rest."""
+    program = "import sys; from scratchnet.cli import main; code = main(sys.argv[1:]); print('textual' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", program, "step", model, "--digit", "4"], capture_output=True, text=True, check=True
+    )
+    assert result.stderr == ""
+    stages = walk(sn.load(model), sample[1].images[4:5], sample[1].labels[4:5])
+    pages = [f"small, digit 4: a {sample[1].labels[4]}", *map(as_text, stages)]
+    assert result.stdout == "\n\n".join(pages) + "\nFalse\n"
+    assert "\x1b" not in result.stdout
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(model):
+    """As with `scratchnet step small.safetensors | head`."""
+    child = subprocess.Popen(command(model), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child.stdout.close()
+    _, errors = child.communicate(timeout=WAIT)
+    assert (child.returncode, errors) == (0, b"")
+
+
+MISTAKES = {
+    "a digit that is not there": (["--digit", "2000"], "--digit: expected 0 to 1999, one of the held-out digits"),
+    "a negative digit": (["--digit", "-1"], "; got -1"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), list(MISTAKES.values()), ids=list(MISTAKES))
+def test_mistakes_are_named(model, options, message, capsys):
+    assert main(["step", model, *options]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("scratchnet: ")
+    assert message in err
+
+
+def test_help_has_an_example_and_names_the_engine(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["step", "--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert "  scratchnet step standard_cnn --digit 3" in out
+    assert "the kernels to run (default: numpy)" in out
+
+
+def test_an_unknown_model_is_named(capsys):
+    for name in ("step", "summary"):
+        assert main([name, "alexnet"]) == 1
+        assert capsys.readouterr().err == (
+            "scratchnet: alexnet: neither a trained model's file nor one of "
+            "four_conv_cnn, standard_cnn, separable_cnn\n"
+        )
+
+
+# ---------------------------------------------------------------- in a real terminal
+
+
+def for_pyte(written: bytes) -> bytes:
+    """Without a keyboard setting that pyte does not know; an empty screen where a terminal would change to another."""
+    return re.sub(rb"\x1b\[\?1049[hl]", b"\x1b[H\x1b[2J", written.replace(b"\x1b[<u", b""))
+
+
+class Terminal:
+    """A child process in a pseudo-terminal of 80 x 24, and the screen that a person would see."""
+
+    def __init__(self, arguments: list[str], **variables: str) -> None:
+        self.screen = pyte.Screen(80, 24)
+        self.stream = pyte.ByteStream(self.screen)
+        self.outer, inner = pty.openpty()
+        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "COLORTERM")}
+        environment |= {"TERM": "xterm-256color"} | variables
+        self.child = subprocess.Popen(
+            arguments, stdin=inner, stdout=inner, stderr=inner, env=environment, start_new_session=True
+        )
+        os.close(inner)
+        self.raw = b""
+
+    def press(self, keys: str) -> None:
+        os.write(self.outer, keys.encode())
+
+    def wait_for(self, *texts: str) -> str:
+        """Read what the child writes until all texts are on the screen; returns the screen."""
+        end = time.monotonic() + WAIT
+        while not all(text in "\n".join(self.screen.display) for text in texts):
+            running = self.child.poll() is None and time.monotonic() < end
+            assert running, "\n".join([f"waited for {texts}; the screen:", *self.screen.display])
+            self.read()
+        return "\n".join(self.screen.display)
+
+    def read(self) -> None:
+        if select.select([self.outer], [], [], 0.1)[0]:
+            with contextlib.suppress(OSError):  # the child has closed its side
+                written = os.read(self.outer, 65536)
+                self.raw += written
+                self.stream.feed(for_pyte(written))
+
+    def exit_code(self) -> int:
+        """Read on until the child ends: a child that writes to a full terminal would wait for ever."""
+        end = time.monotonic() + WAIT
+        while self.child.poll() is None:
+            assert time.monotonic() < end, "\n".join(self.screen.display)
+            self.read()
+        self.read()
+        return self.child.returncode
+
+    def close(self) -> None:
+        self.child.kill()
+        self.child.wait()
+        os.close(self.outer)
+
+
+@pytest.fixture
+def terminal():
+    opened = []
+
+    def start(arguments, **variables):
+        opened.append(Terminal(arguments, **variables))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+def test_a_walk_in_a_real_terminal_with_pdb(terminal, model):
+    tty = terminal(command(model))
+    screen = tty.wait_for("stage 1 of 14: conv1 forward", "digit 0: a 6", "out = columns @ w + b", "quit")
+    assert screen.count("▀") == 2 * 28 * 14
+    tty.press("n")
+    tty.wait_for("stage 2 of 14: relu1 forward")
+    tty.press("b")
+    tty.wait_for("stage 1 of 14")
+    tty.press("j")
+    tty.wait_for("type a name")
+    tty.press("conv1 backward")
+    tty.wait_for("conv1 backward")
+    tty.press("\r")
+    tty.wait_for("stage 14 of 14: conv1 backward", "x, the digit", "dx = col2im(dout @ w^T)")
+    tty.press("d")
+    screen = tty.wait_for("conv1 backward, once more, under pdb", "(Pdb)", "dout = self.check_dout(dout)")
+    tty.press("n\n")
+    tty.wait_for("w, _ = self.weights")
+    tty.press("n\n")
+    tty.wait_for("-> dx, dw, db = ops.conv2d_backward(")
+    tty.press("s\n")
+    tty.wait_for("scratchnet/layers/conv.py", "conv2d_backward()", "--Call--")
+    tty.press("p dout.shape\n")
+    tty.wait_for("(1, 7, 7, 4)")
+    tty.press("w\n")
+    assert "textual" not in tty.wait_for("runcall()")
+    tty.press("c\n")
+    tty.wait_for("stage 14 of 14: conv1 backward", "quit")
+    tty.press("b" * 7)
+    tty.wait_for("stage 7 of 14: softmax_cross_entropy forward", ">6 ")
+    tty.press("d")
+    tty.wait_for("(Pdb)", "_check(logits, labels)")
+    tty.press("q\n")
+    tty.wait_for("stage 7 of 14", "quit")
+    tty.press("q")
+    assert tty.exit_code() == 0
+
+
+def test_a_mistake_in_pdb_leads_back_to_the_walk(terminal, model):
+    tty = terminal(command(model))
+    tty.wait_for("stage 1 of 14", "quit")
+    tty.press("d")
+    tty.wait_for("(Pdb)")
+    tty.press("x = 3\nc\n")
+    tty.wait_for("expected input to be a NumPy array, got int", "Enter goes back")
+    tty.press("\n")
+    tty.wait_for("stage 1 of 14: conv1 forward", "quit")
+    tty.press("\x03")
+    assert tty.exit_code() == 0
+
+
+def test_without_colours_there_are_none(terminal, model):
+    tty = terminal(command(model), NO_COLOR="1")
+    screen = tty.wait_for("stage 1 of 14: conv1 forward", "- = negative", "quit")
+    assert "▀" not in screen
+    assert "@" in screen
+    tty.press("d")
+    tty.wait_for("(Pdb)")
+    tty.press("c\n")
+    tty.wait_for("stage 1 of 14: conv1 forward", "- = negative", "quit")
+    tty.press("q")
+    assert tty.exit_code() == 0
+
+
+def test_a_dumb_terminal_gets_plain_text(terminal, model):
+    tty = terminal(command(model), TERM="dumb")
+    assert tty.exit_code() == 0
+    assert b"\x1b" not in tty.raw
