@@ -1,0 +1,143 @@
+"""
+1. Look at the data
+===================
+
+*After this lesson you can* load the digits, say what every axis of the arrays means, find out what the data is like
+before any network sees it, and beat chance with no network at all.
+
+*Needs:* NumPy. *Takes:* a few seconds to run, ten minutes to read.
+
+The habit that this lesson teaches is worth more than any layer: before you train on data, look at it. Most mistakes in
+training are mistakes in the data: labels that are shifted by one, pixels from 0 to 255 where 0 to 1 was expected, a
+test set that contains the training set.
+"""
+
+# %%
+# Load it
+# -------
+# Inside the package are 10,000 real handwritten digits, a part of MNIST: 8,000 to train on and 2,000 held out. Held out
+# means that no training ever sees them; they tell how well a network reads digits that are new to it.
+
+import numpy as np
+from showing import figure, keep
+
+import scratchnet as sn
+
+train, test = sn.data.load("sample")
+print("train:", train.images.shape, train.images.dtype, "labels", train.labels.shape, train.labels.dtype)
+print("test: ", test.images.shape, test.images.dtype, "labels", test.labels.shape, test.labels.dtype)
+
+assert train.images.shape == (8000, 28, 28, 1)
+assert test.images.shape == (2000, 28, 28, 1)
+
+# %%
+# The axes are ``(N, H, W, C)``: image, row, column, channel. There are 8,000 images of 28 x 28 pixels, and one channel,
+# since they are grey; a colour photograph would have three. The channel axis is there even though it is 1 long: inside
+# the network there will be 32 or 64 channels, and every layer expects the axis.
+#
+# A pixel is a number from 0 (ground) to 1 (ink), a float32. A label is an integer from 0 to 9.
+
+assert train.images.dtype == np.float32
+assert train.images.min() == 0.0
+assert train.images.max() == 1.0
+assert set(train.labels) == set(range(10))
+
+# %%
+# See it
+# ------
+# The first sixteen digits, with their labels. Read them all: would *you* get each one right?
+
+keep(sn.plots.digit_grid(train), "01_digits")
+
+# %%
+# And one of them as the network gets it: numbers. Here are the middle rows and columns of the first digit, in tenths.
+
+digit = train.images[0, :, :, 0]
+print(f"the digit is a {train.labels[0]}; rows 8 to 19, columns 6 to 21, in tenths:")
+for row in (10 * digit[8:20, 6:22]).round().astype(int):
+    print(" ".join(f"{value:2}" if value else " ." for value in row))
+
+# %%
+# Count it
+# --------
+# Are all ten classes there, equally often? If nine tenths of the digits were a 1, a network that always answers 1 would
+# be right in nine cases of ten, and useless. The share of the most frequent class is the accuracy to beat first.
+
+counts = np.bincount(train.labels, minlength=10)
+drawn, axes = figure(width=7, height=3)
+axes.bar(range(10), counts, color="#0072b2")
+axes.axhline(800, color="black", linestyle="--", linewidth=1)
+axes.text(9.6, 808, "800", ha="right", va="bottom")
+axes.set(
+    xlabel="label",
+    ylabel="images",
+    xticks=range(10),
+    title="How often each digit occurs among the 8,000",
+    ylim=(0, 1050),
+)
+keep(drawn, "01_counts")
+
+commonest = counts.argmax()
+share = (test.labels == commonest).mean()
+print(f"always answering {commonest} is right for {share:.1%} of the held-out digits")
+assert counts.min() > 650, "no class is rare"
+assert counts.max() < 950, "no class dominates"
+assert share < 0.13
+
+# %%
+# What does the average pixel look like? Nearly all of it is ground. The mean over all digits of one class is a ghost of
+# that digit, and it tells how differently people write it: a sharp ghost means that they agree.
+
+means = np.stack([train.images[train.labels == k].mean(axis=0)[:, :, 0] for k in range(10)])  # (10, 28, 28)
+drawn, grid = figure(2, 5, width=7.5, height=3.5)
+for k, axes in enumerate(grid.flat):
+    axes.imshow(means[k], cmap="gray_r", vmin=0, vmax=1)
+    axes.set_title(f"mean {k}", fontsize=11)
+    axes.axis("off")
+keep(drawn, "01_means")
+
+print(f"the mean pixel is {train.images.mean():.3f}; {(train.images == 0).mean():.0%} of all pixels are exactly 0")
+assert 0.12 < train.images.mean() < 0.14
+assert 0.79 < (train.images == 0).mean() < 0.82
+
+# %%
+# A classifier without a network
+# ------------------------------
+# Those ten ghosts already classify: answer with the ghost that is nearest to the image. "Nearest" means that the sum of
+# squared differences over all pixels is the smallest.
+
+
+def nearest_mean(images: np.ndarray) -> np.ndarray:
+    """The class (N,) whose mean image is nearest to each of the images (N, 28, 28, 1)."""
+    differences = images[:, None, :, :, 0] - means  # (N, 10, 28, 28)
+    return (differences**2).sum(axis=(2, 3)).argmin(axis=1)
+
+
+accuracy = (nearest_mean(test.images) == test.labels).mean()
+print(f"the nearest mean is right for {accuracy:.1%} of the held-out digits")
+assert 0.78 < accuracy < 0.84
+
+# %%
+# About four digits of five, with no learning to speak of. This is the number to keep in mind: a network that reaches 80
+# % has learned nothing that ten averages do not know. The three networks of this project get 97 to 98 % from the same
+# digits, and the mistakes show what the ghosts miss: *where* the ink is matters less than what shape it has.
+#
+# Is the test set really new?
+# ---------------------------
+# A held-out set that contains training images measures memory. Nobody should take our word for it:
+
+seen = {image.tobytes() for image in train.images}
+again = sum(image.tobytes() in seen for image in test.images)
+print(f"{again} of the {len(test):,} held-out images are among the training images")
+assert again == 0
+
+# %%
+# Try it
+# ------
+# 1. Change ``nearest_mean`` to use the *median* image of each class. Better or worse? (Worse: about 3 points. Most
+#    pixels are 0 in more than half of the digits, so the median forgets them.)
+# 2. Shift all test images by two pixels with ``np.roll(test.images, 2, axis=2)``. What becomes of the accuracy? This is
+#    the weakness that convolution mends (lesson 4).
+#
+# *Next:* ``02_softmax_regression.py``, a single dense layer that learns its ghosts by gradient descent. *In the
+# library:* ``scratchnet/data/dataset.py``.

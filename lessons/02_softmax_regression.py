@@ -1,0 +1,166 @@
+"""
+2. One dense layer: learning by gradient descent
+================================================
+
+*After this lesson you can* turn scores into probabilities, say how wrong they are with one number, find that number's
+slope for every weight, and follow it downhill until a single layer reads nine digits of ten.
+
+*Needs:* lesson 1. *Takes:* a few seconds to run, twenty minutes to read.
+
+A network learns by one idea: compute how wrong it is, find out for every weight in which direction it gets less wrong,
+and move all weights a little that way. This lesson does it with one layer, where nothing is hidden.
+"""
+
+# %%
+# Scores
+# ------
+# A dense layer gives each image ten scores, one a class. Each score is a weighted sum of all the pixels, plus a
+# constant:
+#
+# .. math:: z_k = b_k + \sum_i x_i \, w_{ik}
+#
+# For a batch that is one matrix product, and it is all that the library does:
+
+import numpy as np
+from showing import code, figure, keep
+
+import scratchnet as sn
+from scratchnet.layers import dense_backward, dense_forward
+
+sn.use_engine("numpy")
+code(dense_forward)
+
+# %%
+# Scores into probabilities
+# -------------------------
+# Softmax makes the scores positive and lets them sum to 1:
+#
+# .. math:: p_k = \frac{e^{z_k}}{\sum_j e^{z_j}}
+#
+# By hand, with three classes and scores chosen so that their exponentials are 1, 2 and 5: the sum is 8, and the
+# probabilities are 1/8, 2/8 and 5/8.
+
+z = np.log([[1.0, 2.0, 5.0]])  # (1, 3)
+p = sn.softmax(z)
+print("scores", z.round(3), "-> probabilities", p)
+np.testing.assert_allclose(p, [[1 / 8, 2 / 8, 5 / 8]])
+
+# %%
+# Adding the same number to all scores changes nothing, since it cancels in the fraction. The library subtracts the
+# largest score, because ``exp(1000)`` is too large for any float:
+
+np.testing.assert_allclose(sn.softmax(z + 1000), p)
+
+# %%
+# How wrong?
+# ----------
+# If the right class is the last one, the network gave it 5/8. The loss is the surprise, ``-log(5/8) = 0.470``: 0 for a
+# network that was sure and right, and without bound for one that was sure and wrong. Over a batch it is the mean.
+
+label = np.array([2])
+loss, dz = sn.softmax_cross_entropy(z, label)
+print(f"loss {loss:.3f}")
+assert abs(loss - 0.470) < 0.0005
+
+# %%
+# A network that knows nothing gives each of ten classes 1/10, and its loss is ``-log(1/10) = 2.303``. Remember this
+# number: a loss of 2.30 means "it has learned nothing yet" (lesson 7 is about a network that stays there for a thousand
+# steps).
+
+nothing, _ = sn.softmax_cross_entropy(np.zeros((4, 10)), np.arange(4))
+assert abs(nothing - 2.303) < 0.0005
+
+# %%
+# Downhill
+# --------
+# For one example the loss is ``-log p[label] = log(sum of exp(z)) - z[label]``. The first term has the slope
+# ``exp(z[k]) / sum = p[k]``; the second has -1 at the label. So the gradient for the scores is simply
+#
+# .. math:: \frac{\partial\,\mathrm{loss}}{\partial z_k} = p_k - [k = \mathrm{label}]
+#
+# By hand: 1/8, 2/8 and 5/8 - 1 = -3/8. It reads well: lower the scores of the wrong classes, the more the more probable
+# they seemed, and raise the right one by the same amount. The three sum to 0.
+
+print("gradient for the scores:", dz)
+np.testing.assert_allclose(dz, [[1 / 8, 2 / 8, -3 / 8]])
+
+# %%
+# From the scores to the weights it is one step more: ``w[i, k]`` was multiplied by ``x[i]``, so its slope is ``x[i]``
+# times the score's slope, summed over the batch. Lesson 3 derives this with care. Here is the code of both directions:
+
+code(dense_backward)
+code(sn.softmax_cross_entropy)
+
+# %%
+# Learn
+# -----
+# All weights start at 0. A step takes 128 digits, computes the loss, its gradient, and moves every weight against its
+# slope: ``w -= lr * dw``. Here is the whole of training, in eight lines:
+
+train, test = sn.data.load("sample")
+
+
+def learn(lr: float, epochs: int = 6, batch_size: int = 128) -> tuple[np.ndarray, np.ndarray, list[float]]:
+    """Weights (784, 10), biases (10,) and the loss of every step, learned by gradient descent."""
+    w, b = np.zeros((784, 10), np.float32), np.zeros(10, np.float32)
+    losses = []
+    for epoch in range(epochs):
+        for images, labels in train.batches(batch_size, np.random.default_rng(epoch)):
+            x = images.reshape(len(images), 784)
+            logits = dense_forward(x, w, b)
+            loss, dlogits = sn.softmax_cross_entropy(logits, labels)
+            _, dw, db = dense_backward(dlogits, x, w, need_dx=False)
+            w -= lr * dw
+            b -= lr * db
+            losses.append(loss)
+    return w, b, losses
+
+
+w, b, losses = learn(lr=0.5)
+accuracy = (dense_forward(test.images.reshape(-1, 784), w, b).argmax(axis=1) == test.labels).mean()
+print(f"first loss {losses[0]:.3f}, last {np.mean(losses[-20:]):.3f}; {accuracy:.1%} of the held-out digits are right")
+assert abs(losses[0] - 2.303) < 0.0005, "before the first step it knows nothing"
+assert 0.87 < accuracy < 0.92
+
+# %%
+# Nine of ten: much better than the averages of lesson 1, with the same number of weights. They are better ghosts,
+# chosen to tell the classes apart rather than to look like them. Dark is where ink speaks for the class, light where it
+# speaks against; the light middle of the 0 is the most telling.
+
+drawn, grid = figure(2, 5, width=7.5, height=3.6)
+for k, axes in enumerate(grid.flat):
+    axes.imshow(w[:, k].reshape(28, 28), cmap="gray_r", vmin=-0.8, vmax=0.8)
+    axes.set_title(f"weights of {k}", fontsize=11)
+    axes.axis("off")
+keep(drawn, "02_weights")
+
+# %%
+# The learning rate
+# -----------------
+# One number decides about everything: how far each step goes. Too small, and it creeps; too large, and it overshoots
+# the valley, and may never come down.
+
+rates = {0.01: learn(0.01, 3)[2], 0.5: learn(0.5, 3)[2], 20.0: learn(20.0, 3)[2]}
+drawn, axes = figure(width=7.5, height=3.6)
+for (lr, curve), style, colour in zip(rates.items(), ("--", "-", ":"), ("#0072b2", "black", "#d55e00"), strict=True):
+    axes.plot(curve, style, color=colour, label=f"lr = {lr:g}")
+axes.axhline(2.303, color="0.6", linewidth=1, label="knows nothing: 2.303")
+axes.set(xlabel="step", ylabel="loss of the batch (nats)", yscale="log", title="Three learning rates")
+axes.legend()
+keep(drawn, "02_learning_rates")
+
+end = {lr: np.mean(curve[-20:]) for lr, curve in rates.items()}
+print("mean loss of the last 20 steps:", {lr: round(float(value), 2) for lr, value in end.items()})
+assert end[0.5] < end[0.01]
+assert end[0.5] < end[20.0]
+
+# %%
+# Exercise
+# --------
+# ``lessons/exercises/01_softmax_gradient.py``: write the gradient of softmax cross-entropy yourself. The file says what
+# is asked for; ``scratchnet check 01`` says whether it is right, and if not, what kind of mistake it is.
+#
+# Also worth a try: leave out the subtraction of the largest score, and feed logits of 1000. What does the loss become?
+#
+# *Next:* ``03_chain_rule.py``: how the gradient passes through a layer to the one before it. *In the library:*
+# ``scratchnet/loss.py``, ``scratchnet/layers/dense.py``.

@@ -1,0 +1,196 @@
+"""
+5. Convolution, backward: dw, dx and db line by line
+====================================================
+
+*After this lesson you can* derive all three gradients of a convolution, compute them by hand on a 3 x 3 image, and say
+what stride and padding change.
+
+*Needs:* lessons 3 and 4. *Takes:* a few seconds to run, an hour with pencil and paper.
+
+This is the lesson for which people usually get a formula and no explanation. There is nothing new in it: every number
+gets the sum over all the products that it was a factor of. The only work is bookkeeping: *which* products were those?
+"""
+
+# %%
+# Forward, by hand
+# ----------------
+# A 3 x 3 image, a 2 x 2 kernel, stride 1, no padding: four places.
+#
+# ::
+#
+#     x = 1 2 0        w = 1 -1        out[0, 0] = 1*1 + 2*-1 + 0*2 + 1*0 = -1
+#         0 1 3            2  0        out[0, 1] = 2*1 + 0*-1 + 1*2 + 3*0 =  4
+#         2 0 1                        out[1, 0] = 0*1 + 1*-1 + 2*2 + 0*0 =  3
+#                                      out[1, 1] = 1*1 + 3*-1 + 0*2 + 1*0 = -2
+
+import numpy as np
+from showing import code, figure, keep, numbers
+
+import scratchnet as sn
+from scratchnet.layers import col2im, conv2d_backward, conv2d_forward, im2col
+
+sn.use_engine("numpy")
+
+x = np.array([[1.0, 2, 0], [0, 1, 3], [2, 0, 1]])
+w = np.array([[1.0, -1], [2, 0]])
+x4, w4 = x[None, :, :, None], w[:, :, None, None]  # (N, H, W, C) = (1, 3, 3, 1) and (KH, KW, C, F) = (2, 2, 1, 1)
+
+out = conv2d_forward(x4, w4, np.zeros(1), 1, 0)
+np.testing.assert_array_equal(out[0, :, :, 0], [[-1, 4], [3, -2]])
+
+# %%
+# From the layers behind comes ``dout``: the slope of the loss for each of the four outputs.
+
+dout = np.array([[1.0, 0], [2, -1]])
+dout4 = dout[None, :, :, None]  # (N, OH, OW, F) = (1, 2, 2, 1)
+dx4, dw4, db = conv2d_backward(dout4, x4, w4, 1, 0)
+
+# %%
+# db: the bias was added everywhere
+# ---------------------------------
+# It was added at all four places, each time with slope 1: ``db = 1 + 0 + 2 - 1 = 2``. With several images and filters:
+# filter f's bias gets the sum of ``dout[..., f]`` over images and places.
+
+assert db[0] == 2
+
+# %%
+# dw: which pixels did a weight meet?
+# -----------------------------------
+# The kernel's upper left weight, ``w[0, 0]``, met the upper left pixel of each of the four patches: ``x[0, 0]``,
+# ``x[0, 1]``, ``x[1, 0]`` and ``x[1, 1]``. In each place it was multiplied by that pixel and landed in that place's
+# output. So
+#
+# ::
+#
+#     dw[0, 0] = x[0,0]*dout[0,0] + x[0,1]*dout[0,1] + x[1,0]*dout[1,0] + x[1,1]*dout[1,1]
+#              =      1*1         +      2*0         +      0*2         +      1*-1         =  0
+#     dw[0, 1] =      2*1         +      0*0         +      1*2         +      3*-1         =  1
+#     dw[1, 0] =      0*1         +      1*0         +      2*2         +      0*-1         =  4
+#     dw[1, 1] =      1*1         +      3*0         +      0*2         +      1*-1         =  0
+
+np.testing.assert_array_equal(dw4[:, :, 0, 0], [[0, 1], [4, 0]])
+
+# %%
+# Each line is a patch of x, the size of ``dout``, times ``dout``, summed. In other words: *slide dout over x.* With
+# images and channels:
+#
+# .. math:: dw_{kh,kw,c,f} = \sum_n \sum_i \sum_j x_{n,\; i \cdot SH + kh,\; j \cdot SW + kw,\; c} \; dout_{n,i,j,f}
+#
+# dx: which weights did a pixel meet?
+# -----------------------------------
+# The other way round it is easiest to think place by place. At place (i, j) the pixels of one patch were multiplied by
+# the four weights and summed into ``out[i, j]``. So each of these pixels gets ``dout[i, j]`` times the weight that lay
+# on it. Lay the kernel down at each place, times that place's ``dout``, and *add* where the patches overlap:
+#
+# ::
+#
+#     place (0, 0), dout 1      (0, 1), dout 0      (1, 0), dout 2      (1, 1), dout -1        sum: dx
+#        1 -1  .                  .  .  .             .  .  .             .  .  .               1 -1  0
+#        2  0  .         +        .  .  .      +      2 -2  .      +      . -1  1       =       4 -3  1
+#        .  .  .                  .  .  .             4  0  .             . -2  0               4 -2  0
+#
+# The middle pixel was in all four patches: ``0 + 0 - 2 - 1 = -3``.
+
+np.testing.assert_array_equal(dx4[0, :, :, 0], [[1, -1, 0], [4, -3, 1], [4, -2, 0]])
+
+drawn, grid = figure(1, 5, width=10, height=2.3)
+total = np.zeros((3, 3))
+for axes, (i, j) in zip(grid, np.ndindex(2, 2), strict=False):
+    patch, covered = np.zeros((3, 3)), np.zeros((3, 3))
+    patch[i : i + 2, j : j + 2] = dout[i, j] * w
+    covered[i : i + 2, j : j + 2] = 0.6
+    total += patch
+    numbers(axes, patch + 0.0, f"place ({i}, {j}), dout {dout[i, j]:g}", shade=covered)
+numbers(grid[4], total, "sum: dx")
+keep(drawn, "05_dx_place_by_place")
+np.testing.assert_array_equal(total, dx4[0, :, :, 0])
+
+# %%
+# ``+=`` and not ``=``: with ``=``, each patch would wipe out what the ones before it left on the shared pixels. This is
+# the commonest mistake of all, and it goes unnoticed where patches do not overlap.
+#
+# The same, seen from a pixel
+# ---------------------------
+# Pixel (h, w) met weight (kh, kw) at the place (h - kh, w - kw). As the weight's index goes up, the place's goes down:
+# seen from the pixel the kernel lies there turned by 180 degrees. So for stride 1, dx is ``dout``, padded by one less
+# than the kernel, with the turned kernel slid over it:
+
+turned = conv2d_forward(np.pad(dout4, ((0, 0), (1, 1), (1, 1), (0, 0))), w4[::-1, ::-1], None, 1, 0)
+np.testing.assert_array_equal(turned, dx4)
+
+# %%
+# The library's way: three lines
+# ------------------------------
+# Lesson 4 turned a convolution into three steps. Backward reverses them, the last one first:
+#
+# ================================ ==================================== ==========================================
+# forward                          backward                             because
+# ================================ ==================================== ==========================================
+# ``columns = im2col(x)``          ``dx = col2im(dcolumns)``            a copied number gets the sum of its copies ``out
+# = columns @ w``            ``dw = columns.T @ dout``,           it is a dense layer, whose examples
+#                                  ``dcolumns = dout @ w.T``            are patches (lesson 3)
+# ``out += b``                     ``db = dout.sum(axis=0)``            added in every row
+# ================================ ==================================== ==========================================
+#
+# With ``dout`` as a matrix too, a row for each place. Let us do just that, by hand:
+
+columns = im2col(x4, 2, 1, 0)  # (4 places, 4 weights)
+dout_rows = dout.reshape(4, 1)  # (4 places, 1 filter)
+dw_rows = columns.T @ dout_rows
+dcolumns = dout_rows @ w.reshape(4, 1).T  # (4, 4): the four patches of the picture above, one a row
+np.testing.assert_array_equal(dw_rows.reshape(2, 2), dw4[:, :, 0, 0])
+np.testing.assert_array_equal(dcolumns[2], [2, -2, 4, 0])
+np.testing.assert_array_equal(col2im(dcolumns, (1, 3, 3, 1), 2, 1, 0), dx4)
+
+code(conv2d_backward)
+code(col2im)
+
+# %%
+# Stride
+# ------
+# With stride 2, place (i, j) begins at pixel (2i, 2j), in both directions. Nothing else changes: each patch goes back
+# to where it came from. Whoever forgets it puts the patches side by side in the corner.
+
+rng = np.random.default_rng(0)
+x_even = rng.standard_normal((1, 5, 5, 1))
+w_even = rng.standard_normal((3, 3, 1, 1))
+dout_even = rng.standard_normal((1, 2, 2, 1))
+dx, _, _ = conv2d_backward(dout_even, x_even, w_even, 2, 0)
+by_places = np.zeros((5, 5))
+for i, j in np.ndindex(2, 2):
+    by_places[2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += dout_even[0, i, j, 0] * w_even[:, :, 0, 0]
+np.testing.assert_allclose(dx[0, :, :, 0], by_places)
+
+# %%
+# Padding
+# -------
+# Forward put zeros around x. Backward computes the gradient for the padded image, and drops the margin: nobody asks for
+# the slope of a zero that is not an input.
+
+x_padded = np.pad(x4, ((0, 0), (1, 1), (1, 1), (0, 0)))
+dout_padded = rng.standard_normal((1, 4, 4, 1))
+with_padding, _, _ = conv2d_backward(dout_padded, x4, w4, 1, 1)
+margin_too, _, _ = conv2d_backward(dout_padded, x_padded, w4, 1, 0)
+np.testing.assert_allclose(with_padding, margin_too[:, 1:-1, 1:-1])
+assert with_padding.shape == x4.shape
+
+# %%
+# Check it
+# --------
+# Measured slopes, with odd sizes on purpose: a kernel that is not square, strides of 2 and 3, and a padding on one axis
+# only.
+
+for stride, padding in [(1, 0), (2, 1), ((3, 2), (0, 1))]:
+    layer = sn.Conv2D(2, 3, (3, 2), stride=stride, padding=padding)
+    report = sn.gradcheck(layer, rng.standard_normal((2, 7, 6, 2)))
+    print(f"stride {stride}, padding {padding}: {'right' if report else report}")
+    assert report.passed
+
+# %%
+# Exercises
+# ---------
+# 1. ``lessons/exercises/06_col2im.py``, and ``scratchnet check 06``.
+# 2. ``lessons/exercises/07_conv_backward.py``, and ``scratchnet check 07``. This one is the heart of the course. Do it
+#    in loops first, place by place; then with im2col and col2im.
+#
+# *Next:* ``06_pooling_and_dropout.py``. *In the library:* ``scratchnet/layers/conv.py``.

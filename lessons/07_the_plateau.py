@@ -1,0 +1,169 @@
+"""
+7. The first network, and why it learns nothing for a thousand steps
+====================================================================
+
+*After this lesson you can* train a network with the library, recognise a plateau, find its cause by measuring signals
+layer by layer, and end it in three different ways.
+
+*Needs:* lessons 2 to 6. *Takes:* about half a minute to run (on the very first run another half to compile), twenty to
+read.
+
+The first of the three networks that this project reproduces, ``four_conv_cnn``, reaches 98 % in the end. But its
+published log reads: step 500, loss 2.298; step 1000, loss 2.287; step 1500, loss 0.278. For a thousand steps it is as
+good as a dice, and then it suddenly learns. What happens there?
+"""
+
+# %%
+# Train it as published
+# ---------------------
+# Plain SGD with a learning rate of 0.01, and first weights drawn uniformly from ±1/sqrt(fan_in), PyTorch's default.
+# Published were batches of 128 from 60,000 digits; here they are 32 from 8,000, which is quicker, and the plateau is
+# shorter. How long it lasts depends on the seed as well, but it is always there. The network runs on the compiled
+# engine.
+
+import numpy as np
+from showing import figure, keep
+
+import scratchnet as sn
+
+sn.use_engine("numba")
+train, test = sn.data.load("sample")
+print(sn.models.four_conv_cnn().summary())
+
+
+def losses_of(net: sn.Network, optimizer: sn.SGD, steps: int) -> np.ndarray:
+    """Train for so many steps of 32 digits; the loss of each."""
+    history = sn.fit(net, train, optimizer=optimizer, steps=steps, batch_size=32, seed=0, progress=False)
+    return np.array([s["loss"] for s in history.steps])
+
+
+published = sn.models.four_conv_cnn(seed=1)
+losses = {"as published": losses_of(published, sn.SGD(published.parameters(), lr=0.01), 1000)}
+
+
+def smooth(curve: np.ndarray, width: int = 25) -> np.ndarray:
+    """The running mean of a curve."""
+    return np.convolve(curve, np.ones(width) / width, mode="valid")
+
+
+curve = smooth(losses["as published"])
+left_at = int(np.argmax(curve < 2.2))
+print(f"loss at step 300: {curve[300]:.3f}; it falls below 2.2 at step {left_at}")
+assert abs(curve[300] - 2.303) < 0.02, "after 300 steps it knows nothing: 2.303 is -log(1/10)"
+assert 400 < left_at < 1000
+
+# %%
+# Which question to ask
+# ---------------------
+# The loss says 2.303, so all ten probabilities are 1/10 whatever the image shows. Do the logits depend on the image at
+# all? Send 256 digits through the untrained network and measure, after each layer, how much the numbers *differ between
+# images*: their standard deviation over the batch. This is the signal. What is the same for all images carries no news.
+
+
+def signals(net: sn.Network) -> tuple[list[str], list[float]]:
+    """The name of each layer with weights, and the mean standard deviation of its outputs over the batch."""
+    names, strengths = [], []
+    x = train.images[:256]
+    for layer in net.layers:
+        x = layer.forward(x)
+        if layer.parameters():
+            names.append(layer.name)
+            strengths.append(float(x.std(axis=0).mean()))
+    return names, strengths
+
+
+fresh = sn.models.four_conv_cnn(seed=1)
+names, weak = signals(fresh)
+for name, strength in zip(names, weak, strict=True):
+    print(f"{name:7} {strength:.5f}")
+assert weak[-1] < 0.01
+
+# %%
+# The signal fades on its way: at the logits the images differ by a few thousandths. The network cannot tell them apart.
+#
+# Why it fades: one line of statistics
+# ------------------------------------
+# An output is a sum of ``fan_in`` products. If weights and inputs are independent, the variances multiply and add:
+#
+# .. math:: \mathrm{Var}(z) = fan\_in \cdot \mathrm{Var}(w) \cdot \mathrm{E}[x^2]
+#
+# Uniform in ±a has the variance a²/3, so with a = 1/sqrt(fan_in) each layer *thirds* it; and the ReLU after it throws
+# half of the square away. So each of the six layers leaves 1/6 of the variance, and the signal shrinks by the square
+# root of 6, 2.4-fold, a layer: by the logits ``6**-2.5 = 0.011`` of it is left, even before counting that most pixels
+# are 0.
+
+assert abs(6**-2.5 - 0.011) < 0.0005
+w = fresh.layers[7].w.value  # conv3's filters: fan_in is 5*5*16
+print("Var(w) * fan_in:", float(w.var() * np.prod(w.shape[:3])))
+assert abs(w.var() * np.prod(w.shape[:3]) - 1 / 3) < 0.02
+
+# %%
+# He's rule (2015) chooses the variance so that nothing fades: 2/fan_in, in which the 2 makes up for the ReLU.
+
+names, strong = signals(sn.models.four_conv_cnn(seed=1, init="he_normal"))
+drawn, axes = figure(width=7.5, height=3.6)
+axes.semilogy(names, weak, "o--", color="#d55e00", label="as published: ±1/sqrt(fan_in)")
+axes.semilogy(names, strong, "s-", color="black", label="He: variance 2/fan_in")
+axes.set(ylabel="how much images differ", title="The signal, layer by layer, before training")
+axes.legend()
+keep(drawn, "07_signal")
+assert strong[-1] > 50 * weak[-1]
+
+# %%
+# The gradient has to come back through the same layers, and fades in the same way. It is a trap with two doors: the
+# logits hardly depend on the image, so the only thing that can be learned quickly is the last bias, how frequent the
+# ten classes are. And what the first layers could learn reaches them as a whisper. Growth feeds on itself, though:
+# slightly larger weights, slightly larger gradients. That is exponential growth, which looks like nothing for a long
+# time, and then like a wall.
+
+net_gradients = {}
+for name, init in (("as published", "pytorch"), ("He", "he_normal")):
+    net = sn.models.four_conv_cnn(seed=1, init=init)
+    loss, dlogits = sn.softmax_cross_entropy(net.forward(train.images[:256], training=True), train.labels[:256])
+    net.backward(dlogits, need_dx=False)
+    net_gradients[name] = float(np.linalg.norm(net.layers[0].w.grad))
+    print(f"{name}: the first layer's gradient has the length {net_gradients[name]:.5f}")
+assert net_gradients["He"] > 50 * net_gradients["as published"]
+
+# %%
+# Three ways out
+# --------------
+# 1. **Initialise so that signals keep their size**: He's rule.
+# 2. **Momentum**: small gradients that always point the same way add up. With 0.9, ten steps' worth.
+# 3. **Patience**: the published way.
+
+he = sn.models.four_conv_cnn(seed=1, init="he_normal")
+losses["He's initialisation"] = losses_of(he, sn.SGD(he.parameters(), lr=0.01), 300)
+pushed = sn.models.four_conv_cnn(seed=1)
+losses["momentum 0.9"] = losses_of(pushed, sn.SGD(pushed.parameters(), lr=0.01, momentum=0.9), 300)
+
+drawn, axes = figure(width=8, height=4)
+styles = {"as published": ("-", "#d55e00"), "He's initialisation": ("-", "black"), "momentum 0.9": ("--", "#0072b2")}
+for name, curve in losses.items():
+    axes.plot(smooth(curve), styles[name][0], color=styles[name][1], label=name)
+axes.axhline(2.303, color="0.6", linewidth=1)
+axes.text(990, 2.32, "knows nothing: 2.303", ha="right", va="bottom", fontsize=9)
+axes.set(
+    xlabel="step (of 32 digits)",
+    ylabel="loss, mean of 25 steps (nats)",
+    title="A plateau, and two ways past it",
+    ylim=(0, 2.6),
+)
+axes.legend(loc="center")
+keep(drawn, "07_plateau")
+
+for name, curve in losses.items():
+    below = smooth(curve) < 1
+    print(f"{name}: below 1 at step {int(np.argmax(below)) if below.any() else 'never'}")
+assert smooth(losses["He's initialisation"])[60] < 1.0
+assert (smooth(losses["momentum 0.9"]) < 1).any()
+
+# %%
+# Exercises
+# ---------
+# 1. ``lessons/exercises/10_momentum.py``, and ``scratchnet check 10``.
+# 2. What does the plateau do with twice the learning rate? Guess first, then change ``lr``. (About half as long: on the
+#    plateau the weights grow exponentially, at a rate proportional to lr.)
+# 3. Measure ``signals`` again after training. Which layer's has grown most?
+#
+# *Next:* ``08_the_standard_cnn.py``. *In the library:* ``scratchnet/layers/initial.py``, ``scratchnet/optim.py``.

@@ -1,0 +1,158 @@
+"""
+8. The standard CNN: overfit first, then train
+==============================================
+
+*After this lesson you can* find out in seconds whether a network is able to learn at all, train it for real, read its
+curves, and learn something from its mistakes.
+
+*Needs:* lesson 7. *Takes:* half a minute to run, twenty minutes to read.
+
+Before you let anything train for an hour, ask it to learn a hundred examples by heart. A network that cannot do that
+has a bug. One that can is at least wired right.
+"""
+
+# %%
+# Learn 100 digits by heart
+# -------------------------
+# ``standard_cnn``: two convolutions with pools, a dense layer of 1024 units, dropout. It has 3.3 million weights for
+# 100 digits; it ought to be easy.
+
+import numpy as np
+from showing import figure, keep
+
+import scratchnet as sn
+
+sn.use_engine("numba")
+train, test = sn.data.load("sample")
+hundred = train[:100]
+
+net = sn.models.standard_cnn(seed=0)
+print(net.summary())
+sn.fit(net, hundred, optimizer=sn.Adam(net.parameters(), 1e-3), steps=60, batch_size=50, progress=False)
+by_heart = sn.evaluate(net, hundred)[1]
+on_new = sn.evaluate(net, test)[1]
+print(f"after 60 steps: {by_heart:.0%} of the hundred right, {on_new:.1%} of 2,000 new digits")
+assert by_heart == 1.0
+assert 0.6 < on_new < 0.9
+
+# %%
+# All right by heart, and on new digits far from it. That gap is what *overfitting* means: the weights describe these
+# hundred digits rather than digits. Here it is wanted; it shows that gradients flow.
+#
+# What a bug looks like
+# ---------------------
+# The same test with two errors that happen to everyone: labels that belong to other images (a shuffle that forgot one
+# of the arrays), and a gradient with the wrong sign.
+
+shuffled = sn.Dataset(hundred.images, np.random.default_rng(0).permutation(hundred.labels), "wrong labels")
+memory = sn.models.standard_cnn(seed=0)
+sn.fit(memory, shuffled, optimizer=sn.Adam(memory.parameters(), 1e-3), steps=60, batch_size=50, progress=False)
+print(
+    f"wrong labels: {sn.evaluate(memory, shuffled)[1]:.0%} by heart, {sn.evaluate(memory, test)[1]:.1%} of new digits"
+)
+assert sn.evaluate(memory, test)[1] < 0.35
+
+# %%
+# Wrong labels are learned by heart as well, only more slowly. The hundred cannot show that they are wrong; new digits
+# do. That is why there are two tests. And uphill:
+
+uphill = sn.models.standard_cnn(seed=0)
+optimizer = sn.SGD(uphill.parameters(), lr=0.01)
+before = sn.softmax_cross_entropy(uphill.forward(hundred.images), hundred.labels)[0]
+for _ in range(5):
+    _, dlogits = sn.softmax_cross_entropy(uphill.forward(hundred.images, training=True), hundred.labels)
+    uphill.backward(-dlogits, need_dx=False)  # the bug
+    optimizer.step()
+after = sn.softmax_cross_entropy(uphill.forward(hundred.images), hundred.labels)[0]
+print(f"wrong sign: the loss goes from {before:.2f} to {after:.2f}")
+assert after > before
+
+# %%
+# Train for real
+# --------------
+# 8,000 digits, three times each, with Adam and a learning rate that rises and falls. ``sn.fit`` is the loop of lesson
+# 10 with a progress bar, a log and checkpoints.
+
+net = sn.models.standard_cnn(seed=0, init="he_normal")
+epochs, batch_size = 3, 64
+steps = epochs * -(-len(train) // batch_size)
+history = sn.fit(
+    net,
+    train,
+    test,
+    optimizer=sn.Adam(net.parameters()),
+    epochs=epochs,
+    batch_size=batch_size,
+    schedule=sn.one_cycle(0.004, steps),
+    progress=False,
+)
+accuracy = history.epochs[-1]["test_accuracy"]
+print("accuracy on new digits after each epoch:", [f"{e['test_accuracy']:.2%}" for e in history.epochs])
+assert accuracy > 0.96
+keep(sn.plots.training_curves({"standard_cnn": history}), "08_curves")
+
+# %%
+# How to read the curves: the loss should fall fast, then slowly, and jitter (each batch is another sample). A loss that
+# falls while the accuracy on *new* digits stands still or sinks is overfitting. A loss that does not move from 2.30 is
+# lesson 7. One that becomes NaN had too large a learning rate, and ``fit`` stops there and says so.
+#
+# Look at the mistakes
+# --------------------
+# A number like 97.5 % hides what goes wrong. The fifty or so mistakes are worth more than the other 1,950 digits.
+
+probabilities = net.predict(test.images)
+predicted = probabilities.argmax(axis=1)
+wrong = np.flatnonzero(predicted != test.labels)
+surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]])][:16]
+print(f"{len(wrong)} mistakes; the surest of them are sure by {probabilities[surest[0], predicted[surest[0]]]:.0%}")
+keep(sn.plots.prediction_grid(test[surest], predicted[surest], "the sixteen mistakes it was surest of"), "08_mistakes")
+keep(sn.plots.confusion_matrix(test, predicted, net.name), "08_confusion")
+assert 20 < len(wrong) < 80
+
+# %%
+# Some nobody could read. In others you see what the network goes by: a 6 whose loop stays open is a 0 to it, and a 3
+# with a long, flat top a 7. Off the diagonal of the confusion matrix stand the pairs that it mixes up.
+#
+# Does it know when it does not know?
+# -----------------------------------
+# Its largest probability says how sure it is. If that means anything, it is lower where it errs.
+
+confidence, right = probabilities.max(axis=1), predicted == test.labels
+print(f"mean confidence: {confidence[right].mean():.1%} where right, {confidence[wrong].mean():.1%} where wrong")
+assert confidence[wrong].mean() < confidence[right].mean() - 0.1
+
+drawn, axes = figure(width=7, height=3.4)
+bins = np.linspace(0.2, 1, 17)
+shares = [np.histogram(confidence[chosen], bins)[0] for chosen in (right, ~right)]
+axes.bar(
+    bins[:-1] + 0.0125, shares[0] / shares[0].sum(), 0.025, color="0.75", edgecolor="black", label="where it is right"
+)
+axes.bar(
+    bins[:-1] + 0.0375,
+    shares[1] / shares[1].sum(),
+    0.025,
+    color="#d55e00",
+    edgecolor="black",
+    hatch="//",
+    label="where it is wrong",
+)
+axes.set(xlabel="largest probability", ylabel="share of the digits", title="How sure it is")
+axes.legend(loc="upper center")
+keep(drawn, "08_confidence")
+
+# %%
+# So it can be used: let a person look at the digits below 90 %, and few mistakes get through.
+
+unsure = confidence < 0.9
+print(f"{unsure.mean():.1%} of the digits are below 90 %; {unsure[wrong].mean():.0%} of the mistakes are among them")
+assert unsure.mean() < 0.12
+
+# %%
+# Exercises
+# ---------
+# 1. ``lessons/exercises/11_adam.py``, and ``scratchnet check 11``.
+# 2. Leave out the dropout: build the network's list of layers without it (``sn.models`` shows how). Does it still reach
+#    the same accuracy on 8,000 digits? On 100?
+# 3. Look at the first column of ``08_mistakes.png``. Which of these would you give the network right?
+#
+# *Next:* ``09_depthwise_separable.py``. *In the library:* ``scratchnet/models.py``, ``scratchnet/train.py``.

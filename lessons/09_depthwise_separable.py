@@ -1,0 +1,157 @@
+"""
+9. Depthwise separable convolution: the same for less
+=====================================================
+
+*After this lesson you can* count the multiply-adds of a layer, take a convolution apart into two cheaper ones, and draw
+what accuracy costs.
+
+*Needs:* lessons 4 and 8. *Takes:* about half a minute to run, twenty minutes to read.
+
+A convolution does two things at once: it looks at neighbouring pixels, and it mixes channels. MobileNet (Howard et al.,
+2017) does one after the other. First a *depthwise* convolution, in which every channel has a small filter of its own
+and sees no other; then a *pointwise* one, 1 x 1, which mixes the channels at each pixel.
+"""
+
+# %%
+# Count
+# -----
+# The second convolution of ``standard_cnn``: 14 x 14 pixels, 5 x 5 kernels, 32 channels in, 64 filters out. Every
+# output is a sum of ``5*5*32`` products:
+#
+# ::
+#
+#     convolution:   14*14 places * 64 filters * (5*5*32)    =  10,035,200 multiply-adds
+#
+#     depthwise:     14*14 places * 32 channels * (5*5)      =     156,800
+#     pointwise:     14*14 places * 64 filters * 32          =     401,408
+#     together                                               =     558,208     18 times fewer
+#
+# In general the ratio is ``1/F + 1/K**2`` (MobileNet, section 3.1): with F = 64 filters and K = 5 it is 1/64 + 1/25 =
+# 0.0556.
+
+import numpy as np
+from showing import code, figure, keep
+
+import scratchnet as sn
+
+sn.use_engine("numba")
+train, test = sn.data.load("sample")
+
+full = sn.Conv2D(32, 64, 5).multiply_adds((14, 14, 32))
+separated = sn.DepthwiseConv2D(32, 5).multiply_adds((14, 14, 32)) + sn.PointwiseConv2D(32, 64).multiply_adds(
+    (14, 14, 32)
+)
+print(f"{full:,} and {separated:,}: {full / separated:.1f} times fewer")
+assert full == 10_035_200
+assert separated == 558_208
+assert abs(separated / full - 0.0556) < 0.0001
+
+# %%
+# What is given up
+# ----------------
+# A depthwise and a pointwise convolution in a row are a convolution, but one of a special kind: its weights are a
+# product, ``w[kh, kw, c, f] = depthwise[kh, kw, c] * pointwise[c, f]``. For each channel there is only *one* pattern of
+# pixels, and the filters differ in how much of it they take. Checked:
+
+rng = np.random.default_rng(0)
+x = rng.standard_normal((2, 6, 6, 3))
+depthwise, pointwise = rng.standard_normal((5, 5, 3, 1)), rng.standard_normal((1, 1, 3, 4))
+one_after_the_other = sn.layers.pointwise_conv2d_forward(
+    sn.layers.depthwise_conv2d_forward(x, depthwise, None, 1, "same"), pointwise, None
+)
+at_once = sn.layers.conv2d_forward(x, depthwise * pointwise, None, 1, "same")
+np.testing.assert_allclose(one_after_the_other, at_once, atol=1e-12)
+
+# %%
+# The code has no matrix product for the depthwise part, since there is no sum over channels left. It goes over the
+# kernel's pixels instead:
+
+code(sn.layers.depthwise_conv2d_forward)
+
+# %%
+# The whole network
+# -----------------
+# Counting all layers, the separable network needs 3.6 times fewer multiply-adds. It hardly has fewer *weights*: nearly
+# all of them are in the dense layer of 1024 units, which both networks share. Where the work is and where the weights
+# are is not the same thing.
+
+for net in (sn.models.standard_cnn(), sn.models.separable_cnn()):
+    print(net.summary(), "\n")
+
+
+def cost(net: sn.Network) -> int:
+    """Multiply-adds for one digit, forward."""
+    shapes = net.output_shapes()
+    return sum(layer.multiply_adds(shape) for layer, shape in zip(net.layers, shapes, strict=False))
+
+
+ratio = cost(sn.models.standard_cnn()) / cost(sn.models.separable_cnn())
+print(f"{ratio:.1f} times fewer multiply-adds")
+assert abs(ratio - 3.6) < 0.05
+
+# %%
+# Accuracy against cost
+# ---------------------
+# MobileNet turns two knobs. The *width multiplier* scales the number of filters, and the cost falls nearly with its
+# square; the *resolution multiplier* scales the image. Each setting is trained for the same 250 steps. (With a dense
+# layer of 128 units, so that the convolutions are what costs.) MobileNet shows its networks in such a plot.
+
+
+def trained(**settings) -> tuple[int, float]:
+    """Multiply-adds and accuracy of a separable network after one pass over the sample."""
+    net = sn.models.separable_cnn(seed=0, dense_units=128, init="he_normal", **settings)
+    schedule = sn.one_cycle(0.008, 250)
+    sn.fit(net, train, optimizer=sn.Adam(net.parameters()), steps=250, batch_size=32, schedule=schedule, progress=False)
+    return cost(net), sn.evaluate(net, test)[1]
+
+
+widths = {width: trained(width_multiplier=width) for width in (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)}
+resolutions = {size: trained(resolution_multiplier=size) for size in (0.5, 0.75)}
+resolutions[1.0] = widths[1.0]
+
+drawn, axes = figure(width=7.5, height=4)
+for name, points, style, offset in (
+    ("width", widths, "o-", (6, -12)),
+    ("resolution", resolutions, "s--", (6, 6)),
+):
+    axes.plot(
+        [p[0] for _, p in sorted(points.items())],
+        [100 * p[1] for _, p in sorted(points.items())],
+        style,
+        label=f"{name} multiplier",
+        color="black" if name == "width" else "#d55e00",
+    )
+    for value, (adds, accuracy) in points.items():
+        if name == "width" or value != 1.0:
+            axes.annotate(f"{value:.2g}", (adds, 100 * accuracy), xytext=offset, textcoords="offset points", fontsize=9)
+axes.set(
+    xscale="log",
+    xlabel="multiply-adds for a digit, forward",
+    ylabel="accuracy (%)",
+    title="What accuracy costs (one pass over 8,000 digits, one seed)",
+)
+axes.legend(loc="lower right")
+keep(drawn, "09_accuracy_and_cost")
+
+for name, points in (("width", widths), ("resolution", resolutions)):
+    for value, (adds, accuracy) in sorted(points.items()):
+        print(f"{name} {value:<4g} {adds:>9,} multiply-adds  {accuracy:.1%}")
+assert widths[1.0][1] > widths[1 / 16][1] + 0.02
+assert widths[1 / 16][0] * 15 < widths[1.0][0]
+
+# %%
+# Read such a plot with care. One seed is one draw: points that are less than a percentage point apart may change places
+# with the next seed. And multiply-adds are not time: a depthwise layer moves much memory for little arithmetic, and how
+# long it takes depends on the code (lessons 11 and 12).
+#
+# Exercises
+# ---------
+# 1. ``lessons/exercises/12_depthwise_backward.py``, and ``scratchnet check 12``.
+# 2. By hand: how many multiply-adds has the *first* separable layer (28 x 28 pixels, 1 channel in, 32 filters out), and
+#    how many has the convolution it replaces? (19,600 + 25,088 = 44,688 against 627,200.)
+#
+# *Next:* ``10_step_through_backprop.py``. *In the library:* ``scratchnet/layers/depthwise.py``, ``pointwise.py``.
+
+assert sn.DepthwiseConv2D(1, 5).multiply_adds((28, 28, 1)) == 19_600
+assert sn.PointwiseConv2D(1, 32).multiply_adds((28, 28, 1)) == 25_088
+assert sn.Conv2D(1, 32, 5).multiply_adds((28, 28, 1)) == 627_200

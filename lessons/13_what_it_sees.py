@@ -1,0 +1,161 @@
+"""
+13. What the network sees
+=========================
+
+*After this lesson you can* draw the filters of a trained network and what they respond to, and use backprop for another
+question: which pixels made it decide so?
+
+*Needs:* lessons 5 and 8. *Takes:* about twenty seconds to run, fifteen minutes to read.
+
+So far the gradient went to the weights. It also goes all the way back to the pixels, and there it can be looked at.
+"""
+
+# %%
+# A trained network
+# -----------------
+# Two passes over the sample are enough to look into.
+
+import numpy as np
+from showing import figure, keep
+
+import scratchnet as sn
+
+sn.use_engine("numba")
+train, test = sn.data.load("sample")
+net = sn.models.standard_cnn(seed=0)
+untrained = net.layers[0].w.value.copy()
+steps = 2 * 125
+sn.fit(
+    net,
+    train,
+    optimizer=sn.Adam(net.parameters()),
+    epochs=2,
+    batch_size=64,
+    schedule=sn.one_cycle(0.003, steps),
+    progress=False,
+)
+accuracy = sn.evaluate(net, test)[1]
+print(f"{accuracy:.1%} of the held-out digits are right")
+assert accuracy > 0.95
+
+# %%
+# Filters
+# -------
+# The first layer's 32 filters are pictures of 5 x 5 pixels. White counts for, black against. Some are edges in one
+# direction, some are dots or strokes; lesson 4 made such kernels by hand.
+
+keep(sn.plots.first_filters(net), "13_filters")
+moved = np.abs(net.layers[0].w.value - untrained).mean() / np.abs(untrained).mean()
+print(f"training moved the first filters by {moved:.0%} of their size")
+assert 0.05 < moved < 1.5
+
+# %%
+# Edges are there in all directions, though none is as clean as those made by hand: part of each filter is still the
+# noise that it started from. For digits, almost any set of edges will do; the layers behind learn to use what there is.
+#
+# Feature maps
+# ------------
+# One digit on its way through the network: after each layer the first eight channels. ReLU makes everything negative
+# black, a pool halves the size and keeps what was strongest.
+
+keep(sn.plots.feature_maps(net, test.images[0]), "13_feature_maps")
+
+# %%
+# Saliency: the gradient for the pixels
+# -------------------------------------
+# Take the score of one class as the "loss". Its gradient for the input says how each pixel would have to change to
+# raise the score (Simonyan et al., 2013). All it takes is a ``dout`` of our own: 1 at the class in question, 0
+# elsewhere.
+
+
+def saliency(image: np.ndarray, towards: int) -> np.ndarray:
+    """The gradient (28, 28) of the score of class `towards` for the pixels of an image (28, 28, 1)."""
+    logits = net.forward(image[None])
+    dlogits = np.zeros_like(logits)
+    dlogits[0, towards] = 1
+    return net.backward(dlogits)[0, :, :, 0]
+
+
+shown = [int(np.flatnonzero(test.labels == k)[0]) for k in (2, 3, 4, 7, 8)]
+drawn, grid = figure(2, 5, width=8, height=3.6)
+for column, i in enumerate(shown):
+    gradient = saliency(test.images[i], test.labels[i])
+    scale = np.abs(gradient).max()
+    grid[0, column].imshow(test.images[i, :, :, 0], cmap="gray_r")
+    grid[0, column].set_title(f"a {test.labels[i]}", fontsize=11)
+    grid[1, column].imshow(gradient, cmap="gray_r", vmin=-scale, vmax=scale)
+    for axes in grid[:, column]:
+        axes.axis("off")
+drawn.suptitle("Below: dark pixels, with more ink, raise the score; light ones lower it", fontsize=11)
+keep(drawn, "13_saliency")
+
+# %%
+# Is that picture true, or just pretty? A gradient is a claim: change pixel p by h and the score changes by h times the
+# gradient at p. Check it at the pixel where it is largest:
+
+i = shown[0]
+gradient = saliency(test.images[i], test.labels[i])
+p = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)
+h = 1e-2
+up, down = test.images[i].copy(), test.images[i].copy()
+up[p] += h
+down[p] -= h
+scores = net.forward(np.stack([up, down]))[:, test.labels[i]]
+print(
+    f"row {p[0]}, column {p[1]}: the gradient says {gradient[p]:.3f}, measured {(scores[0] - scores[1]) / (2 * h):.3f}"
+)
+assert abs((scores[0] - scores[1]) / (2 * h) - gradient[p]) < 0.1 * abs(gradient[p])
+
+# %%
+# Most of the salient pixels lie *beside* the strokes: more ink there would close a gap or bend a line, and that is what
+# tells the digits apart.
+#
+# Walk along the gradient
+# -----------------------
+# Follow the gradient for the pixels, in small steps, towards another class. What does it take to make the network see
+# an 8 in that 3?
+
+three = test.images[shown[1]]
+image = three.copy()
+path = []
+for _ in range(200):
+    probabilities = net.predict(image[None])[0]
+    path.append(probabilities[[3, 8]])
+    if probabilities[8] > 0.95:
+        break
+    gradient = saliency(image, 8) - saliency(image, 3)
+    image = np.clip(image + 0.02 * gradient[:, :, None] / np.abs(gradient).max(), 0, 1)
+
+change = np.abs(image - three)
+print(f"after {len(path) - 1} steps it sees an 8, with {path[-1][1]:.0%}")
+print(f"the mean pixel changed by {change.mean():.3f}, the most by {change.max():.2f}")
+assert path[0][0] > 0.5
+assert path[-1][1] > 0.95
+
+drawn, (before, after, difference, curve) = figure(1, 4, width=9.5, height=2.7, width_ratios=(1, 1, 1, 1.4))
+for axes, picture, title in (
+    (before, three, "a 3, it says"),
+    (after, image, "an 8, it says"),
+    (difference, image - three, "the difference"),
+):
+    signed = title == "the difference"
+    axes.imshow(picture[:, :, 0], cmap="gray_r", vmin=-1 if signed else 0, vmax=1)
+    axes.set_title(title, fontsize=11)
+    axes.axis("off")
+curve.plot([p[0] for p in path], "-", color="black", label="3")
+curve.plot([p[1] for p in path], "--", color="#d55e00", label="8")
+curve.set(xlabel="step", ylabel="probability")
+curve.legend()
+keep(drawn, "13_from_3_to_8")
+
+# %%
+# To us it is still a 3 with some dust. The network has never been asked what an 8 *is*, only to tell digits apart, and
+# these pixels are enough for that. Such images are called adversarial examples, and larger networks have the same
+# weakness.
+#
+# Try it
+# ------
+# 1. Do the same with a network that was trained for ten epochs, and with ``four_conv_cnn``. Does the attack get harder?
+# 2. Average the saliency of all 8s towards 8. What does it look like, compared with lesson 1's mean 8?
+#
+# This was the last lesson. From here: write a layer of your own (exercise 13), or read ``scratchnet/fast/winograd.py``.

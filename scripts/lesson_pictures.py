@@ -1,0 +1,29 @@
+"""The small pictures of lessons/README.md, from the figures that the lessons have drawn: run all lessons first.
+
+for lesson in lessons/[0-9]*.py; do python $lesson; done && python scripts/lesson_pictures.py
+"""
+
+from pathlib import Path
+
+from PIL import Image
+
+LESSONS = Path(__file__).parent.parent / "lessons"
+SIZE = (220, 110)  # at most, in pixels
+SHOWN = (
+    "01_means", "02_weights", "03_by_hand", "04_slide", "05_dx_place_by_place", "06_max_pool", "07_plateau",
+    "08_mistakes", "09_accuracy_and_cost", "10_digit_and_gradient", "11_speeds", "12_claims", "13_saliency",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Write one picture for each lesson."""
+    folder = LESSONS / "pictures"
+    folder.mkdir(exist_ok=True)
+    for name in SHOWN:
+        picture = Image.open(LESSONS / "output" / f"{name}.png").convert("L")
+        picture.thumbnail(SIZE, Image.Resampling.LANCZOS)
+        picture.save(folder / f"{name[:2]}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()

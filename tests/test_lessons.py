@@ -1,0 +1,61 @@
+"""The lessons run as they are, from any folder, offline, without a window; what their prose claims, they assert."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+LESSONS = Path(__file__).parent.parent / "lessons"
+FILES = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
+LIMIT = 60  # seconds that a lesson may take, besides compiling
+
+
+def test_there_are_thirteen_in_order():
+    assert [path.name[:2] for path in FILES] == [f"{i:02}" for i in range(1, 14)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_lesson_runs(path, tmp_path):
+    started = time.perf_counter()
+    environment = os.environ | {"PYTHONWARNINGS": "error", "MPLBACKEND": "agg"}
+    result = subprocess.run(
+        [sys.executable, path], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
+    )
+    taken = time.perf_counter() - started
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr
+    compiling = re.findall(r"done \((\d+\.\d+) s so far", result.stderr)
+    assert taken - max(map(float, compiling), default=0.0) < LIMIT
+    for name in re.findall(r"figure: lessons/output/(\S+)", result.stdout):
+        assert (LESSONS / "output" / name).stat().st_mtime > time.time() - taken - 1
+    assert re.search(r"figure: lessons/output/\S+", result.stdout), "every lesson has a picture"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_lesson_says_what_it_is_for_and_where_to_go_on(path):
+    text = path.read_text()
+    assert "*After this lesson you can*" in text
+    assert "*Needs:*" in text
+    assert re.search(r"# (Try it|Exercises?)\n# -+\n", text)
+    following = FILES[FILES.index(path) + 1 :]
+    if following:
+        assert f"*Next:* ``{following[0].name}``" in text
+
+
+def test_files_that_lessons_name_exist():
+    for path in FILES:
+        for name in re.findall(r"``((?:lessons|scratchnet|benchmarks)/[\w/]+\.py)``", path.read_text()):
+            assert (LESSONS.parent / name).is_file(), f"{path.name} names {name}"
+
+
+def test_the_readme_lists_every_lesson_with_a_picture():
+    text = (LESSONS / "README.md").read_text()
+    for path in FILES:
+        assert f"]({path.name})" in text
+        assert (LESSONS / "pictures" / f"{path.name[:2]}.png").is_file()
