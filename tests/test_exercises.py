@@ -295,7 +295,94 @@ def depthwise(dout, x, w, stride, padding, **options):
     return dx, dw[:, :, np.arange(C), np.arange(C)]
 
 
+def conv_scalar_loops(dout, x, w, stride, padding, *, add_dx=True, add_dw=True):
+    """The most natural way to begin: a loop for each index of dout."""
+    p, KH, KW = sizes(x, w, padding)
+    dp, dw, db = np.zeros_like(p), np.zeros_like(w), np.zeros_like(w[0, 0, 0])
+    for n, i, j, f in np.ndindex(dout.shape):
+        patch = np.s_[n, i * stride : i * stride + KH, j * stride : j * stride + KW]
+        dp[patch] = dout[n, i, j, f] * w[..., f] + (dp[patch] if add_dx else 0)
+        dw[..., f] = dout[n, i, j, f] * p[patch] + (dw[..., f] if add_dw else 0)
+        db[f] = dout[n, i, j, f] + (db[f] if add_dw else 0)
+    return dp[:, padding : padding + x.shape[1], padding : padding + x.shape[2]], dw, db
+
+
+def conv_tap_loops(dout, x, w, stride, padding):
+    p, KH, KW = sizes(x, w, padding)
+    _, dw, db = conv_backward(dout, x, w, stride, padding)
+    dp = np.zeros_like(p)
+    OH, OW = dout.shape[1:3]
+    for kh in range(KH):
+        for kw in range(KW):
+            rows, columns = slice(kh, kh + (OH - 1) * stride + 1, stride), slice(kw, kw + (OW - 1) * stride + 1, stride)
+            dp[:, rows, columns] = dout @ w[kh, kw].T
+    return dp[:, padding : padding + x.shape[1], padding : padding + x.shape[2]], dw, db
+
+
+def conv_minus_padding(dout, x, w, stride, padding):
+    dp, dw, db = conv_backward(dout, x, w, stride, padding, crop=False)
+    return dp[:, padding:-padding, padding:-padding], dw, db
+
+
+def conv_db(axes):
+    return lambda dout, x, w, stride, padding: (
+        *conv_backward(dout, x, w, stride, padding)[:2],
+        dout.sum(axis=axes),
+    )
+
+
+def conv_in_float32(dout, x, w, stride, padding):
+    single = (a.astype(np.float32) for a in (dout, x, w))
+    return tuple(a.astype(x.dtype) for a in conv_backward(*single, stride, padding))
+
+
+def col2im_index_arrays(columns, x_shape, kernel_size, stride, padding):
+    """Right but for one thing: NumPy adds only one of several values that go to the same place."""
+    N, H, W, C = x_shape
+    where = np.arange(N * (H + 2 * padding) * (W + 2 * padding) * C).reshape(N, H + 2 * padding, W + 2 * padding, C)
+    flat = np.zeros(where.size, columns.dtype)
+    flat[im2col_loops(where, kernel_size, stride, 0).ravel()] += columns.ravel()
+    return flat.reshape(where.shape)[:, padding : padding + H, padding : padding + W]
+
+
+def pool_one_apart(dout, x, pool, stride):
+    dx = np.zeros_like(x)
+    for n, i, j, c in np.ndindex(dout.shape):
+        window = x[n, i : i + pool, j : j + pool, c]
+        r, s = np.unravel_index(window.argmax(), window.shape)
+        dx[n, i + r, j + s, c] += dout[n, i, j, c]
+    return dx
+
+
+def pool_in_the_corner(dout, x, pool, stride):
+    dx = np.zeros_like(x)
+    for n, i, j, c in np.ndindex(dout.shape):
+        window = x[n, i * stride : i * stride + pool, j * stride : j * stride + pool, c]
+        r, s = np.unravel_index(window.argmax(), window.shape)
+        dx[n, r, s, c] += dout[n, i, j, c]
+    return dx
+
+
+def leaves(dout, x, w):
+    raise SystemExit
+
+
 WRONG = [
+    ("conv2d_backward", with_options(conv_scalar_loops, add_dx=False), "dx: `=` where `+=`"),
+    ("conv2d_backward", with_options(conv_scalar_loops, add_dw=False), "dw: only the last image's last place"),
+    ("conv2d_backward", with_options(conv_scalar_loops, add_dw=False), "db: only the last image's last place"),
+    ("conv2d_backward", conv_tap_loops, "dx: `=` where `+=`"),
+    ("conv2d_backward", conv_minus_padding, "dx: the result is empty where padding is 0"),
+    ("conv2d_backward", conv_db(0), "db: not summed over everything"),
+    ("conv2d_backward", conv_db((0, 1)), "db: not summed over everything"),
+    ("conv2d_backward", conv_in_float32, "computed in float32"),
+    ("conv2d_backward", lambda **a: conv_backward(**a)[::-1], "in another order: you return db, dw, dx"),
+    ("conv2d_backward", lambda **a: [conv_backward(**a)[0].tolist(), *conv_backward(**a)[1:]], "dx: expected an array"),
+    ("col2im", col2im_index_arrays, "np.add.at"),
+    ("relu_backward", lambda dout, x: (dout * (x > 0)).tolist(), "expected"),
+    ("max_pool2d_backward", pool_one_apart, "stride ignored"),
+    ("max_pool2d_backward", pool_in_the_corner, "in the image they are i * stride"),
+    ("dense_backward", leaves, "SystemExit"),
     ("softmax_gradient", softmax_without_mean, "extra factor N"),
     ("softmax_gradient", softmax_twice, "extra factor 2"),
     ("softmax_gradient", softmax_naive, "overflow"),
@@ -307,9 +394,9 @@ WRONG = [
     ("dense_backward", dense_not_summed, "dw: not summed over the batch"),
     ("dense_backward", dense_not_summed, "db: not summed over the batch"),
     ("dense_backward", dense_w_as_it_is, "w is not transposed"),
-    ("dense_backward", dense_keepdims, "db: the numbers are right but the shape is (1, 2)"),
+    ("dense_backward", dense_keepdims, "db: the numbers are right but its shape is (1, 2)"),
     ("dense_backward", dense_last_only, "dw: only the last example's"),
-    ("dense_backward", dense_two_values, "expected 3 values, dx, dw, db; 2 were returned"),
+    ("dense_backward", dense_two_values, "expected 3 results, dx, dw, db; got 2"),
     ("dense_backward", dense_forgot_to_return, "nothing was returned"),
     ("relu_backward", relu_in_place, "the input dout was modified"),
     ("relu_backward", relu_at_zero, "at x = 0"),
@@ -369,6 +456,18 @@ def test_a_mistake_is_recognised(name, function, expected):
     assert any(expected in f for f in findings), findings
 
 
+def test_only_what_passed_is_called_right():
+    def half_right(dout, x, w):
+        return dout @ w.T, (x.T @ dout).tolist(), dout.sum(0) * 3
+
+    assert diagnose(TASKS["dense_backward"], half_right) == ["dw: expected an array, got list"]
+
+    def other_dtype(dout, x, w):
+        return dout @ w.T, x.T @ dout * 2, dout.sum(0).astype(np.float64)
+
+    assert diagnose(TASKS["dense_backward"], other_dtype)[-1] == "dx is right"
+
+
 def test_scaled_in_evaluation_is_recognised():
     task = TASKS["dropout_forward"]
 
@@ -406,7 +505,8 @@ def strange(dout, x, w, stride, padding):
 
 
 def test_an_unknown_mistake_gets_the_worst_entry_both_values_and_a_picture():
-    (finding,) = diagnose(TASKS["conv2d_backward"], strange)
+    finding, rest = diagnose(TASKS["conv2d_backward"], strange)
+    assert rest == "dw and db are right"
     assert finding.startswith("dx: 6 of 180 numbers are wrong; the worst at [")
     assert "expected" in finding
     assert "got" in finding
@@ -418,7 +518,7 @@ def test_what_failing_cases_share_is_said():
         dx, dw, db = conv_backward(dout, x, w, stride, padding)
         return dx + (padding > 0) * np.arange(dx.size).reshape(dx.shape), dw, db
 
-    (finding,) = diagnose(TASKS["conv2d_backward"], wrong_with_padding)
+    finding, _ = diagnose(TASKS["conv2d_backward"], wrong_with_padding)
     assert "All cases with padding are wrong, all others are right." in finding
 
 

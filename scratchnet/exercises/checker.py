@@ -38,7 +38,10 @@ class Result:
         if self.status == "done":
             return f"{e.number} {e.title}: done, right on every case."
         if self.status == "not begun":
-            return f"{e.number} {e.title}: not begun. Write it, and check again; hints: scratchnet hint {e.number}"
+            return (
+                f"{e.number} {e.title}: not begun. Write it in place of the line that raises "
+                f"NotImplementedError, and check again; hints: scratchnet hint {e.number}"
+            )
         listed = "\n".join(textwrap.indent(f"- {f}", "  ").replace("\n", "\n  ") for f in map(_wrapped, self.findings))
         return (
             f"{e.number} {e.title}: not right yet.\n{listed}\n  (lesson {e.lesson}; hints: scratchnet hint {e.number})"
@@ -75,7 +78,7 @@ def check_file(path: Path) -> Result:
         return Result(exercise, *_judged(exercise, load_module(path)))
     except NotBegun:
         return Result(exercise, "not begun")
-    except Exception as error:  # whatever the learner's file raises while it is read
+    except (Exception, SystemExit) as error:  # whatever the learner's file raises while it is read
         return Result(exercise, "wrong", (_reading_error(path, error),))
 
 
@@ -178,20 +181,10 @@ def _task_findings(task: Task, module: ModuleType) -> list[str]:
     function = getattr(module, task.name, None)
     if not callable(function):
         return [f"expected a function {task.name} in the file; there is none"]
-    found = diagnose(task, function)
-    return found + _right_ones(task.outputs, found)
+    return diagnose(task, function)
 
 
-def _right_ones(outputs: tuple[str, ...], findings: list[str]) -> list[str]:
-    """ "dx and db are right", if some outputs have findings and others have none."""
-    wrong = [name for name in outputs if any(f.startswith(f"{name}: ") for f in findings)]
-    right = [name for name in outputs if name not in wrong]
-    if not wrong or not right:
-        return []
-    return [f"{' and '.join(right)} {'is' if len(right) == 1 else 'are'} right"]
-
-
-def _reading_error(path: Path, error: Exception) -> str:
+def _reading_error(path: Path, error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f"{path.name}, line {error.lineno}: {error.msg}"
     line = traceback.extract_tb(error.__traceback__)[-1].lineno

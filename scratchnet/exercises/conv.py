@@ -11,7 +11,8 @@ from scratchnet import layers
 from scratchnet.exercises.exercise import Case, Exercise, Task, random_arrays, traits
 from scratchnet.layers.shapes import window_grid
 
-# (N, H, W, C, KH, KW, stride, padding); the last one has windows that touch and do not overlap, and more channels
+# (N, H, W, C, KH, KW, stride, padding); in one of them windows touch and do not overlap; several images with one
+# channel, and one image with several, so that no trait goes along with another by chance
 SHAPES = [
     (2, 5, 6, 3, 3, 2, 1, 0),
     (1, 4, 4, 1, 3, 3, 1, 0),
@@ -19,6 +20,8 @@ SHAPES = [
     (3, 7, 6, 2, 3, 3, 2, 1),
     (2, 6, 9, 2, 2, 3, 3, 0),
     (2, 6, 8, 4, 2, 2, 2, 0),
+    (3, 4, 5, 1, 2, 3, 1, 0),
+    (1, 5, 4, 3, 3, 2, 2, 1),
 ]
 
 
@@ -66,6 +69,11 @@ def _im2col_start(x, kernel_size, stride, padding):
     all_places = layers.im2col(x, kernel_size, 1, padding)
     OH1, OW1 = _places(x.shape[1:3], kernel_size, 1, padding)
     return all_places.reshape(N, OH1, OW1, -1)[:, :OH, :OW].reshape(N * OH * OW, -1)
+
+
+@im2col.mistake("one place too few down and across: (size + 2 * padding - kernel) // stride + 1")
+def _im2col_one_fewer(x, kernel_size, stride, padding):
+    return _patches(x, kernel_size, stride, padding)[:, :-1, :-1].reshape(-1, np.prod(kernel_size) * x.shape[3])
 
 
 @im2col.mistake("padding ignored: `padding` rows and columns of zeros go around the image, on all four sides, first")
@@ -136,6 +144,23 @@ def _conv_no_stride(x, w, b, stride, padding):
 def _conv_start(x, w, b, stride, padding):
     OH, OW = _places(x.shape[1:3], w.shape[:2], stride, padding)
     return layers.conv2d_forward(x, w, b, 1, padding)[:, :OH, :OW]
+
+
+@conv_forward.mistake("one place too few down and across: (size + 2 * padding - kernel) // stride + 1")
+def _conv_one_fewer(x, w, b, stride, padding):
+    return layers.conv2d_forward(x, w, b, stride, padding)[:, :-1, :-1]
+
+
+@conv_forward.mistake("`=` where `+=` is needed: only the kernel's last pixel is left of the sum over the patch")
+def _conv_last_tap(x, w, b, stride, padding):
+    only = np.zeros_like(w)
+    only[-1, -1] = w[-1, -1]
+    return layers.conv2d_forward(x, only, b, stride, padding)
+
+
+@conv_forward.mistake("the bias was added once for each of the kernel's pixels: add it once a place, after the sum")
+def _conv_bias_each_tap(x, w, b, stride, padding):
+    return layers.conv2d_forward(x, w, b * w[..., 0, 0].size, stride, padding)
 
 
 @conv_forward.mistake("padding ignored: put `padding` rows and columns of zeros around the image first")
@@ -220,7 +245,15 @@ def _as_patches(columns, x_shape, kernel_size, stride, padding):
     return columns.reshape(x_shape[0], OH, OW, *kernel_size, x_shape[3])
 
 
-@col2im.mistake("`=` where `+=` is needed: windows overlap, and a pixel in several patches gets the sum of all of them")
+@col2im.mistake("the result is empty where padding is 0: [0:-0] takes nothing; crop with [padding : padding + H]")
+def _col2im_empty(columns, x_shape, kernel_size, stride, padding):
+    return _col2im_not_cropped(columns, x_shape, kernel_size, stride, padding)[:, padding:-padding, padding:-padding]
+
+
+@col2im.mistake(
+    "`=` where `+=` is needed: windows overlap, and a pixel in several patches gets the sum of all of them. (With "
+    "index arrays, `a[i] += v` adds only one of several: that takes np.add.at)"
+)
 def _col2im_assigns(columns, x_shape, kernel_size, stride, padding):
     patches = _as_patches(columns, x_shape, kernel_size, stride, padding)
     return _cropped(place_patches(patches, x_shape, stride, padding, assign=True), padding)
@@ -283,8 +316,8 @@ def _with_dx(make_dx):
 
 
 conv_backward.mistake(
-    "kernel not flipped: dx is a sliding sum over dout with the kernel turned by 180 degrees, w[::-1, ::-1]; pixel "
-    "(h, w) met weight (kh, kw) at the place (h - kh, w - kw)"
+    "kernel not flipped, or flipped where it should not be: whoever slides it over dout turns it by 180 degrees, "
+    "w[::-1, ::-1]; whoever lays it down at each place takes it as it is"
 )(_with_dx(lambda dout, x, w, s, p: layers.conv2d_backward(dout, x, w[::-1, ::-1], s, p)[0]))
 
 conv_backward.mistake(
@@ -296,9 +329,45 @@ conv_backward.mistake(
     "padding not cropped: the forward padded x; dx has the shape of x, and what fell on the padding is dropped"
 )(_with_dx(lambda dout, x, w, s, p: place_patches(_dpatches(dout, w), x.shape, s, p)))
 
-conv_backward.mistake(
+OVERLAP = (
     "`=` where `+=` is needed: windows overlap, and a pixel in several patches gets the sum of all their gradients"
-)(_with_dx(lambda dout, x, w, s, p: _cropped(place_patches(_dpatches(dout, w), x.shape, s, p, assign=True), p)))
+)
+FILTERS = "`=` where `+=` is needed: every place and every filter used the pixel, and only the last one is left"
+TAPS = "`=` where `+=` is needed: the kernel's pixels meet the same pixel of x in turn, and only the last one is left"
+EMPTY = "the result is empty where padding is 0: [0:-0] takes nothing; crop with [padding : padding + H]"
+ONE_SIDE = "padding cropped from one side only: `padding` rows and columns went on all four sides"
+
+
+def last_tap(dpatches, x_shape, stride, padding):
+    """dpatches (N, OH, OW, KH, KW, C) put back one kernel pixel after the other, with = for +=; uncropped."""
+    N, H, W, C = x_shape
+    _, OH, OW, KH, KW, _ = dpatches.shape
+    padded = np.zeros((N, H + 2 * padding, W + 2 * padding, C), dpatches.dtype)
+    for kh in range(KH):
+        for kw in range(KW):
+            padded[:, kh : kh + OH * stride : stride, kw : kw + OW * stride : stride][:, :OH, :OW] = dpatches[
+                :, :, :, kh, kw
+            ]
+    return padded
+
+
+def _whole(dout, x, w, stride, padding, **errors):
+    return place_patches(_dpatches(dout, w), x.shape, stride, padding, **errors)
+
+
+conv_backward.mistake(OVERLAP)(_with_dx(lambda dout, x, w, s, p: _cropped(_whole(dout, x, w, s, p, assign=True), p)))
+
+conv_backward.mistake(FILTERS)(
+    _with_dx(lambda dout, x, w, s, p: _cropped(_whole(dout[..., -1:], x, w[..., -1:], s, p, assign=True), p))
+)
+
+conv_backward.mistake(TAPS)(_with_dx(lambda dout, x, w, s, p: _cropped(last_tap(_dpatches(dout, w), x.shape, s, p), p)))
+
+conv_backward.mistake(EMPTY)(_with_dx(lambda dout, x, w, s, p: _whole(dout, x, w, s, p)[:, p:-p, p:-p]))
+
+conv_backward.mistake(ONE_SIDE)(
+    _with_dx(lambda dout, x, w, s, p: _whole(dout, x, w, s, p)[:, : x.shape[1], : x.shape[2]])
+)
 
 
 @conv_backward.mistake(
@@ -374,7 +443,8 @@ def _depthwise_mixed(dout, x, w, stride, padding):
 
 
 depthwise.mistake(
-    "kernel not flipped: dx is a sliding sum over dout with the kernel turned by 180 degrees, w[::-1, ::-1]"
+    "kernel not flipped, or flipped where it should not be: whoever slides it over dout turns it by 180 degrees, "
+    "w[::-1, ::-1]; whoever lays it down at each place takes it as it is"
 )(_depthwise_with_dx(lambda dout, x, w, s, p: _depthwise_reference(dout, x, w[::-1, ::-1], s, p)[0]))
 
 depthwise.mistake(
@@ -400,6 +470,39 @@ depthwise.mistake("`=` where `+=` is needed: windows overlap, and a pixel in sev
 @depthwise.mistake("only the last image's gradient: weights act in every image, so sum over the batch (+= in the loop)")
 def _depthwise_last(dout, x, w, stride, padding):
     return _depthwise_reference(dout[-1:], x[-1:], w, stride, padding)
+
+
+@conv_backward.mistake("only the last image's last place: a weight acts at every place of every image (+= in the loop)")
+def _very_last(dout, x, w, stride, padding):
+    return _last_place(dout[-1:], x[-1:], w, stride, padding)
+
+
+@conv_backward.mistake(
+    "dw lies the wrong way round, by 180 degrees: dw[kh, kw] belongs to the pixel at (kh, kw) of the patch"
+)
+def _dw_flipped(dout, x, w, stride, padding):
+    dx, dw, db = layers.conv2d_backward(dout, x, w, stride, padding)
+    return dx, dw[::-1, ::-1], db
+
+
+depthwise.mistake(TAPS)(
+    _depthwise_with_dx(lambda dout, x, w, s, p: _cropped(last_tap(_depthwise_patches(dout, w), x.shape, s, p), p))
+)
+
+depthwise.mistake(EMPTY)(
+    _depthwise_with_dx(
+        lambda dout, x, w, s, p: place_patches(_depthwise_patches(dout, w), x.shape, s, p)[:, p:-p, p:-p]
+    )
+)
+
+
+@depthwise.mistake(
+    "only the last place's gradient: a weight acts at every place (i, j), so sum over all (+= in the loop)"
+)
+def _depthwise_last_place(dout, x, w, stride, padding):
+    only = np.zeros_like(dout)
+    only[:, -1, -1] = dout[:, -1, -1]
+    return _depthwise_reference(only, x, w, stride, padding)
 
 
 EXERCISES = (
@@ -453,7 +556,8 @@ EXERCISES = (
             "patches.",
             "So dw and db are a dense layer's: columns^T @ dout and the sum of dout's rows, with dout as (N*OH*OW, F). "
             "The gradient of the *columns* is dout @ w^T.",
-            "And columns came from x by copying, so dx = col2im(dcolumns): exercise 6.",
+            "And columns came from x by copying, so dx = col2im(dcolumns): exercise 6. In loops over places instead: "
+            "dpadded[:, patch] += the sum over f of dout[:, i, j, f] * w[..., f], and dw += patch times dout, over n.",
         ),
     ),
     Exercise(

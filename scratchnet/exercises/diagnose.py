@@ -9,6 +9,7 @@ entry, and a small picture of where the wrong entries are.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import traceback
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ class Attempt:
     case: Case
     want: tuple[np.ndarray, ...]
     got: tuple[Any, ...] = ()
-    error: Exception | None = None
+    error: BaseException | None = None
     changed: tuple[str, ...] = ()  # the names of arguments that the function changed
 
 
@@ -49,11 +50,11 @@ def diagnose(task: Task, function: Function) -> list[str]:
     """
     attempts = [attempt(task, function, case) for case in task.cases]
     return (
-        errors(task, attempts)
-        or wrong_count(task, attempts)
+        errors(task, function, attempts)
+        or not_arrays(task, attempts)
         or changed_inputs(attempts)
-        or [finding for i in range(len(task.outputs)) for finding in wrong_output(task, attempts, i)]
-        or changed_dtype(task, function)
+        or other_order(task, attempts)
+        or wrong_outputs(task, function, attempts)
     )
 
 
@@ -66,7 +67,7 @@ def attempt(task: Task, function: Function, case: Case) -> Attempt:
             got = as_tuple(function(**arguments))
     except NotImplementedError as error:
         raise NotBegun(str(error)) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Attempt(case, want, error=error)
     before = case.arguments
     changed = [k for k, v in arguments.items() if isinstance(v, np.ndarray) and not np.array_equal(v, before[k])]
@@ -76,31 +77,37 @@ def attempt(task: Task, function: Function, case: Case) -> Attempt:
 # ---------------------------------------------------------------- did it do what was asked for?
 
 
-def errors(task: Task, attempts: Sequence[Attempt]) -> list[str]:
+def errors(task: Task, function: Function, attempts: Sequence[Attempt]) -> list[str]:
     """The first error that the function raised, where, and on which cases."""
     failed = [a for a in attempts if a.error is not None]
     if not failed:
         return []
     error = failed[0].error
     assert error is not None
-    line = traceback.extract_tb(error.__traceback__)[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    file = inspect.unwrap(function).__code__.co_filename if hasattr(function, "__code__") else ""
+    line = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])  # the learner's own
     where = f"line {line.lineno}, `{line.line}`" if line.line else f"line {line.lineno}"
     known = [m.what for m in task.mistakes if _same_everywhere(task, m, attempts, None)]
     sentence = f"{type(error).__name__}: {error}\n({where}, called with {failed[0].case})"
     return [*known[:1], sentence + _which_cases(failed, attempts, "raise this", "run")]
 
 
-def wrong_count(task: Task, attempts: Sequence[Attempt]) -> list[str]:
-    """A finding if the function returned nothing, or another number of arrays than asked for."""
+def not_arrays(task: Task, attempts: Sequence[Attempt]) -> list[str]:
+    """A finding if the function returned nothing, something else than arrays, or another number of them."""
     asked = ", ".join(task.outputs)
     for a in attempts:
         if len(a.got) == 1 and a.got[0] is None:
             return [f"nothing was returned (None); end the function with: return {asked}"]
         if len(a.got) != len(task.outputs):
-            return [f"expected {len(task.outputs)} values, {asked}; {len(a.got)} were returned"]
-        for name, got in zip(task.outputs, a.got, strict=True):
-            if not isinstance(got, (np.ndarray, np.generic, float, int)):
-                return [f"{name}: expected an array, got {type(got).__name__}"]
+            return [f"expected {_count(len(task.outputs), 'result')}, {asked}; got {len(a.got)}"]
+        strange = [
+            f"{name}: expected an array, got {'None' if got is None else type(got).__name__}"
+            for name, got in zip(task.outputs, a.got, strict=True)
+            if not isinstance(got, (np.ndarray, np.generic, float, int))
+        ]
+        if strange:
+            return strange
     return []
 
 
@@ -116,43 +123,73 @@ def changed_inputs(attempts: Sequence[Attempt]) -> list[str]:
     ]
 
 
-def changed_dtype(task: Task, function: Function) -> list[str]:
-    """Findings for outputs that are not float32 though all inputs are."""
-    arguments = task.cases[0].copy(np.float32)
-    with np.errstate(all="ignore"):
-        got = as_tuple(function(**arguments))
-    return [
-        f"{name}: the dtype changed: the input is float32, and {name} came back as {np.asarray(value).dtype}. "
-        "np.zeros(shape) and np.array make float64; np.zeros_like(x), or dtype=x.dtype, keep it"
-        for name, value in zip(task.outputs, got, strict=True)
-        if np.asarray(value).dtype != np.float32
-    ]
+def other_order(task: Task, attempts: Sequence[Attempt]) -> list[str]:
+    """A finding if all results are right, but not in the order asked for."""
+    outputs = range(len(task.outputs))
+    for order in itertools.permutations(outputs):
+        if order != tuple(outputs) and all(same(a.got[k], a.want[order[k]]) for a in attempts for k in outputs):
+            returned = ", ".join(task.outputs[k] for k in order)
+            return [f"all are right, but in another order: you return {returned}; return {', '.join(task.outputs)}"]
+    return []
 
 
 # ---------------------------------------------------------------- are the numbers right?
 
 
-def wrong_output(task: Task, attempts: Sequence[Attempt], i: int) -> list[str]:
-    """One finding about output i, or none if it is right on every case."""
+def wrong_outputs(task: Task, function: Function, attempts: Sequence[Attempt]) -> list[str]:
+    """A finding for each output that is not right on every case, and the names of those that are."""
+    arguments = task.cases[0].copy(np.float32)
+    with np.errstate(all="ignore"):
+        in_float32 = as_tuple(function(**arguments))
+    findings, right = [], []
+    for i, name in enumerate(task.outputs):
+        reason = wrong_numbers(task, attempts, i) or wrong_dtype(name, attempts, i, in_float32[i])
+        if reason:
+            findings.append(f"{name}: {reason}")
+        else:
+            right.append(name)
+    if findings and right:
+        findings.append(f"{' and '.join(right)} {'is' if len(right) == 1 else 'are'} right")
+    return findings
+
+
+def wrong_numbers(task: Task, attempts: Sequence[Attempt], i: int) -> str | None:
+    """What is wrong with the numbers of output i, if anything is."""
     wrong = [a for a in attempts if not same(a.got[i], a.want[i])]
     if not wrong:
-        return []
+        return None
     # the mistake that explains all outputs, if there is one; else one that explains this output
     matches = (m.what for whole in (None, i) for m in task.mistakes if _same_everywhere(task, m, attempts, whole))
-    known = next(matches, None)
-    reason = known or _not_summed(wrong, i) or _transposed(wrong, i) or _wrong_shape(wrong, i)
-    name = task.outputs[i]
-    reason = reason or _factor(wrong, i) or _facts(name, wrong, attempts, i)
-    return [f"{name}: {reason}"]
+    return (
+        next(matches, None)
+        or _rounded(wrong, i)
+        or _not_summed(wrong, i)
+        or _transposed(wrong, i)
+        or _wrong_shape(wrong, i)
+        or _factor(wrong, i)
+        or _facts(task.outputs[i], wrong, attempts, i)
+    )
 
 
-def same(got: Any, want: Any) -> bool:
+def wrong_dtype(name: str, attempts: Sequence[Attempt], i: int, in_float32: Any) -> str | None:
+    """Whether output i has another dtype than the inputs; `in_float32` is what came of float32 inputs."""
+    made = np.asarray(in_float32).dtype
+    if made != np.float32:
+        return (
+            f"the dtype changed: the inputs are float32, and {name} came back as {made}. np.zeros(shape) and np.array "
+            "make float64; np.zeros_like(x), or dtype=x.dtype, keep it"
+        )
+    narrow = next((np.asarray(a.got[i]).dtype for a in attempts if np.asarray(a.got[i]).dtype != np.float64), None)
+    return f"the dtype changed: the inputs are float64, and {name} came back as {narrow}" if narrow else None
+
+
+def same(got: Any, want: Any, rtol: float = RTOL) -> bool:
     """Whether two outputs agree in shape and, up to rounding, in every number."""
     got, want = np.asarray(got), np.asarray(want)
     if got.shape != want.shape:
         return False
     finite = np.abs(want[np.isfinite(want)])
-    return np.allclose(got, want, rtol=RTOL, atol=RTOL * finite.max(initial=0), equal_nan=True)
+    return np.allclose(got, want, rtol=rtol, atol=rtol * finite.max(initial=0), equal_nan=True)
 
 
 def _same_everywhere(task: Task, mistake: Mistake, attempts: Sequence[Attempt], i: int | None) -> bool:
@@ -174,16 +211,25 @@ def _same_everywhere(task: Task, mistake: Mistake, attempts: Sequence[Attempt], 
     return different
 
 
+def _rounded(wrong: Sequence[Attempt], i: int) -> str | None:
+    """Whether the numbers are right as far as float32 goes."""
+    if all(np.shape(a.got[i]) == a.want[i].shape and same(a.got[i], a.want[i], rtol=1e-5) for a in wrong):
+        return "right to some six digits only: computed in float32, though the inputs are float64"
+    return None
+
+
 def _not_summed(wrong: Sequence[Attempt], i: int) -> str | None:
-    """Whether summing some axes away gives the right answer; the batch's axis by name."""
+    """Whether only a sum over some axes, or another shape, is missing."""
+    shapes = f"its shape is {np.shape(wrong[0].got[i])}, expected {wrong[0].want[i].shape}"
     if all(np.size(a.got[i]) == a.want[i].size and _reshaped(a.got[i], a.want[i]) for a in wrong):
-        return f"the numbers are right but the shape is {np.shape(wrong[0].got[i])}, expected {wrong[0].want[i].shape}"
+        return f"the numbers are right but {shapes}"
     for axes in ((0,), (0, 1), (0, 1, 2), (1,), (-1,)):
         if all(_sums_to(a.got[i], a.want[i], axes) for a in wrong):
-            what = "over the batch" if axes == (0,) else f"over axes {axes}"
+            batch = axes == (0,) and all(len(a.got[i]) == a.case.sizes()["N"] for a in wrong)
+            what = "over the batch" if batch else "over everything that is to be summed"
             return (
-                f"not summed {what}: its shape is {np.shape(wrong[0].got[i])}, expected {wrong[0].want[i].shape}. Each "
-                "example added its share to the loss, so their gradients add up"
+                f"not summed {what}: {shapes}. Each example, and each place, added its share to the loss, so their "
+                "gradients add up"
             )
     return None
 
@@ -221,12 +267,12 @@ def _factor(wrong: Sequence[Attempt], i: int) -> str | None:
     factors = [_ratio(np.asarray(a.got[i]), a.want[i]) for a in wrong]
     if None in factors:
         return None
-    sizes = [a.case.N for a in wrong]
-    several = any(N > 1 for N in sizes)
-    for name, expected in (("N", sizes), ("1/N", [1 / N for N in sizes])):
-        if several and np.allclose(factors, expected):  # type: ignore[arg-type]
-            cure = "divide by N: the loss is a mean over the batch" if name == "N" else "do not divide by N here"
-            return f"an extra factor {name}, the number of examples: {cure}"
+    for name in wrong[0].case.sizes():
+        sizes = [a.case.sizes()[name] for a in wrong]
+        if max(sizes) > 1 and np.allclose(factors, sizes):  # type: ignore[arg-type]
+            return f"an extra factor {name}: divide by {name}, since the loss is a mean over the batch"
+        if max(sizes) > 1 and np.allclose(factors, [1 / size for size in sizes]):  # type: ignore[arg-type]
+            return f"an extra factor 1/{name if '*' not in name else f'({name})'}: a sum is asked for, not a mean"
     first = factors[0]
     if not np.allclose(factors, first):  # type: ignore[arg-type]
         return None
@@ -249,15 +295,20 @@ def _ratio(got: np.ndarray, want: np.ndarray) -> float | None:
 
 def _facts(name: str, wrong: Sequence[Attempt], attempts: Sequence[Attempt], i: int) -> str:
     a = wrong[0]
-    got, want = np.asarray(a.got[i]), a.want[i]
+    got, want = np.asarray(a.got[i]), a.want[i] + 0.0  # no -0
     far = np.where(np.isfinite(got), np.abs(got - want), np.inf)
     worst = tuple(int(k) for k in np.unravel_index(far.argmax(), far.shape))
     bad = np.asarray(far > RTOL * np.abs(want).max(initial=0))
+    drawn = "" if bad.all() else "\n" + picture(bad, 0 if name == "dw" else 1)
     return (
-        f"{bad.sum()} of {bad.size} numbers are wrong; the worst at {list(worst)}: expected {want[worst]:.6g}, got "
-        f"{got[worst]:.6g}\n(called with {a.case}){_which_cases(wrong, attempts, 'are wrong', 'are right')}"
-        f"\n{picture(bad, 0 if name == 'dw' else 1)}"
+        f"{bad.sum()} of {_count(bad.size, 'number')} {'is' if bad.sum() == 1 else 'are'} wrong; the worst at "
+        f"{list(worst)}: expected {want[worst]:.6g}, got {got[worst]:.6g}\n(called with {a.case})"
+        f"{_which_cases(wrong, attempts, 'are wrong', 'are right')}{drawn}"
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _which_cases(failing: Sequence[Attempt], attempts: Sequence[Attempt], fail: str, fine: str) -> str:
@@ -268,7 +319,7 @@ def _which_cases(failing: Sequence[Attempt], attempts: Sequence[Attempt], fail: 
     common = frozenset.intersection(*(a.case.traits for a in failing))
     telling = sorted(t for t in common if not any(t in a.case.traits for a in others))
     if telling:
-        return f"\nAll cases with {' and '.join(telling)} {fail}, all others {fine}."
+        return f"\nAll cases with {', with '.join(telling)} {fail}, all others {fine}."
     return f"\n{len(failing)} of {len(attempts)} cases {fail}; the others {fine}."
 
 

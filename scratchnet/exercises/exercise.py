@@ -24,10 +24,11 @@ class Case:
     arguments: dict[str, Any]
     traits: frozenset[str] = frozenset()
 
-    @property
-    def N(self) -> int:
-        """Examples in the batch: the length of the first array."""
-        return len(next(v for v in self.arguments.values() if isinstance(v, np.ndarray)))
+    def sizes(self) -> dict[str, int]:
+        """What a mean could have been taken over, by name: the examples and the places of the first array."""
+        first = next(v for v in self.arguments.values() if isinstance(v, np.ndarray))
+        N, places = len(first), int(np.prod(first.shape[1:-1]))
+        return {"N": N, "OH*OW": places, "N*OH*OW": N * places} if first.ndim == 4 else {"N": N}
 
     def copy(self, dtype: Any = None) -> dict[str, Any]:
         """The arguments, arrays copied, and floats among them cast to `dtype` if one is given."""
@@ -107,8 +108,9 @@ def traits(**present: bool) -> frozenset[str]:
 
 
 def as_tuple(result: Any) -> tuple[Any, ...]:
-    """What a function returned, as a tuple: one array becomes a tuple of one."""
-    return tuple(result) if isinstance(result, (tuple, list)) else (result,)
+    """What a function returned, as a tuple: one result becomes a tuple of one, `return [dx, dw]` one of two."""
+    several = isinstance(result, tuple) or (isinstance(result, list) and any(np.ndim(part) for part in result))
+    return tuple(result) if several else (result,)
 
 
 def random_arrays(seed: int, *shapes: Iterable[int]) -> list[np.ndarray]:

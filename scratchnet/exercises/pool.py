@@ -19,7 +19,14 @@ def _pool_reference(dout, x, pool, stride):
 
 def _pool_cases() -> list[Case]:
     cases = []
-    shapes = [(2, 4, 6, 3, 2, 2), (1, 5, 7, 2, 3, 2), (2, 7, 6, 2, 3, 1), (1, 8, 5, 1, 2, 3), (2, 6, 6, 2, 3, 2)]
+    shapes = [
+        (2, 4, 6, 3, 2, 2),
+        (1, 5, 7, 2, 3, 2),
+        (2, 7, 6, 2, 3, 1),
+        (1, 8, 5, 1, 2, 3),
+        (2, 6, 6, 2, 3, 2),
+        (2, 4, 5, 1, 2, 1),
+    ]
     for i, (N, H, W, C, pool, stride) in enumerate(shapes):
         (OH, OW), _ = window_grid((H, W), pool, stride, 0)
         dout, x = random_arrays(i, (N, OH, OW, C), (N, H, W, C))
@@ -82,8 +89,8 @@ def _pool_last(dout, x, pool, stride):
 
 
 @max_pool.mistake(
-    "wrong winner in a tie: every pixel equal to the maximum got the gradient; only the first one moved the "
-    "output (argmax finds it; x == maximum finds all)"
+    "wrong winner in a tie: every pixel equal to the maximum got the gradient; by agreement only the first one gets "
+    "it (argmax finds it; x == maximum finds all)"
 )
 def _pool_all(dout, x, pool, stride):
     windows = _windows(x, pool, stride)
@@ -97,6 +104,47 @@ def _pool_shared(dout, x, pool, stride):
     windows = _windows(x, pool, stride)
     equal = windows == windows.max(axis=3, keepdims=True)
     return _handed_out(dout, x, pool, stride, equal / equal.sum(axis=3, keepdims=True))
+
+
+@max_pool.mistake("stride ignored: window (i, j) begins at (i * stride, j * stride), not at (i, j)")
+def _pool_one_apart(dout, x, pool, stride):
+    dx = np.zeros_like(dout, shape=x.shape)
+    for n, i, j, c in np.ndindex(dout.shape):
+        kh, kw = np.unravel_index(x[n, i : i + pool, j : j + pool, c].argmax(), (pool, pool))
+        dx[n, i + kh, j + kw, c] += dout[n, i, j, c]
+    return dx
+
+
+@max_pool.mistake(
+    "the winner's row and column are those in its window: in the image they are i * stride and j * stride further on"
+)
+def _pool_in_the_corner(dout, x, pool, stride):
+    dx = np.zeros_like(dout, shape=x.shape)
+    winners = _windows(x, pool, stride).argmax(axis=3)
+    for n, i, j, c in np.ndindex(dout.shape):
+        kh, kw = divmod(winners[n, i, j, c], pool)
+        dx[n, kh, kw, c] += dout[n, i, j, c]
+    return dx
+
+
+@max_pool.mistake("the winner's row and column are exchanged: divmod(argmax, pool) gives the row, then the column")
+def _pool_exchanged(dout, x, pool, stride):
+    share = _winners(x, pool, stride)
+    turned = share.reshape(*share.shape[:3], pool, pool, -1).swapaxes(3, 4).reshape(share.shape)
+    return _handed_out(dout, x, pool, stride, turned)
+
+
+@max_pool.mistake("dout is missing: the winner gets this window's dout, not 1")
+def _pool_ones(dout, x, pool, stride):
+    return _handed_out(np.ones_like(dout), x, pool, stride, _winners(x, pool, stride))
+
+
+@max_pool.mistake(
+    "the search for the maximum began at 0: a window may hold nothing but negative numbers; begin at -infinity"
+)
+def _pool_from_zero(dout, x, pool, stride):
+    positive = _windows(x, pool, stride).max(axis=3) > 0
+    return _handed_out(dout * positive, x, pool, stride, _winners(x, pool, stride))
 
 
 @max_pool.mistake("stride ignored: window (i, j) begins at (i * stride, j * stride), not at (i * pool, j * pool)")
@@ -144,6 +192,7 @@ def _dropout_cases() -> list[Case]:
         ]
     ):
         x, draws = random_arrays(seed, shape)[0], np.random.default_rng(seed).random(shape)
+        draws.flat[0] = rate  # the edge
         cases.append(
             Case({"x": x, "draws": draws, "rate": rate, "training": training}, traits(training_off=not training))
         )
@@ -214,9 +263,32 @@ def _dropout_always(x, draws, rate, training):
     return _dropout_forward(x, draws, rate, True)
 
 
-@dropout_forward.mistake("out and mask are exchanged: return out, mask")
-def _dropout_swapped(x, draws, rate, training):
-    return _dropout_forward(x, draws, rate, training)[::-1]
+@dropout_forward.mistake(
+    "the survivors are scaled down: with a share of 1 - rate left, divide by 1 - rate, do not multiply"
+)
+def _dropout_multiplied(x, draws, rate, training):
+    mask = (draws >= rate) * (1 - rate) if training else np.ones_like(x)
+    return x * mask, mask
+
+
+@dropout_forward.mistake(
+    "scaled in evaluation and not in training: that is the older way (Srivastava et al., 2014); here the survivors are "
+    "scaled in training, so that nothing is left to do later"
+)
+def _dropout_classic(x, draws, rate, training):
+    mask = (draws >= rate) * np.ones_like(x) if training else np.full_like(x, 1 - rate)
+    return x * mask, mask
+
+
+@dropout_forward.mistake("training and evaluation are exchanged: numbers are dropped in training")
+def _dropout_exchanged(x, draws, rate, training):
+    return _dropout_forward(x, draws, rate, not training)
+
+
+@dropout_forward.mistake("a number stays where draws >= rate, equality included: with a rate of 0 none is dropped")
+def _dropout_equality(x, draws, rate, training):
+    mask = (draws > rate) / (1 - rate) if training else np.ones_like(x)
+    return x * mask, mask
 
 
 def _dropout_backward(dout, mask):
