@@ -19,7 +19,7 @@ test set that contains the training set.
 # means that no training ever sees them; they tell how well a network reads digits that are new to it.
 
 import numpy as np
-from showing import figure, keep
+from showing import code, figure, keep
 
 import scratchnet as sn
 
@@ -118,10 +118,18 @@ print(f"the nearest mean is right for {accuracy:.1%} of the held-out digits")
 assert 0.78 < accuracy < 0.84
 
 # %%
-# About four digits of five, with no learning to speak of. This is the number to keep in mind: a network that reaches 80
-# % has learned nothing that ten averages do not know. The three networks of this project get 97 to 98 % from the same
-# digits, and the mistakes show what the ghosts miss: *where* the ink is matters less than what shape it has.
+# About four digits of five, with no learning to speak of. This is the number to keep in mind: a network that gets no
+# further has learned nothing that ten averages do not know. The three networks of this project get 97 to 98 % from the
+# same digits, and the mistakes show what the ghosts miss: *where* the ink is matters less than what shape it has.
 #
+# And where the ink is matters too much to them: shift all digits two pixels to the right, which changes nothing for us,
+# and one more digit in five is wrong. This is the weakness that convolution mends (lesson 4).
+
+shifted = (nearest_mean(np.roll(test.images, 2, axis=2)) == test.labels).mean()
+print(f"shifted by two pixels: {shifted:.1%}")
+assert 0.15 < accuracy - shifted < 0.25
+
+# %%
 # Is the test set really new?
 # ---------------------------
 # A held-out set that contains training images measures memory. Nobody should take our word for it:
@@ -132,12 +140,23 @@ print(f"{again} of the {len(test):,} held-out images are among the training imag
 assert again == 0
 
 # %%
+# Batches
+# -------
+# Training does not take all images at once but a few at a time, in an order that is drawn anew for each pass over the
+# data (an *epoch*). The whole code for that:
+
+code(sn.Dataset.batches)
+
+first_batch, first_labels = next(train.batches(4, np.random.default_rng(0)))
+print("one batch:", first_batch.shape, "labels", first_labels)
+assert first_batch.shape == (4, 28, 28, 1)
+
+# %%
 # Try it
 # ------
-# 1. Change ``nearest_mean`` to use the *median* image of each class. Better or worse? (Worse: about 3 points. Most
-#    pixels are 0 in more than half of the digits, so the median forgets them.)
-# 2. Shift all test images by two pixels with ``np.roll(test.images, 2, axis=2)``. What becomes of the accuracy? This is
-#    the weakness that convolution mends (lesson 4).
+# 1. Change ``nearest_mean`` to use the *median* image of each class. Better or worse, and why? (Worse: most pixels are
+#    0 in more than half of the digits, and the median forgets them.)
+# 2. Shift the test images down instead of to the right, with ``axis=1``. Which direction hurts more?
 #
 # *Next:* ``02_softmax_regression.py``, a single dense layer that learns its ghosts by gradient descent. *In the
 # library:* ``scratchnet/data/dataset.py``.

@@ -66,7 +66,8 @@ dout = np.array([[1.0, -1], [2, 4]])
 #     dz = dout * (z > 0)  =  [1*1  -1*1]  =  [1 -1]
 #                             [2*1   4*0]     [2  0]
 #
-# The 4 is gone: ``z[1, 1]`` was -3, and pushing it a little makes no difference to anything.
+# The 4 is gone: ``z[1, 1]`` was -3, and pushing it a little makes no difference to anything. (At exactly 0 there is no
+# single slope; by agreement it is 0.)
 
 dz = relu_backward(dout, z)
 np.testing.assert_array_equal(dz, [[1, -1], [2, 0]])
@@ -93,6 +94,8 @@ code(relu_backward)
 # .. math:: dx_{ni} = \sum_o dz_{no} \, w_{io}
 #
 # ``dx[0, 0] = 1*1 + -1*-1 = 2``. Over all n and i it is ``dz @ w.T``.
+#
+# (The function below calls dz ``dout``: for the dense layer, z is its output.)
 
 dx, dw, db = dense_backward(dz, x, w)
 np.testing.assert_array_equal(db, [3, -1])
@@ -174,10 +177,10 @@ axes.set(xlabel="step h", ylabel="relative error of the slope", title="A measure
 axes.legend()
 keep(drawn, "03_step_size")
 
-best = {dtype.__name__: min(values) for dtype, values in errors.items()}
-print("the best that can be had:", {name: f"{value:.0e}" for name, value in best.items()})
-assert best["float64"] < 1e-8
-assert best["float32"] > 1e-6
+usual = {dtype.__name__: float(np.median(values)) for dtype, values in errors.items()}
+print("the error at a step of middling luck:", {name: f"{value:.0e}" for name, value in usual.items()})
+assert usual["float64"] < 1e-6
+assert usual["float32"] > 1e-4
 
 # %%
 # The library's checker does this for every number of every array, with a random ``dout`` (with a ``dout`` of ones,
@@ -205,7 +208,7 @@ print(wrong)
 assert not wrong.passed
 
 # %%
-# Only ``x`` is reported: the gradients for ``w`` and ``b`` are right. A checker that names the array saves an evening.
+# Only ``x`` is marked: the gradients for ``w`` and ``b`` are right. A checker that names the array saves an evening.
 #
 # Exercises
 # ---------

@@ -18,10 +18,10 @@ gets the sum over all the products that it was a factor of. The only work is boo
 #
 # ::
 #
-#     x = 1 2 0        w = 1 -1        out[0, 0] = 1*1 + 2*-1 + 0*2 + 1*0 = -1
-#         0 1 3            2  0        out[0, 1] = 2*1 + 0*-1 + 1*2 + 3*0 =  4
-#         2 0 1                        out[1, 0] = 0*1 + 1*-1 + 2*2 + 0*0 =  3
-#                                      out[1, 1] = 1*1 + 3*-1 + 0*2 + 1*0 = -2
+#     x = 1 2 0        w = 1 -1        out[0, 0] = 1*1 + 2*-1 + 0*2 + 1*3 =  2
+#         0 1 3            2  3        out[0, 1] = 2*1 + 0*-1 + 1*2 + 3*3 = 13
+#         2 0 1                        out[1, 0] = 0*1 + 1*-1 + 2*2 + 0*3 =  3
+#                                      out[1, 1] = 1*1 + 3*-1 + 0*2 + 1*3 =  1
 
 import numpy as np
 from showing import code, figure, keep, numbers
@@ -32,26 +32,26 @@ from scratchnet.layers import col2im, conv2d_backward, conv2d_forward, im2col
 sn.use_engine("numpy")
 
 x = np.array([[1.0, 2, 0], [0, 1, 3], [2, 0, 1]])
-w = np.array([[1.0, -1], [2, 0]])
+w = np.array([[1.0, -1], [2, 3]])
 x4, w4 = x[None, :, :, None], w[:, :, None, None]  # (N, H, W, C) = (1, 3, 3, 1) and (KH, KW, C, F) = (2, 2, 1, 1)
 
 out = conv2d_forward(x4, w4, np.zeros(1), 1, 0)
-np.testing.assert_array_equal(out[0, :, :, 0], [[-1, 4], [3, -2]])
+np.testing.assert_array_equal(out[0, :, :, 0], [[2, 13], [3, 1]])
 
 # %%
 # From the layers behind comes ``dout``: the slope of the loss for each of the four outputs.
 
-dout = np.array([[1.0, 0], [2, -1]])
+dout = np.array([[1.0, 3], [2, -1]])
 dout4 = dout[None, :, :, None]  # (N, OH, OW, F) = (1, 2, 2, 1)
 dx4, dw4, db = conv2d_backward(dout4, x4, w4, 1, 0)
 
 # %%
 # db: the bias was added everywhere
 # ---------------------------------
-# It was added at all four places, each time with slope 1: ``db = 1 + 0 + 2 - 1 = 2``. With several images and filters:
+# It was added at all four places, each time with slope 1: ``db = 1 + 3 + 2 - 1 = 5``. With several images and filters:
 # filter f's bias gets the sum of ``dout[..., f]`` over images and places.
 
-assert db[0] == 2
+assert db[0] == 5
 
 # %%
 # dw: which pixels did a weight meet?
@@ -63,18 +63,18 @@ assert db[0] == 2
 # ::
 #
 #     dw[0, 0] = x[0,0]*dout[0,0] + x[0,1]*dout[0,1] + x[1,0]*dout[1,0] + x[1,1]*dout[1,1]
-#              =      1*1         +      2*0         +      0*2         +      1*-1         =  0
-#     dw[0, 1] =      2*1         +      0*0         +      1*2         +      3*-1         =  1
-#     dw[1, 0] =      0*1         +      1*0         +      2*2         +      0*-1         =  4
-#     dw[1, 1] =      1*1         +      3*0         +      0*2         +      1*-1         =  0
+#              =      1*1         +      2*3         +      0*2         +      1*-1         =  6
+#     dw[0, 1] =      2*1         +      0*3         +      1*2         +      3*-1         =  1
+#     dw[1, 0] =      0*1         +      1*3         +      2*2         +      0*-1         =  7
+#     dw[1, 1] =      1*1         +      3*3         +      0*2         +      1*-1         =  9
 
-np.testing.assert_array_equal(dw4[:, :, 0, 0], [[0, 1], [4, 0]])
+np.testing.assert_array_equal(dw4[:, :, 0, 0], [[6, 1], [7, 9]])
 
 # %%
 # Each line is a patch of x, the size of ``dout``, times ``dout``, summed. In other words: *slide dout over x.* With
-# images and channels:
+# images and channels, where x is the *padded* image, since that is what the weights met:
 #
-# .. math:: dw_{kh,kw,c,f} = \sum_n \sum_i \sum_j x_{n,\; i \cdot SH + kh,\; j \cdot SW + kw,\; c} \; dout_{n,i,j,f}
+# .. math:: dw_{kh,kw,c,f} = \sum_{n,\,i,\,j} x_{n,\; i \cdot SH + kh,\; j \cdot SW + kw,\; c} \; dout_{n,i,j,f}
 #
 # dx: which weights did a pixel meet?
 # -----------------------------------
@@ -84,14 +84,19 @@ np.testing.assert_array_equal(dw4[:, :, 0, 0], [[0, 1], [4, 0]])
 #
 # ::
 #
-#     place (0, 0), dout 1      (0, 1), dout 0      (1, 0), dout 2      (1, 1), dout -1        sum: dx
-#        1 -1  .                  .  .  .             .  .  .             .  .  .               1 -1  0
-#        2  0  .         +        .  .  .      +      2 -2  .      +      . -1  1       =       4 -3  1
-#        .  .  .                  .  .  .             4  0  .             . -2  0               4 -2  0
+#     place (0, 0), dout 1      (0, 1), dout 3      (1, 0), dout 2      (1, 1), dout -1        sum: dx
+#        1 -1  .                  .  3 -3             .  .  .             .  .  .               1  2 -3
+#        2  3  .         +        .  6  9      +      2 -2  .      +      . -1  1       =       4  6 10
+#        .  .  .                  .  .  .             4  6  .             . -2 -3               4  4 -3
 #
-# The middle pixel was in all four patches: ``0 + 0 - 2 - 1 = -3``.
+# The middle pixel was in all four patches: ``3 + 6 - 2 - 1 = 6``. With several filters, each of them used the pixel,
+# and their shares add up as well. For every place (i, j) and every pixel (kh, kw) of the kernel:
+#
+# ::
+#
+#     dx[n, i*SH + kh, j*SW + kw, c]  +=  sum over f of  dout[n, i, j, f] * w[kh, kw, c, f]
 
-np.testing.assert_array_equal(dx4[0, :, :, 0], [[1, -1, 0], [4, -3, 1], [4, -2, 0]])
+np.testing.assert_array_equal(dx4[0, :, :, 0], [[1, 2, -3], [4, 6, 10], [4, 4, -3]])
 
 drawn, grid = figure(1, 5, width=10, height=2.3)
 total = np.zeros((3, 3))
@@ -112,8 +117,9 @@ np.testing.assert_array_equal(total, dx4[0, :, :, 0])
 # The same, seen from a pixel
 # ---------------------------
 # Pixel (h, w) met weight (kh, kw) at the place (h - kh, w - kw). As the weight's index goes up, the place's goes down:
-# seen from the pixel the kernel lies there turned by 180 degrees. So for stride 1, dx is ``dout``, padded by one less
-# than the kernel, with the turned kernel slid over it:
+# seen from the pixel the kernel lies there turned by 180 degrees. So for stride 1 without padding, dx is ``dout``, with
+# one row and column of zeros fewer around it than the kernel has, and the turned kernel slid over that. (With several
+# channels, its C and F change places.) Whoever lays the kernel down at each place, as above, does *not* turn it.
 
 turned = conv2d_forward(np.pad(dout4, ((0, 0), (1, 1), (1, 1), (0, 0))), w4[::-1, ::-1], None, 1, 0)
 np.testing.assert_array_equal(turned, dx4)
@@ -123,14 +129,11 @@ np.testing.assert_array_equal(turned, dx4)
 # ------------------------------
 # Lesson 4 turned a convolution into three steps. Backward reverses them, the last one first:
 #
-# ================================ ==================================== ==========================================
-# forward                          backward                             because
-# ================================ ==================================== ==========================================
-# ``columns = im2col(x)``          ``dx = col2im(dcolumns)``            a copied number gets the sum of its copies ``out
-# = columns @ w``            ``dw = columns.T @ dout``,           it is a dense layer, whose examples
-#                                  ``dcolumns = dout @ w.T``            are patches (lesson 3)
-# ``out += b``                     ``db = dout.sum(axis=0)``            added in every row
-# ================================ ==================================== ==========================================
+# 1. forward ended with ``out += b``; so ``db = dout.sum(axis=0)``: b was added in every row.
+# 2. Before that, ``out = columns @ w``; so ``dw = columns.T @ dout`` and ``dcolumns = dout @ w.T``: it is a dense
+#    layer, whose examples are patches (lesson 3).
+# 3. It began with ``columns = im2col(x)``; so ``dx = col2im(dcolumns)``: a number that was copied gets the sum of what
+#    its copies get.
 #
 # With ``dout`` as a matrix too, a row for each place. Let us do just that, by hand:
 
@@ -139,33 +142,32 @@ dout_rows = dout.reshape(4, 1)  # (4 places, 1 filter)
 dw_rows = columns.T @ dout_rows
 dcolumns = dout_rows @ w.reshape(4, 1).T  # (4, 4): the four patches of the picture above, one a row
 np.testing.assert_array_equal(dw_rows.reshape(2, 2), dw4[:, :, 0, 0])
-np.testing.assert_array_equal(dcolumns[2], [2, -2, 4, 0])
+np.testing.assert_array_equal(dcolumns[2], [2, -2, 4, 6])
 np.testing.assert_array_equal(col2im(dcolumns, (1, 3, 3, 1), 2, 1, 0), dx4)
-
-code(conv2d_backward)
-code(col2im)
 
 # %%
 # Stride
 # ------
 # With stride 2, place (i, j) begins at pixel (2i, 2j), in both directions. Nothing else changes: each patch goes back
-# to where it came from. Whoever forgets it puts the patches side by side in the corner.
+# to where it came from. Whoever forgets it lays them on top of each other in the corner, one pixel apart. Pixels that
+# no patch reaches get 0.
 
 rng = np.random.default_rng(0)
-x_even = rng.standard_normal((1, 5, 5, 1))
-w_even = rng.standard_normal((3, 3, 1, 1))
-dout_even = rng.standard_normal((1, 2, 2, 1))
-dx, _, _ = conv2d_backward(dout_even, x_even, w_even, 2, 0)
+x_wide = rng.standard_normal((1, 5, 5, 1))
+w_wide = rng.standard_normal((3, 3, 1, 1))
+dout_wide = rng.standard_normal((1, 2, 2, 1))
+dx, _, _ = conv2d_backward(dout_wide, x_wide, w_wide, 2, 0)
 by_places = np.zeros((5, 5))
 for i, j in np.ndindex(2, 2):
-    by_places[2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += dout_even[0, i, j, 0] * w_even[:, :, 0, 0]
+    by_places[2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += dout_wide[0, i, j, 0] * w_wide[:, :, 0, 0]
 np.testing.assert_allclose(dx[0, :, :, 0], by_places)
 
 # %%
 # Padding
 # -------
 # Forward put zeros around x. Backward computes the gradient for the padded image, and drops the margin: nobody asks for
-# the slope of a zero that is not an input.
+# the slope of a zero that is not an input. dw needs the padded image as well, since its zeros are what the weights met
+# there.
 
 x_padded = np.pad(x4, ((0, 0), (1, 1), (1, 1), (0, 0)))
 dout_padded = rng.standard_normal((1, 4, 4, 1))
@@ -193,4 +195,10 @@ for stride, padding in [(1, 0), (2, 1), ((3, 2), (0, 1))]:
 # 2. ``lessons/exercises/07_conv_backward.py``, and ``scratchnet check 07``. This one is the heart of the course. Do it
 #    in loops first, place by place; then with im2col and col2im.
 #
+# When you have done them, compare with the library's:
+
+code(conv2d_backward)
+code(col2im)
+
+# %%
 # *Next:* ``06_pooling_and_dropout.py``. *In the library:* ``scratchnet/layers/conv.py``.

@@ -5,7 +5,7 @@
 *After this lesson you can* hand a gradient back through a maximum, say who gets it in a tie and where windows overlap,
 and explain why dropout scales the numbers that it keeps.
 
-*Needs:* lesson 3. *Takes:* a few seconds to run, twenty minutes to read.
+*Needs:* lessons 3 to 5. *Takes:* a few seconds to run, twenty minutes to read.
 
 Two layers without a single weight. Both are easy forward, and both have a trap backward.
 """
@@ -63,9 +63,9 @@ keep(drawn, "06_max_pool")
 # Trap 1: a tie
 # -------------
 # If two pixels of a window are equal and largest, which one gets the gradient? The maximum has no slope there, so it is
-# a convention: the *first* one, row by row from the left, as in PyTorch. It must be one of them. Whoever looks for the
-# winner by ``x == maximum`` finds both, and the gradient is counted twice. (Ties are no rarity: behind a ReLU whole
-# windows are 0.)
+# a convention: the *first* one gets all of it, row by row from the left, as in PyTorch's pooling. What must not happen
+# is that it is handed out twice: whoever looks for the winner by ``x == maximum`` finds both. (Ties are no rarity:
+# behind a ReLU whole windows are 0.)
 
 tie = np.array([[7.0, 1], [7, 7]])[None, :, :, None]
 _, winner = max_pool2d_forward(tie, 2, 2, 0)
@@ -97,8 +97,17 @@ np.testing.assert_array_equal(dx, [[0, 3, 0], [0, 7, 0], [0, 0, 0]])
 assert dx.sum() == dout.sum(), "nothing gets lost and nothing is made"
 
 # %%
-# With ``=`` in place of ``+=`` the upper 5 would have 2 and the middle one 4. Many published implementations have this
-# error. It never shows as long as the stride is the window's size, and then somebody changes the stride.
+# With ``=`` in place of ``+=``, in a loop over the windows, the upper 5 would keep only its last window's 2, and the
+# middle one 4. Many published implementations have this error. It never shows as long as the stride is the window's
+# size, and then somebody changes the stride.
+
+overwritten = np.zeros((3, 3))
+for place, (i, j) in zip(dout.flat, [(0, 1), (0, 1), (1, 1), (1, 1)], strict=True):
+    overwritten[i, j] = place  # the error
+np.testing.assert_array_equal(overwritten, [[0, 2, 0], [0, 4, 0], [0, 0, 0]])
+
+# %%
+# The library goes over the window's pixels rather than over the windows, and adds all places at once:
 
 code(max_pool2d_backward)
 
@@ -138,13 +147,14 @@ code(sn.layers.dropout_forward)
 code(sn.layers.dropout_backward)
 
 # %%
-# What it looks like on a digit, for three rates. You can still read it at 0.75; a network that is trained so learns to.
+# What it looks like on a digit, for three rates. What survives is darker, by 1 / (1 - rate). At 0.5 one can still read
+# it; a network that is trained so learns to.
 
 train, _ = sn.data.load("sample")
 drawn, grid = figure(1, 4, width=8, height=2.3)
 for axes, rate in zip(grid, (0.0, 0.25, 0.5, 0.75), strict=True):
     shown = sn.Dropout(rate, rng=2).forward(train.images[5:6], training=True)[0, :, :, 0]
-    axes.imshow(shown, cmap="gray_r", vmin=0, vmax=4)
+    axes.imshow(np.sqrt(shown), cmap="gray_r", vmin=0, vmax=2)
     axes.set_title(f"rate {rate}", fontsize=11)
     axes.axis("off")
 keep(drawn, "06_dropout")

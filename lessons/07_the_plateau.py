@@ -22,9 +22,10 @@ good as a dice, and then it suddenly learns. What happens there?
 # engine.
 
 import numpy as np
-from showing import figure, keep
+from showing import code, figure, keep
 
 import scratchnet as sn
+from scratchnet.layers.initial import initial_weights
 
 sn.use_engine("numba")
 train, test = sn.data.load("sample")
@@ -98,7 +99,10 @@ print("Var(w) * fan_in:", float(w.var() * np.prod(w.shape[:3])))
 assert abs(w.var() * np.prod(w.shape[:3]) - 1 / 3) < 0.02
 
 # %%
-# He's rule (2015) chooses the variance so that nothing fades: 2/fan_in, in which the 2 makes up for the ReLU.
+# He's rule (2015) chooses the variance so that nothing fades: 2/fan_in, in which the 2 makes up for the ReLU. Both
+# rules are a line each:
+
+code(initial_weights)
 
 names, strong = signals(sn.models.four_conv_cnn(seed=1, init="he_normal"))
 drawn, axes = figure(width=7.5, height=3.6)

@@ -18,7 +18,7 @@ has a bug. One that can is at least wired right.
 # 100 digits; it ought to be easy.
 
 import numpy as np
-from showing import figure, keep
+from showing import code, figure, keep
 
 import scratchnet as sn
 
@@ -70,8 +70,10 @@ assert after > before
 # %%
 # Train for real
 # --------------
-# 8,000 digits, three times each, with Adam and a learning rate that rises and falls. ``sn.fit`` is the loop of lesson
-# 10 with a progress bar, a log and checkpoints.
+# 8,000 digits, three times each, with Adam and a learning rate that rises and falls. ``sn.fit`` is the loop that lesson
+# 2 wrote by hand; ``run`` keeps the progress bar, the log and the checkpoints out of its way.
+
+code(sn.fit)
 
 net = sn.models.standard_cnn(seed=0, init="he_normal")
 epochs, batch_size = 3, 64

@@ -29,6 +29,8 @@ and sees no other; then a *pointwise* one, 1 x 1, which mixes the channels at ea
 # In general the ratio is ``1/F + 1/K**2`` (MobileNet, section 3.1): with F = 64 filters and K = 5 it is 1/64 + 1/25 =
 # 0.0556.
 
+from fractions import Fraction
+
 import numpy as np
 from showing import code, figure, keep
 
@@ -123,13 +125,16 @@ for name, points, style, offset in (
     )
     for value, (adds, accuracy) in points.items():
         if name == "width" or value != 1.0:
-            axes.annotate(f"{value:.2g}", (adds, 100 * accuracy), xytext=offset, textcoords="offset points", fontsize=9)
+            axes.annotate(
+                str(Fraction(value)), (adds, 100 * accuracy), xytext=offset, textcoords="offset points", fontsize=9
+            )
 axes.set(
     xscale="log",
     xlabel="multiply-adds for a digit, forward",
     ylabel="accuracy (%)",
     title="What accuracy costs (one pass over 8,000 digits, one seed)",
 )
+axes.margins(y=0.1)
 axes.legend(loc="lower right")
 keep(drawn, "09_accuracy_and_cost")
 

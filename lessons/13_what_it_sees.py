@@ -16,7 +16,7 @@ So far the gradient went to the weights. It also goes all the way back to the pi
 # Two passes over the sample are enough to look into.
 
 import numpy as np
-from showing import figure, keep
+from showing import code, figure, keep
 
 import scratchnet as sn
 
@@ -65,7 +65,9 @@ keep(sn.plots.feature_maps(net, test.images[0]), "13_feature_maps")
 # -------------------------------------
 # Take the score of one class as the "loss". Its gradient for the input says how each pixel would have to change to
 # raise the score (Simonyan et al., 2013). All it takes is a ``dout`` of our own: 1 at the class in question, 0
-# elsewhere.
+# elsewhere. ``backward`` does not ask where it comes from:
+
+code(sn.Network.backward)
 
 
 def saliency(image: np.ndarray, towards: int) -> np.ndarray:
