@@ -15,6 +15,7 @@ import pytest
 import scratchnet as sn
 from scratchnet import layers
 from scratchnet.engine import KERNELS
+from scratchnet.fast.compiled import SPINS
 
 TESTS = Path(__file__).parent
 
@@ -197,3 +198,17 @@ def test_a_vector_of_anything_but_flat_floats_is_refused(operation):
     call = (lambda a: kernel(a)) if operation == "zeros" else (lambda a: kernel(a, 0))
     with pytest.raises(numba.TypingError, match="expected a contiguous one-dimensional array of float32 or float64"):
         numba.njit(call)(np.zeros((2, 20)))
+
+
+@pytest.mark.skipif("omp" not in threading_layers(), reason="Numba has no OpenMP here")
+def test_waiting_threads_soon_leave_the_cores_to_others():
+    """GNU OpenMP's own default made a step ten times slower wherever another program was busy."""
+    code = "import os, scratchnet as sn; sn.use_engine('numba'); print(os.environ.get('GOMP_SPINCOUNT'))"
+    out, settings = python(code, OMP_DISPLAY_ENV="verbose")
+    assert out == "None\n", "child processes, a framework's among them, do not inherit it"
+    if "GOMP_SPINCOUNT" not in settings:
+        pytest.skip("this OpenMP is not GNU's")
+    assert f"GOMP_SPINCOUNT = '{SPINS}'" in settings
+    code += "; import numpy as np; sn.ReLU().forward(np.ones((2, 3), np.float32))"
+    _, settings = python(code, OMP_DISPLAY_ENV="verbose", GOMP_SPINCOUNT="77")
+    assert "GOMP_SPINCOUNT = '77'" in settings
