@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROJECT := setup.cfg pyproject.toml scratchnet/version.py
 
-.PHONY: help train test bench lint coverage clean
+.PHONY: help train test bench docs lint coverage clean
 
 help:
 	@echo "make train     train the three networks on 8,000 real digits (a minute or two)"
 	@echo "make test      run all tests: every gradient against PyTorch autograd, and the rest"
 	@echo "make bench     time it beside PyTorch, TensorFlow and JAX (half an hour; python -m benchmarks --help)"
+	@echo "make docs      build the course and the reference as pages, in build/docs (some minutes)"
 	@echo "make lint      check style and types"
 	@echo "make coverage  branch coverage of the package"
 	@echo "make clean     remove the environment and everything that was built; runs/ stays"
@@ -23,6 +24,11 @@ test: $(VENV)/installed-test
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks
 
+# Warnings are errors. Lessons run only if they have changed since the last build; `make clean` makes all run again.
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -q docs build/docs
+	@echo "the pages are in $(CURDIR)/build/docs/index.html"
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -35,7 +41,7 @@ coverage: $(VENV)/installed-test
 	$(BIN)/coverage report
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage* .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist docs/lessons docs/reference *.egg-info .coverage* .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
 # An environment for each extra, made once and again whenever what it is made of changes.
 $(VENV)/created:

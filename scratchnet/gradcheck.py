@@ -5,7 +5,7 @@ unnoticed). Backward gives the gradient of that loss for an entry v of the input
 
     (loss(v + h) - loss(v - h)) / 2h            a central difference: its error shrinks as h**2
 
-They agree if  |gradient - slope| <= atol + rtol * |slope|.  It takes float64: with h = 1e-6 a float32 loss has no
+They agree if `|gradient - slope| <= atol + rtol * |slope|`. It takes float64: with h = 1e-6 a float32 loss has no
 digits left to tell the two losses apart. Source of the method: Press et al., "Numerical Recipes", section 5.7.
 """
 
@@ -92,7 +92,7 @@ def gradcheck(
     seed : int
         Of the random dout, and of the choice of entries.
     rtol, atol : float
-        Agreement means |gradient - slope| <= atol + rtol * |slope|.
+        Agreement means `|gradient - slope| <= atol + rtol * |slope|`.
     max_entries : int
         Entries checked of each array; of a larger one, so many are drawn at random, and the report says so.
 

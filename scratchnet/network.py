@@ -17,11 +17,11 @@ from scratchnet.text import table
 class Step(NamedTuple):
     """One stage of backprop, as `Network.steps` yields it."""
 
-    layer: Layer | Loss
-    direction: str  # "forward" or "backward"
-    input: Any  # forward: the layer's x; backward: its dout
-    output: Any  # forward: the layer's out; backward: its dx
-    grads: dict[str, np.ndarray]  # the gradients that this stage made: {"conv1.w": dw, "conv1.b": db}
+    layer: Layer | Loss  #: the layer, or the loss
+    direction: str  #: "forward" or "backward"
+    input: Any  #: forward: the layer's x; backward: its dout
+    output: Any  #: forward: the layer's out; backward: its dx
+    grads: dict[str, np.ndarray]  #: the gradients that this stage made: {"conv1.w": dw, "conv1.b": db}
 
     def __str__(self) -> str:
         made = "".join(f", {name} {grad.shape}" for name, grad in self.grads.items())

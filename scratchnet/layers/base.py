@@ -112,7 +112,7 @@ class Layer:
         return dout.astype(dtype, copy=False)
 
     def on_this_layer(self, function: Any, *arguments: Any) -> Any:
-        """function(*arguments); a ValueError that it raises gets this layer's name in front."""
+        """`function(*arguments)`; a ValueError that it raises gets this layer's name in front."""
         try:
             return function(*arguments)
         except ValueError as error:

@@ -1,0 +1,261 @@
+"""The site as a reader meets it: built without a warning, complete, and whole in a browser with no network.
+
+The lessons run in this build, so a mistake in one of them fails it as well.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+import scratchnet as sn
+from scratchnet.engine import KERNELS
+
+ROOT = Path(__file__).parent.parent
+LESSONS = sorted((ROOT / "lessons").glob("[0-9][0-9]_*.py"))
+MATH = sorted(path for path in (ROOT / "docs" / "math").glob("*.rst") if path.stem != "index")
+NOT_COPIED = (".venv", ".git", "runs", "build", "*.egg-info", ".*cache", "__pycache__", "output")
+GENERATED = ("docs/lessons", "docs/reference")
+
+INSTALL = "install what the site needs with: pip install --editable '.[test]'"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+DESKTOP, PHONE = (1280, 800), (390, 844)
+
+# What a page looks like once it is loaded, as a list of what is wrong with it.
+LOOK = """() => {
+    const wrong = [];
+    for (const image of document.images)
+        if (!image.complete || !image.naturalWidth) wrong.push(`image without a picture: ${image.src}`);
+    for (const formula of document.querySelectorAll("math")) {
+        const box = formula.getBoundingClientRect();
+        if (!box.width || !box.height) wrong.push(`formula that is not drawn: ${formula.textContent}`);
+    }
+    const width = document.documentElement.scrollWidth;
+    if (width > innerWidth) wrong.push(`${width} pixels wide, in a window of ${innerWidth}`);
+    return wrong;
+}"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The pages, built from a copy, so that nothing is left in the project and nothing of an earlier build is used."""
+    pytest.importorskip("sphinx_gallery", reason=INSTALL)
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(ROOT, folder / "project", ignore=shutil.ignore_patterns(*NOT_COPIED))
+    for generated in GENERATED:
+        shutil.rmtree(folder / "project" / generated, ignore_errors=True)
+    variables = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "COVERAGE"))}
+    built = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "project/docs", "html"],
+        cwd=folder, env=variables, capture_output=True, text=True, timeout=1200, check=False,
+    )  # fmt: skip
+    assert built.returncode == 0, f"{built.stdout}\n{built.stderr}"
+    return folder / "html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """The system's Chromium, without a window; no other is downloaded."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason=INSTALL)
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.skip("no Chromium was found; install it with: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class Reader:
+    """Opens pages in a window of one size, and notes what goes wrong."""
+
+    def __init__(self, browser, size):
+        self.page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+        self.wrong = []
+        self.page.on("console", self.note_error)
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("request", lambda request: self.is_local(request.url) or self.wrong.append(f"asks {request.url}"))
+        self.page.on("requestfailed", self.note_failure)
+
+    def note_error(self, message):
+        if message.type == "error":
+            self.wrong.append(f"{message.text} ({message.location['url']})")
+
+    def note_failure(self, request):
+        if request.failure != "net::ERR_ABORTED":  # that one is an icon still on its way when the next page is opened
+            self.wrong.append(f"no answer from {request.url} ({request.failure})")
+
+    @staticmethod
+    def is_local(url):
+        return re.match(r"file://|data:|http://(localhost|127\.0\.0\.1)[:/]", url) is not None
+
+    def problems(self, url):
+        """What is wrong with the page at this address."""
+        self.wrong.clear()
+        self.page.goto(url)
+        return self.wrong + self.page.evaluate(LOOK)
+
+
+# ---------------------------------------------------------------- the browser test itself
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("<p>sound</p>", None),
+        ("<img src='missing.png'>", "image without a picture: .*missing.png"),
+        ("<script>no_such_function()</script>", "no_such_function is not defined"),
+        ("<link rel='stylesheet' href='http://fonts.invalid/x.css'>", "asks http://fonts.invalid/x.css"),
+        ("<math></math>", "formula that is not drawn"),
+        ("<pre style='width: 500px'>wide</pre>", r"\d+ pixels wide, in a window of 390"),
+    ],
+)
+def test_a_faulty_page_is_noticed(browser, tmp_path, body, expected):
+    page = tmp_path / "page.html"
+    page.write_text(f"<!DOCTYPE html><meta charset='utf-8'><title>a page</title>{body}")
+    problems = Reader(browser, PHONE).problems(page.as_uri())
+    if expected is None:
+        assert problems == []
+    else:
+        assert any(re.search(expected, problem) for problem in problems), problems
+
+
+# ---------------------------------------------------------------- formulas
+
+
+@pytest.fixture
+def mathml(monkeypatch):
+    """The function that writes formulas."""
+    pytest.importorskip("sphinx", reason=INSTALL)
+    pytest.importorskip("latex2mathml", reason=INSTALL)
+    monkeypatch.syspath_prepend(ROOT / "docs" / "ext")
+    import mathml
+
+    return mathml.mathml
+
+
+def test_a_formula_that_cannot_be_written_is_an_error(mathml):
+    assert "<mfrac>" in mathml(r"\frac{1}{2} < \sum_i x_i", "inline")
+    assert "&lt;" in mathml("a < b", "inline")
+    assert "<munder>" in mathml(r"\sum_i x_i", "block"), "limits below the sum, where there is room"
+    with pytest.raises(Exception, match="not a formula"):
+        mathml(r"\left( a", "block")
+    for latex in (
+        r"\nosuch x",
+        r"\frac{1}",
+        "a & b",
+        r"\begin{nosuch} a \\ b \end{nosuch}",
+        r"\begin{pmatrix} a \end{pmatrix}^2",
+    ):
+        with pytest.raises(Exception, match="misread"):
+            mathml(latex, "block")
+
+
+@pytest.mark.slow
+def test_formulas_are_laid_out_by_the_browser(mathml, browser):
+    page = browser.new_page()
+    one_line, two_lines = mathml("x = 1", "inline"), mathml(r"x &= 1 \\ y &= 2", "block")
+    page.set_content(f"<p>{one_line}</p><p>{two_lines}</p>")
+    heights = page.eval_on_selector_all("math", "all => all.map(math => math.getBoundingClientRect().height)")
+    assert heights[1] > 1.8 * heights[0], "two lines are about twice as high as one"
+
+
+# ---------------------------------------------------------------- what is on the pages
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_every_lesson_is_a_page_with_all_its_figures(site, lesson):
+    page = (site / "lessons" / f"{lesson.stem}.html").read_text(encoding="utf-8")
+    drawn = set(re.findall(r"figure: lessons/output/(\w+)\.png", page))
+    shown = re.findall(r'<img src="[^"]+" srcset="[^"]+" alt="([^"]+)"', page)
+    assert sorted(name.replace("_", " ") for name in drawn) == sorted(shown)
+    assert "Total running time of the script" in page
+
+
+@pytest.mark.slow
+def test_every_public_name_has_a_page(site):
+    pages = {page.stem for page in (site / "reference").glob("*.html")}
+    modules = {"data", "models", "interop", "plots", "layers", "__version__"}
+    names = {f"scratchnet.{name}" for name in sn.__all__ if name not in modules}
+    names |= {f"scratchnet.data.{name}" for name in sn.data.__all__ if name != "Dataset"}
+    names |= {f"scratchnet.{'optim' if name.endswith('_update') else 'layers'}.{name}" for name in KERNELS}
+    for module in (sn.models, sn.interop, sn.plots):
+        own = [name for name, thing in vars(module).items() if getattr(thing, "__module__", "") == module.__name__]
+        names |= {f"{module.__name__}.{name}" for name in own if not name.startswith("_")}
+    assert names <= pages, f"not listed in docs/api.rst: {sorted(names - pages)}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", MATH, ids=lambda source: source.stem)
+def test_the_math_stands_as_it_was_written(site, source):
+    """The formulas of a module's docstring, aligned as they are there, and the code that the page names."""
+    page = (site / "math" / f"{source.stem}.html").read_text(encoding="utf-8")
+    shown = html.unescape(re.sub(r"<[^>]+>", "", "\n".join(re.findall(r"<pre>(.*?)</pre>", page, re.S))))
+    text = source.read_text(encoding="utf-8")
+    module = importlib.import_module(re.search(r"automodule:: (\S+)", text).group(1))
+    formulas = [line[4:] for line in module.__doc__.splitlines() if line.startswith("    ")]
+    missing = [line for line in formulas if line not in shown.splitlines()]
+    assert not missing
+    for name in re.findall(r":pyobject: (\S+)", text):
+        assert re.search(rf"^(def|class) {name}\(", shown, re.M)
+
+
+# ---------------------------------------------------------------- in a browser
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_every_page_is_whole(site, browser, size):
+    """Opened as files, as `make docs` leaves them: no error, no missing picture, nothing fetched, nothing too wide."""
+    reader = Reader(browser, size)
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) > 80
+    problems = {str(page.relative_to(site)): reader.problems(page.as_uri()) for page in pages}
+    assert not {page: wrong for page, wrong in problems.items() if wrong}
+
+
+@pytest.fixture
+def addresses(site):
+    """Where the site can be found: as files, and at a server of its own."""
+    handler = partial(QuietHandler, directory=site)
+    with ThreadingHTTPServer(("localhost", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield {"file": site.as_uri(), "http": f"http://localhost:{server.server_port}"}
+        server.shutdown()
+        thread.join()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["file", "http"])
+def test_the_search_finds_a_kernel(addresses, browser, scheme):
+    reader = Reader(browser, DESKTOP)
+    assert reader.problems(f"{addresses[scheme]}/index.html") == []
+    reader.page.fill("input[name=q]", "col2im")
+    reader.page.press("input[name=q]", "Enter")
+    reader.page.wait_for_selector("#search-results li a")
+    found = reader.page.eval_on_selector_all("#search-results li a", "all => all.map(link => link.href)")
+    assert any(address.split("#")[0].endswith("reference/scratchnet.layers.col2im.html") for address in found), found
+    assert reader.wrong == []
