@@ -85,8 +85,8 @@ assert counts.max() < 950, "no class dominates"
 assert share < 0.13
 
 # %%
-# What does the average pixel look like? Nearly all of it is ground. The mean over all digits of one class is a ghost of
-# that digit, and it tells how differently people write it: a sharp ghost means that they agree.
+# Four pixels of five are ground, on which nothing was written. The mean over all digits of one class is a ghost of that
+# digit, and it tells how differently people write it: a sharp ghost means that they agree.
 
 means = np.stack([train.images[train.labels == k].mean(axis=0)[:, :, 0] for k in range(10)])  # (10, 28, 28)
 drawn, grid = figure(2, 5, width=7.5, height=3.5)

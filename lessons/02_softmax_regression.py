@@ -47,7 +47,7 @@ np.testing.assert_allclose(p, [[1 / 8, 2 / 8, 5 / 8]])
 
 # %%
 # Adding the same number to all scores changes nothing, since it cancels in the fraction. The library subtracts the
-# largest score, because ``exp(1000)`` is too large for any float:
+# largest score, because ``exp(1000)`` is too large for a float64:
 
 np.testing.assert_allclose(sn.softmax(z + 1000), p)
 
@@ -95,7 +95,7 @@ code(sn.softmax_cross_entropy)
 # Learn
 # -----
 # All weights start at 0. A step takes 128 digits, computes the loss, its gradient, and moves every weight against its
-# slope: ``w -= lr * dw``. Here is the whole of training, in eight lines:
+# slope: ``w -= lr * dw``. Here is the whole of training; its loop has eight lines:
 
 train, test = sn.data.load("sample")
 

@@ -3,7 +3,7 @@
 ===========================================
 
 *After this lesson you can* compute a convolution by hand, say what stride and padding do to its size, write it as seven
-loops, and rewrite it as one matrix product that is a hundred times faster.
+loops, and rewrite it as one matrix product that is many times faster.
 
 *Needs:* lesson 2. *Takes:* a few seconds to run, half an hour to read.
 
@@ -20,7 +20,7 @@ corner it knows in all the others.
 #
 # ::
 #
-#     image = 0 0 1 1 1        kernel = -1 0 1        "dark on the left, bright on the right"
+#     image = 0 0 1 1 1        kernel = -1 0 1        "ground on the left, ink on the right"
 #             0 0 1 1 1                 -1 0 1
 #             0 0 1 1 1                 -1 0 1
 #             0 0 1 1 1
@@ -170,8 +170,9 @@ numbers(o, columns @ w.reshape(9, 1), "columns @ w")
 keep(drawn, "04_im2col")
 
 # %%
-# The price: a pixel in the middle stands in nine rows, so the matrix is nine times the image; for a 5 x 5 kernel 25
-# times. (Lesson 11 gets rid of it.) And this is the library's convolution, the one that trains the networks:
+# The price: in a large image nearly every pixel stands in nine rows, so the matrix is nine times the image; for a 5 x 5
+# kernel 25 times. (Lesson 11 gets rid of it.) And this is the library's convolution, with which any of its networks
+# trains on the NumPy engine:
 
 code(im2col)
 code(conv2d_forward)
@@ -193,7 +194,7 @@ def seconds(function, repeats: int) -> float:
 
 
 batch, first = train.images[:4], sn.models.standard_cnn().layers[0]
-few_filters, few_biases = first.w.value[..., :2], first.b.value[:2]  # two of the 32, or the loops take half a minute
+few_filters, few_biases = first.w.value[..., :2], first.b.value[:2]  # two of the 32: seconds are enough
 loops = seconds(lambda: conv2d_loops(batch[:1], few_filters, few_biases, 1, 2), 1) * 4 * 32 / 2
 product = seconds(lambda: conv2d_forward(batch, first.w.value, first.b.value, 1, 2), 9)
 print(

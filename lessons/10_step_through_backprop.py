@@ -7,8 +7,9 @@ Code, and inside a compiled kernel.
 
 *Needs:* lessons 3 and 5. *Takes:* a few seconds to run, half an hour with a debugger in hand.
 
-Nothing here is a special teaching mode. The code that you step through is the code that trains the networks: no
-wrapper, no dispatcher and no decorator stands between ``net.backward`` and the line that computes ``dw``.
+Nothing here is a special teaching mode. The code that you step through is the NumPy engine itself, with which any of
+the networks trains: no wrapper, no dispatcher and no decorator stands between ``net.backward`` and the line that
+computes ``dw``.
 """
 
 # %%
@@ -221,8 +222,9 @@ if kernel_transcript:
 # 1. In pdb, at the end of ``conv2d_backward``, set ``dw[:] = 0`` and continue. Which layers still learn, and which does
 #    not?
 # 2. Find out with ``net.steps`` where a network goes blind: set ``net.layers[0].b.value`` to -10 everywhere. From which
-#    stage on is the gradient all zeros, and why? (ReLU passes no gradient where its input is negative: the first layer
-#    can never recover.)
+#    stage on is the gradient all zeros, and why? (From relu2's backward on. relu1 gives nothing but zeros, conv2's
+#    biases are 0, so its outputs are as well, and ReLU passes nothing at 0. Only the last bias still learns; the rest
+#    never recovers.)
 # 3. Exercise ``scratchnet check 13``: write a layer of your own, and step through it in the same way.
 #
 # *Next:* ``11_to_the_limit.py``: how the compiled engine gets its speed. *In the library:* ``scratchnet/network.py``.

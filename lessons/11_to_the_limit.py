@@ -7,8 +7,9 @@ loop and that limit, and read the compiled engine.
 
 *Needs:* lesson 4. *Takes:* about twenty seconds to run, half an hour to read.
 
-The same convolution four times: as Python loops, as a NumPy matrix product, as compiled loops, and as a register tile.
-The results agree; the times do not, by a factor of a hundred thousand. Each step removes one obstacle.
+The same convolution five ways: as Python loops, as a NumPy matrix product, as compiled loops, as a register tile, and
+with fewer multiplications than the definition has. The results agree; the times differ by a factor of ten thousand and
+more.
 """
 
 # %%
@@ -57,9 +58,9 @@ def seconds(run: Callable[[], object], repeats: int = 7) -> float:
 # How fast could it be?
 # ---------------------
 # A core can start a fixed number of multiply-adds in each clock cycle, each on a whole register of numbers. A loop that
-# does nothing else, with enough of them under way that none waits for another, measures that peak. Nothing on this
-# processor can multiply and add faster, so it is the honest yardstick: not "faster than X", but "how near to the
-# limit".
+# does nothing else, with enough of them under way that none waits for another, measures that peak. Nothing that uses
+# the vector registers can multiply and add faster (a few processors have a matrix unit besides), so it is the honest
+# yardstick: not "faster than X", but "how near to the limit".
 
 threads = numba.get_num_threads()
 numbers = REGISTER_BITS // 32
@@ -75,15 +76,17 @@ def record(name: str, time: float, share: float = 1.0) -> None:
     """Note the speed of a way that did `share` of the work: in GFLOP/s, where a multiply-add counts as two."""
     speeds[name] = 2 * work * share / time / 1e9
     milliseconds, of_peak = 1000 * time / share, speeds[name] / peak
-    print(f"{name:28} {milliseconds:12.1f} ms for all   {speeds[name]:9.3f} GFLOP/s   {of_peak:7.2%} of the peak")
+    print(
+        f"{name:28} {milliseconds:12.1f} ms for all   {speeds[name]:9.3f} GFLOP/s   {100 * of_peak:8.2g} % of the peak"
+    )
 
 
 # %%
 # 1. Python loops
 # ---------------
 # The definition, as in lesson 4: seven loops. Python looks up every number, wraps it into an object, multiplies two
-# objects and throws them away: about a hundred steps of the processor for each multiply-add. Only a few output pixels
-# are computed here.
+# objects and throws them away: a thousand clock cycles and more for each multiply-add. Only a few output pixels are
+# computed here.
 
 padded = np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
 
@@ -127,9 +130,10 @@ assert columns.nbytes / x.nbytes == 25
 # %%
 # 3. The same loops, compiled
 # ---------------------------
-# Numba turns the very function above into machine code. No objects, no copies; and yet far from the peak. The sum over
-# c has to be made in order, one multiply-add waiting for the one before it, so the wide registers stay empty: a
-# compiler may not reorder a floating-point sum, since rounding would change.
+# Numba turns the very function above into machine code. No objects, no copies; and yet far from the peak, and behind
+# NumPy, whose matrix product is not a plain loop either. The sum over c has to be made in order, one multiply-add
+# waiting for the one before it, so the wide registers stay empty: a compiler may not reorder a floating-point sum,
+# since rounding would change.
 
 compiled_loops = numba.njit(loops)
 result = np.empty((4, H, W, F), np.float32)
@@ -143,16 +147,17 @@ np.testing.assert_allclose(result, right[:4], rtol=1e-3, atol=1e-3)
 #
 # - **Whole registers**: sixteen filters (with 512 bits) are sixteen neighbouring numbers of ``w``. Multiply all of them
 #   by one pixel at once. No sum is reordered: each lane sums its own filter.
-# - **Independent sums**: a multiply-add takes four cycles, and two can start in each. So at least eight must be under
-#   way: hold a tile of 7 pixels x 2 registers of sums.
-# - **Few loads**: in such a tile each number loaded is used 2 or 7 times; the loads keep up.
+# - **Independent sums**: on most recent x86 cores a multiply-add takes four or five cycles, and two can start in each.
+#   So eight or ten must be under way: hold a tile of 7 pixels x 2 registers of sums (6 x 2 with AVX2, which has fewer
+#   registers).
+# - **Few loads**: in such a tile a pixel that is loaded is used twice, and filters 7 times; the loads keep up.
 # - **No matrix of patches**: the tile reads each patch from where it lies in the padded image. Im2col happens in
 #   address arithmetic.
 # - **All cores**: each thread makes its own pixels, so that nobody waits and the result is the same with any number of
 #   threads.
 #
-# The tile itself is a dozen lines. The loops over m and v have fixed lengths and vanish; what is left is nothing but
-# loads and multiply-adds.
+# The tile itself is twenty lines; its first branch is a narrower tile, for few filters. The loops over m and v have
+# fixed lengths and vanish; what is left is nothing but loads and multiply-adds.
 
 code(tile)
 with_tile = seconds(lambda: fast.conv.correlation(padded, w, b, (H, W), (1, 1)))
@@ -189,6 +194,7 @@ axes.set(
 keep(drawn, "11_speeds")
 
 assert speeds["2. im2col and NumPy"] > 100 * speeds["1. Python loops"]
+assert max(speeds.values()) > 10_000 * speeds["1. Python loops"]
 assert speeds["4. register tile"] > 2 * speeds["3. compiled loops, 1 thread"]
 assert speeds["4. register tile"] > 0.1 * peak  # 0.7 to 0.9 on a quiet machine
 
@@ -199,8 +205,8 @@ assert speeds["4. register tile"] > 0.1 * peak  # 0.7 to 0.9 on a quiet machine
 #    loops?
 # 2. Swap the loops over ``f`` and ``c`` in ``loops``, with ``out`` as the accumulator. The inner loop then runs over
 #    filters, and the compiler can use whole registers: how much does it gain?
-# 3. In ``scratchnet/fast/tile.py`` set ``ACCUMULATORS`` to 12 (the tile is then 6 x 2) and run this again. It compiles
-#    anew. Which is faster on your processor?
+# 3. In ``scratchnet/fast/tile.py`` set ``ACCUMULATORS`` to 12 (or, if it is 12 on your processor, to 14) and run this
+#    again. It compiles anew. Which is faster on your processor?
 #
 # *Next:* ``12_honest_benchmarks.py``. *In the library:* ``scratchnet/fast/vector.py``, ``tile.py``, ``product.py``,
 # ``conv.py``.

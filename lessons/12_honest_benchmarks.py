@@ -93,8 +93,9 @@ results = {"done right": honest}
 # 1. Count the first call
 # -----------------------
 # The first call of compiled code compiles it, or at least loads what was compiled; frameworks trace, plan and allocate.
-# In a process of its own, import and compilation included, the very same code looks slow. Both numbers are true: one
-# answers "how long until it starts", the other "how fast does it run". Only mixing them is wrong.
+# In a process of its own, with import and loading counted in (compiling, on the very first run, would take half a
+# minute), the very same code looks slow. Both numbers are true: one answers "how long until it starts", the other "how
+# fast does it run". Only mixing them is wrong.
 
 ONE_STEP = """
 import time; start = time.perf_counter()
@@ -189,7 +190,8 @@ keep(drawn, "12_claims")
 # framework before it times any; each runs in a process of its own, with the same number of threads, in interleaved
 # rounds; each in its best form (PyTorch in two layouts and compiled, TensorFlow with and without XLA); compile time
 # stands on a line of its own; and the speed is also given as a share of the processor's peak, a number that no choice
-# of opponent can flatter. Its rows in which a framework is *ahead* are in the README, too.
+# of opponent can flatter. Where a framework is *ahead*, the README says so, and ``benchmarks/results/README.md`` has
+# the rows.
 
 print("processors:", os.cpu_count(), " NumPy", np.__version__, " scratchnet", sn.__version__)
 

@@ -55,8 +55,9 @@ assert 0.05 < moved < 1.5
 #
 # Feature maps
 # ------------
-# One digit on its way through the network: after each layer the first eight channels. ReLU makes everything negative
-# black, a pool halves the size and keeps what was strongest.
+# One digit on its way through the network: the first eight channels after each layer that has pixels, white on black.
+# Each picture has its own scale, from its smallest number, black, to its largest, white; after a ReLU black is 0. A
+# pool halves the size and keeps what was strongest.
 
 keep(sn.plots.feature_maps(net, test.images[0]), "13_feature_maps")
 
@@ -109,7 +110,24 @@ print(
 assert abs((scores[0] - scores[1]) / (2 * h) - gradient[p]) < 0.1 * abs(gradient[p])
 
 # %%
-# Most of the salient pixels lie *beside* the strokes: more ink there would close a gap or bend a line, and that is what
+# Where do the strongest pixels lie? For a hundred digits, count how many of the 40 strongest are on the ink or next to
+# it:
+
+
+def share_near_ink(i: int) -> float:
+    """How many of the 40 strongest pixels of digit i have ink, or a neighbour that has."""
+    strength = np.abs(saliency(test.images[i], test.labels[i]))
+    ink = np.pad(test.images[i, :, :, 0] > 0, 1)
+    near = np.lib.stride_tricks.sliding_window_view(ink, (3, 3)).any(axis=(2, 3))
+    return near[strength >= np.sort(strength, axis=None)[-40]].mean()
+
+
+near = np.mean([share_near_ink(i) for i in range(100)])
+print(f"{near:.0%} of the strongest pixels are on the ink or beside it")
+assert 0.7 < near < 0.95
+
+# %%
+# So it looks at the strokes and their edges, where more ink would close a gap or less would open one: that is what
 # tells the digits apart.
 #
 # Walk along the gradient
@@ -151,9 +169,9 @@ curve.legend()
 keep(drawn, "13_from_3_to_8")
 
 # %%
-# To us it is still a 3 with some dust. The network has never been asked what an 8 *is*, only to tell digits apart, and
-# these pixels are enough for that. Such images are called adversarial examples, and larger networks have the same
-# weakness.
+# To us it is still a 3, with smudges where an 8 would close. The network has never been asked what an 8 *is*, only to
+# tell digits apart, and these pixels are enough for that. Such images are called adversarial examples, and larger
+# networks have the same weakness.
 #
 # Try it
 # ------

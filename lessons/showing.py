@@ -31,7 +31,7 @@ def keep(figure: Figure, name: str) -> None:
 
 
 def code(function: Callable) -> None:
-    """Print a function of the library as it is, without its docstring: this very code trains the networks."""
+    """Print a function of the library as it is, without its docstring."""
     function = getattr(function, "py_func", function)  # a compiled kernel's Python source
     lines = textwrap.dedent(inspect.getsource(function)).splitlines()
     definition = next(node for node in ast.parse("\n".join(lines)).body if isinstance(node, ast.FunctionDef))

@@ -271,7 +271,7 @@ def as_text(stage: Stage, turn: int = 0) -> str:
     )
 
 
-SIGNS = ["- = negative", "+ # positive"]
+SIGNS = ["- or = negative", "+ or # positive"]
 
 
 def notes(left: Picture, right: Picture, signs: Sequence[str]) -> list[str]:

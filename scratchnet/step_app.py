@@ -21,9 +21,10 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, OptionList, Static
 
+from scratchnet.network import Loss
 from scratchnet.step import SIGNS, Picture, Stage, array_table, describe, notes, pictures, run_again
 
-COLOUR_SIGNS = ["dark blue: negative", "light yellow: positive"]
+COLOUR_SIGNS = ["with signs: blue < 0,", "grey 0, yellow > 0"]
 # From darker to lighter: nobody has to see colours to tell them apart.
 NEGATIVE, ZERO, POSITIVE = np.array([[20, 40, 130], [128, 128, 128], [255, 240, 150]])
 
@@ -168,7 +169,8 @@ class Jump(ModalScreen[int]):
 
     def narrow(self, typed: str) -> None:
         """List the stages whose names hold every word that was typed."""
-        self.matching = [stage for stage in self.stages if all(word in stage.name for word in typed.lower().split())]
+        words = typed.lower().split()
+        self.matching = [stage for stage in self.stages if all(word in searched(stage) for word in words)]
         options = self.query_one(OptionList)
         options.clear_options()
         options.add_options([f"{stage.number:3} {stage.name}" for stage in self.matching])
@@ -192,6 +194,11 @@ class Jump(ModalScreen[int]):
 
     def action_down(self) -> None:
         self.query_one(OptionList).action_cursor_down()
+
+
+def searched(stage: Stage) -> str:
+    """What a stage is found by: its name, and what everybody calls the loss."""
+    return f"{stage.name} loss" if isinstance(stage.step.layer, Loss) else stage.name
 
 
 def half_blocks(pixels: np.ndarray, signed: bool) -> Text:

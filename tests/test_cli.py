@@ -450,7 +450,9 @@ def test_wrong_usage_is_2_and_shows_the_usage(capsys):
         assert "usage: scratchnet" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "reproduce", "info", "summary", "step", "check", "hint"])
+@pytest.mark.parametrize(
+    "command", ["", "train", "evaluate", "predict", "reproduce", "info", "summary", "step", "check", "hint"]
+)
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*command.split(), "--help"])

@@ -274,10 +274,12 @@ def momentum_ignored(value, g, m, lr, momentum):
     return value - lr * g, momentum * m + g
 
 
-def adam(value, g, m, s, lr, beta1, beta2, eps, t, *, correct=True, root=True, squared=True):
+def adam(value, g, m, s, lr, beta1, beta2, eps, t, *, correct=True, root=True, squared=True, power=True):
     m = m * beta1 + g * (1 - beta1)
     s = s * beta2 + (g * g if squared else g) * (1 - beta2)
     mh, sh = (m / (1 - beta1**t), s / (1 - beta2**t)) if correct else (m, s)
+    if not power:
+        mh, sh = m / (1 - beta1 * t), s / (1 - beta2 * t)
     return value - lr * mh / ((np.sqrt(sh) if root else sh) + eps), m, s
 
 
@@ -383,6 +385,12 @@ WRONG = [
     ("max_pool2d_backward", pool_one_apart, "stride ignored"),
     ("max_pool2d_backward", pool_in_the_corner, "in the image they are i * stride"),
     ("dense_backward", leaves, "SystemExit"),
+    (
+        "momentum_step",
+        lambda value, g, m, lr, momentum: (value + momentum * m - lr * g, momentum * m - lr * g),
+        "lr and the sign",
+    ),
+    ("adam_step", with_options(adam, power=False), "the power is missing"),
     ("softmax_gradient", softmax_without_mean, "extra factor N"),
     ("softmax_gradient", softmax_twice, "extra factor 2"),
     ("softmax_gradient", softmax_naive, "overflow"),
@@ -437,7 +445,7 @@ WRONG = [
     ("dropout_backward", lambda dout, mask: dout * 1, "mask not applied"),
     ("dropout_backward", lambda dout, mask: dout * mask**2, "mask applied twice"),
     ("dropout_backward", lambda dout, mask: np.where(mask != 0, dout, 0), "1 / (1 - rate) got lost"),
-    ("momentum_step", momentum_in_place, "the input m and value was modified"),
+    ("momentum_step", momentum_in_place, "the input m and value were modified"),
     ("momentum_step", momentum_ignored, "value: momentum not used"),
     ("adam_step", with_options(adam, correct=False), "value: bias correction missing"),
     ("adam_step", with_options(adam, root=False), "value: the square root is missing"),
@@ -609,6 +617,8 @@ def test_a_right_answer_in_another_style_passes(name, function):
 class Module:
     """A learner's file, as far as the checker of exercise 13 looks at it."""
 
+    __file__ = __file__
+
     def __init__(self, layer):
         self.MyLayer = layer
 
@@ -645,6 +655,22 @@ def test_a_right_layer_passes():
     assert check_own_layer(Module(Scale)) == []
 
 
+def test_a_gradient_that_takes_x_for_dout_is_noticed():
+    """The example and the checker's own dout must not come from one stream of random numbers."""
+
+    class Square(sn.Layer):
+        def forward(self, x, training=False):
+            self.x = self.check_input(x)
+            return x**2
+
+        def backward(self, dout, need_dx=True):
+            self.check_dout(dout)
+            return 2 * self.x * self.x
+
+    assert any("the gradient for x is wrong" in f for f in check_own_layer(Module(Square)))
+    assert not sn.gradcheck(Square(), Module.example())
+
+
 def adds_to_grad(self, dout, need_dx=True):
     before = self.w.grad
     dx = Scale.backward(self, dout)
@@ -656,6 +682,22 @@ def halves_dw(self, dout, need_dx=True):
     dx = Scale.backward(self, dout)
     self.w.grad = self.w.grad / 2
     return dx
+
+
+def scale_backward(self, dout, dx):
+    Scale.backward(self, dout)
+    return dx
+
+
+def not_summed(self, dout, need_dx=True):
+    dx = Scale.backward(self, dout)
+    self.w.grad = dout * self.x
+    return dx
+
+
+def no_check_input(self, x, training=False):
+    self.x = x
+    return x * self.w.value.astype(x.dtype)
 
 
 def no_check(self, dout, need_dx=True):
@@ -670,7 +712,18 @@ def no_check(self, dout, need_dx=True):
         ({"forward": lambda self, x, training=False: self.check_input(x) - x.mean()}, "alone gives another result"),
         ({"backward": adds_to_grad}, "overwrite it (=), do not add to it (+=)"),
         ({"backward": halves_dw}, "the gradient for w is wrong"),
-        ({"backward": lambda self, dout, need_dx=True: None}, "wrong shape"),
+        ({"backward": lambda self, dout, need_dx=True: None}, "nothing was returned"),
+        ({"backward": lambda self, dout, need_dx=True: dout[:1]}, "wrong shape"),
+        (
+            {"backward": lambda self, dout, need_dx=True: scale_backward(self, dout, dout)},
+            "the gradient for x is wrong",
+        ),
+        ({"backward": not_summed}, "w.grad has the shape (3, 4, 5, 2), expected (2,)"),
+        ({"parameters": lambda self: []}, "self.w is a Parameter, but parameters() does not list it"),
+        ({"forward": no_check_input}, "forward has to begin with x = self.check_input(x)"),
+        ({"__init__": lambda self, size: Scale.__init__(self)}, "give size a default"),
+        ({"output_shape": lambda self, input_shape: [4, 5, 2]}, "expected a tuple"),
+        ({"output_shape": lambda self, input_shape: input_shape[7]}, "line "),
         ({"backward": no_check}, "check_dout"),
         ({"output_shape": lambda self, input_shape: (1,)}, "output_shape"),
     ],
@@ -678,6 +731,11 @@ def no_check(self, dout, need_dx=True):
 def test_a_broken_promise_of_a_layer_is_named(methods, expected):
     findings = check_own_layer(scale_with(**methods))
     assert any(expected in f for f in findings), findings
+
+
+def test_a_layer_without_its_name_is_told_why():
+    module = Module(type("MyLayer", (sn.ReLU,), {"__init__": lambda self: None}))
+    assert check_own_layer(module) == ["__init__ has to begin with super().__init__(): it gives the layer its name"]
 
 
 def test_a_layer_that_modifies_dout_is_told():

@@ -36,7 +36,7 @@ class Result:
     def __str__(self) -> str:
         e = self.exercise
         if self.status == "done":
-            return f"{e.number} {e.title}: done, right on every case."
+            return f"{e.number} {e.title}: done, {'right on every case' if e.tasks else 'every promise is kept'}."
         if self.status == "not begun":
             return (
                 f"{e.number} {e.title}: not begun. Write it in place of the line that raises "

@@ -9,7 +9,6 @@ entry, and a small picture of where the wrong entries are.
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import traceback
 from collections.abc import Sequence
@@ -84,13 +83,16 @@ def errors(task: Task, function: Function, attempts: Sequence[Attempt]) -> list[
         return []
     error = failed[0].error
     assert error is not None
-    frames = traceback.extract_tb(error.__traceback__)
-    file = inspect.unwrap(function).__code__.co_filename if hasattr(function, "__code__") else ""
-    line = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])  # the learner's own
-    where = f"line {line.lineno}, `{line.line}`" if line.line else f"line {line.lineno}"
+    where = learners_line(error, getattr(function, "__code__", diagnose.__code__).co_filename)
     known = [m.what for m in task.mistakes if _same_everywhere(task, m, attempts, None)]
-    sentence = f"{type(error).__name__}: {error}\n({where}, called with {failed[0].case})"
+    sentence = f"{type(error).__name__}: {error}\n({where}called with {failed[0].case})"
     return [*known[:1], sentence + _which_cases(failed, attempts, "raise this", "run")]
+
+
+def learners_line(error: BaseException, file: str | None) -> str:
+    """The last line of the learner's file on the way to an error, with a comma behind; "" if there is none."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f"line {frames[-1].lineno}, `{frames[-1].line}`, " if frames else ""
 
 
 def not_arrays(task: Task, attempts: Sequence[Attempt]) -> list[str]:
@@ -117,9 +119,9 @@ def changed_inputs(attempts: Sequence[Attempt]) -> list[str]:
     if not names:
         return []
     return [
-        f"the input {' and '.join(names)} was modified: it belongs to the caller, who may need it again. Operations "
-        f"like `{names[0]} *= ...` or `{names[0]}[...] = ...` write into it; make a new array, or begin with "
-        f"{names[0]}.copy()"
+        f"the input {' and '.join(names)} {'was' if len(names) == 1 else 'were'} modified: inputs belong to the "
+        f"caller, who may need them again. Operations like `{names[0]} *= ...` or `{names[0]}[...] = ...` write into "
+        f"it; make a new array, or begin with {names[0]}.copy()"
     ]
 
 

@@ -54,6 +54,19 @@ def _lr_inside(value, g, m, lr, momentum):
     return value - m, m
 
 
+@momentum_step.mistake(
+    "lr and the sign are inside m: in this form m = momentum * m + g holds neither, and value - lr * m has both"
+)
+def _velocity(value, g, m, lr, momentum):
+    m = momentum * m - lr * g
+    return value + m, m
+
+
+@momentum_step.mistake("m was returned as it came: it has to be carried on, momentum * m + g")
+def _m_unchanged(value, g, m, lr, momentum):
+    return _momentum(value, g, m, lr, momentum)[0], m.copy()
+
+
 @momentum_step.mistake("uphill: the step goes against the gradient, value - lr * m")
 def _uphill(value, g, m, lr, momentum):
     m = momentum * m + g
@@ -90,7 +103,7 @@ def _adam_cases() -> list[Case]:
             m, s = 0 * m, 0 * s
         arguments = {"value": value, "g": g, "m": m, "s": s**2, "lr": 0.01}
         arguments |= {"beta1": beta1, "beta2": beta2, "eps": 1e-3, "t": t}
-        cases.append(Case(arguments, traits(the_first_step=t == 1)))
+        cases.append(Case(arguments, traits(the_first_step=t == 1, t_above_1=t > 1)))
     return cases
 
 
@@ -116,6 +129,24 @@ def _no_correction(value, g, m, s, lr, beta1, beta2, eps, t):
 def _correction_kept(value, g, m, s, lr, beta1, beta2, eps, t):
     _, _, m, s = _adam_parts(g, m, s, beta1, beta2, t)
     return value - lr * m / (np.sqrt(s) + eps), m, s
+
+
+@adam_step.mistake("the power is missing: the correction is 1 - beta**t, beta to the power of t, not beta * t")
+def _no_power(value, g, m, s, lr, beta1, beta2, eps, t):
+    m, s, _, _ = _adam_parts(g, m, s, beta1, beta2, t)
+    return value - lr * m / (1 - beta1 * t) / (np.sqrt(s / (1 - beta2 * t)) + eps), m, s
+
+
+@adam_step.mistake("only m was corrected: s starts at 0 as well; divide it by 1 - beta2**t, inside the square root")
+def _m_corrected(value, g, m, s, lr, beta1, beta2, eps, t):
+    m, s, mc, _ = _adam_parts(g, m, s, beta1, beta2, t)
+    return value - lr * mc / (np.sqrt(s) + eps), m, s
+
+
+@adam_step.mistake("eps is outside of the division: brackets, / (sqrt(s) + eps)")
+def _eps_outside(value, g, m, s, lr, beta1, beta2, eps, t):
+    m, s, mc, sc = _adam_parts(g, m, s, beta1, beta2, t)
+    return value - lr * (mc / np.sqrt(sc) + eps), m, s
 
 
 @adam_step.mistake("t counts from 0: with 1 - beta**(t - 1) the first step divides by 0; the first step has t = 1")

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from scratchnet.exercises.diagnose import NotBegun
+from scratchnet.exercises.diagnose import NotBegun, learners_line
 from scratchnet.exercises.exercise import Exercise
 from scratchnet.gradcheck import Comparison, gradcheck
-from scratchnet.layers.base import Layer
+from scratchnet.layers.base import Layer, Parameter
 
 
 def check_own_layer(module: ModuleType) -> list[str]:
@@ -31,24 +31,57 @@ def check_own_layer(module: ModuleType) -> list[str]:
         return ["expected a class MyLayer(sn.Layer) in the file; there is none"]
     x = np.asarray(module.example(), np.float64)
     try:
-        for check in (_forward, _description, _backward, _gradients, _errors):
-            findings = check(make, x)
+        for check in (_construction, _forward, _description, _backward, _gradients, _errors):
+            findings = check(_changed(make), x)
             if findings:
                 return findings
     except NotImplementedError as error:
         raise NotBegun(str(error)) from None
     except Exception as error:
-        return [f"{type(error).__name__}: {error}"]
+        line = learners_line(error, module.__file__)
+        return [f"{type(error).__name__}: {error}" + (f"\n({line.rstrip(', ')})" if line else "")]
     return []
+
+
+def _changed(make: Any) -> Any:
+    """`make` with other first weights: at 1 and 0 many mistakes do not show."""
+
+    def made() -> Any:
+        layer = make()
+        for i, p in enumerate(layer.parameters()):
+            noise = np.random.default_rng([i, 3]).standard_normal(p.value.shape)
+            p.value = p.value + (0.5 * noise).astype(p.value.dtype)
+        return layer
+
+    made.__signature__ = inspect.signature(make)  # type: ignore[attr-defined]
+    return made
+
+
+def _construction(make: Any, x: np.ndarray) -> list[str]:
+    needed = [p.name for p in inspect.signature(make).parameters.values() if p.default is p.empty]
+    if needed:
+        return [f"the checker makes the layer as MyLayer(): give {', '.join(needed)} a default"]
+    layer = make()
+    if not hasattr(layer, "name"):
+        return ["__init__ has to begin with super().__init__(): it gives the layer its name"]
+    listed = [id(p) for p in layer.parameters()]
+    lost = [name for name, value in vars(layer).items() if isinstance(value, Parameter) and id(value) not in listed]
+    return [
+        f"self.{name} is a Parameter, but parameters() does not list it: no optimiser would ever train it"
+        for name in lost
+    ]
 
 
 def _forward(make: Any, x: np.ndarray) -> list[str]:
     findings = []
     given = x.copy()
     for dtype in (np.float64, np.float32):
-        out = make().forward(given.astype(dtype))
+        layer = make()
+        out = layer.forward(given.astype(dtype))
         if not isinstance(out, np.ndarray):
-            return [f"forward: expected an array, got {type(out).__name__}"]
+            return [f"forward: expected an array, got {'None' if out is None else type(out).__name__}"]
+        if layer._seen is None:
+            return ["forward has to begin with x = self.check_input(x): backward checks dout against it"]
         if out.dtype != dtype:
             findings.append(f"forward: the dtype changed: {np.dtype(dtype)} went in and {out.dtype} came out")
     make().forward(given)
@@ -69,7 +102,9 @@ def _backward(make: Any, x: np.ndarray) -> list[str]:
     findings = []
     if not np.array_equal(given, dout):
         findings.append("backward: the input dout was modified; it belongs to the layer after this one")
-    if first is None or np.shape(first) != x.shape:
+    if first is None:
+        return [*findings, "backward: nothing was returned (None); end it with: return dx"]
+    if np.shape(first) != x.shape:
         return [*findings, f"backward: wrong shape: expected dx {x.shape}, got {np.shape(first)}"]
     first = first.copy()
     again = layer.backward(dout)
@@ -78,6 +113,11 @@ def _backward(make: Any, x: np.ndarray) -> list[str]:
     for p, grad in zip(layer.parameters(), grads, strict=True):
         if grad is None:
             findings.append(f"backward: {p.name}.grad was not filled")
+        elif grad.shape != p.value.shape:
+            findings.append(
+                f"backward: {p.name}.grad has the shape {grad.shape}, expected {p.value.shape} as of {p.name} itself: "
+                "sum over all that share it, the batch first of all"
+            )
         elif not np.allclose(grad, p.grad):
             findings.append(f"backward: called twice, {p.name}.grad changed: overwrite it (=), do not add to it (+=)")
     return findings
@@ -105,6 +145,8 @@ def _description(make: Any, x: np.ndarray) -> list[str]:
     layer = make()
     findings = []
     out = layer.forward(x)
+    if not isinstance(layer.output_shape(x.shape[1:]), tuple):
+        return [f"output_shape: expected a tuple, one example's shape, got {layer.output_shape(x.shape[1:])!r}"]
     if layer.output_shape(x.shape[1:]) != out.shape[1:]:
         findings.append(
             f"output_shape says {layer.output_shape(x.shape[1:])} for one example; forward makes {out.shape[1:]}"

@@ -32,12 +32,12 @@ ONE_KERNEL_AT_A_TIME = threading.RLock()
 
 
 # How often a thread of GNU OpenMP looks for work before it sleeps. Its own default is about a millisecond of looking,
-# which keeps the thread that it waits for from running wherever other programs want the cores, too.
+# which, wherever other programs want the cores too, keeps the thread that it waits for from running.
 SPINS = "5000"
 
 
 def load_openmp() -> None:
-    """Load GNU OpenMP, if Numba has it here, with SPINS in place of its default; whoever has set it otherwise is obeyed.
+    """Load GNU OpenMP, if Numba has it here, with SPINS in place of its default; whoever set one is obeyed.
 
     It reads the environment only now, so that nothing is left there for child processes.
     """
