@@ -361,6 +361,14 @@ def test_jumping_narrows_the_list(stages):
     assert drive(StepApp(stages, "", 0), *"jpool", then=matching) == ["pool1 forward", "pool1 backward"]
 
 
+def test_the_loss_is_found_by_the_name_that_everybody_uses(stages):
+    def matching(app):
+        return [stage.name for stage in app.screen.matching]
+
+    found = drive(StepApp(stages, "", 0), *"jloss", then=matching)
+    assert found == ["softmax_cross_entropy forward", "softmax_cross_entropy backward"]
+
+
 def test_channels_turn_and_the_next_stage_begins_with_its_strongest(stages):
     def channel(app):
         return re.findall(r"channel \d of \d", beside(app))[-1]
@@ -424,8 +432,8 @@ def test_half_blocks_where_there_are_shades_and_characters_elsewhere(stages, mon
 
     drawn, signs = drive(StepApp(stages, "", 13), then=picture)
     assert ("▀" * 28 in drawn) == blocks
-    assert ("dark blue: negative" in signs) == blocks
-    assert ("- = negative" in signs) != blocks
+    assert ("blue < 0" in signs) == blocks
+    assert ("- or = negative" in signs) != blocks
 
 
 def test_half_blocks_hold_both_pixels():
@@ -659,13 +667,13 @@ def test_a_mistake_in_pdb_leads_back_to_the_walk(terminal, model):
 
 def test_without_colours_there_are_none(terminal, model):
     tty = terminal(command(model), NO_COLOR="1")
-    screen = tty.wait_for("stage 1 of 14: conv1 forward", "- = negative", "quit")
+    screen = tty.wait_for("stage 1 of 14: conv1 forward", "- or = negative", "quit")
     assert "▀" not in screen
     assert "@" in screen
     tty.press("d")
     tty.wait_for("(Pdb)")
     tty.press("c\n")
-    tty.wait_for("stage 1 of 14: conv1 forward", "- = negative", "quit")
+    tty.wait_for("stage 1 of 14: conv1 forward", "- or = negative", "quit")
     tty.press("q")
     assert tty.exit_code() == 0
 
