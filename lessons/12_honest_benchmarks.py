@@ -173,7 +173,7 @@ print(f"the depthwise layer alone: {results[list(results)[-1]]:.1f} times faster
 
 drawn, axes = figure(width=8.5, height=3.8)
 colours = ["black"] + ["#d55e00"] * (len(results) - 1)
-bars = axes.bar(results.keys(), results.values(), color=colours, edgecolor="black", hatch=None)
+bars = axes.bar(results.keys(), results.values(), color=colours, edgecolor="black")
 for bar in bars[1:]:
     bar.set_hatch("//")
     bar.set_facecolor("#f0c0a0")
