@@ -20,14 +20,13 @@ import scratchnet as sn
 from scratchnet.engine import ENGINES
 from scratchnet.layers.initial import RULES
 from scratchnet.models import MODELS
+from scratchnet.recipes import SAMPLE, SCHEDULES
 from scratchnet.run import METRICS
 from scratchnet.settings import (
     DEFAULT_LR,
     MODEL,
-    SAMPLE_RECIPE,
-    SCHEDULES,
+    as_recipe,
     check_same_settings,
-    make_optimizer,
     make_room,
     new_settings,
     resumed_settings,
@@ -68,7 +67,7 @@ def train(options: argparse.Namespace) -> None:
     sn.use_engine(sn.current_engine())  # an engine that cannot run is noticed before anything is written
     training, test = load_data(settings)
     net = MODELS[settings["model"]](seed=settings["seed"], init=settings["init"])
-    optimizer, schedule = make_optimizer(net, settings, len(training))
+    arguments = as_recipe(settings).fit_arguments(net, len(training))
     if not options.resume:
         make_room(folder, options.overwrite)
         write_settings(folder, settings)
@@ -78,12 +77,8 @@ def train(options: argparse.Namespace) -> None:
             net,
             training,
             test,
-            optimizer=optimizer,
-            epochs=settings["epochs"],
-            steps=settings["steps"],
-            batch_size=settings["batch_size"],
+            **arguments,
             seed=settings["seed"],
-            schedule=schedule,
             folder=folder,
             resume=options.resume,
             checkpoint_every=options.checkpoint_every,
@@ -147,7 +142,7 @@ def reproduce(options: argparse.Namespace) -> None:
     from scratchnet.reproduce import reproduce
 
     folder = Path(options.out)
-    settings = {"seed": options.seed, "recipe": asdict(SAMPLE_RECIPE)}
+    settings = {"seed": options.seed, "recipe": asdict(SAMPLE)}
     sn.use_engine(sn.current_engine())
     training, test = sn.data.load("sample")
     if options.resume:
@@ -158,7 +153,7 @@ def reproduce(options: argparse.Namespace) -> None:
         write_settings(folder, settings)
     print(f"Three networks, {len(training):,} {training.name}, engine {sn.current_engine()}.")
     with resume_hint(f"scratchnet reproduce --out {shlex.quote(str(folder))} --seed {options.seed} --resume"):
-        results, written = reproduce(folder, training, test, SAMPLE_RECIPE, options.seed, options.resume)
+        results, written = reproduce(folder, training, test, SAMPLE, options.seed, options.resume)
     print(f"\n{results}\n")
     print_written(written)
 
@@ -333,20 +328,16 @@ def _add_train(commands: Any) -> None:
     length = command.add_mutually_exclusive_group()
     # Options left out are left out of the result, too: a resumed run must tell them from those that were given.
     unset: Any = {"default": argparse.SUPPRESS}
-    length.add_argument(
-        "--epochs", type=_positive, **unset, help=f"passes over the data (default: {SAMPLE_RECIPE.epochs})"
-    )
+    length.add_argument("--epochs", type=_positive, **unset, help=f"passes over the data (default: {SAMPLE.epochs})")
     length.add_argument("--steps", type=_positive, **unset, help="batches, in place of epochs")
-    command.add_argument(
-        "--batch-size", type=_positive, **unset, help=f"images a step (default: {SAMPLE_RECIPE.batch_size})"
-    )
+    command.add_argument("--batch-size", type=_positive, **unset, help=f"images a step (default: {SAMPLE.batch_size})")
     command.add_argument("--optimizer", choices=list(DEFAULT_LR), **unset, help="(default: adam)")
     command.add_argument(
         "--lr", type=float, **unset, help="highest learning rate (default: 0.004 for adam, 0.05 for sgd)"
     )
     command.add_argument("--momentum", type=float, **unset, help="of sgd (default: 0.9)")
     command.add_argument("--schedule", choices=SCHEDULES, **unset, help="of the learning rate (default: one-cycle)")
-    command.add_argument("--init", choices=RULES, **unset, help=f"of the weights (default: {SAMPLE_RECIPE.init})")
+    command.add_argument("--init", choices=RULES, **unset, help=f"of the weights (default: {SAMPLE.init})")
     command.add_argument("--seed", type=int, **unset, help="of the weights, the batches and dropout (default: 0)")
     _add_data_options(command, default=argparse.SUPPRESS)
     command.add_argument(

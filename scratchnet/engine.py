@@ -15,7 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 # Each engine, and the modules whose functions it is made of.
-ENGINES = {"numpy": ("scratchnet.layers", "scratchnet.optim"), "numba": ("scratchnet.fast",)}
+ENGINES = {
+    "numpy": ("scratchnet.layers", "scratchnet.optim", "scratchnet.data.augment"),
+    "numba": ("scratchnet.fast",),
+}
 DEFAULT_ENGINE = "numba"
 
 # Every engine offers these functions, under the same names and with the same signatures.
@@ -31,6 +34,7 @@ KERNELS = (
     "dropout_forward", "dropout_backward",
     "resize_forward", "resize_backward",
     "sgd_update", "momentum_update", "adam_update",
+    "turn_and_shift",
 )  # fmt: skip
 
 

@@ -51,13 +51,15 @@ def four_conv_cnn(seed: int = 0, init: str = "pytorch") -> Network:
     )
 
 
-def standard_cnn(seed: int = 0, init: str = "glorot_uniform") -> Network:
+def standard_cnn(seed: int = 0, dense_units: int = 1024, init: str = "glorot_uniform") -> Network:
     """Two convolutions of 32 and 64 filters, a dense layer of 1024 units and dropout: 3,274,634 parameters.
 
     Parameters
     ----------
     seed : int
         Seed of the first weights, and of the dropout masks.
+    dense_units : int
+        Units of the dense layer.
     init : {"glorot_uniform", "pytorch", "he_normal"}
         Rule for the first weights; see `initial_weights`.
     """
@@ -71,10 +73,10 @@ def standard_cnn(seed: int = 0, init: str = "glorot_uniform") -> Network:
             ReLU(),
             MaxPool2D(2),
             Flatten(),
-            Dense(7 * 7 * 64, 1024, init=init, rng=rng),
+            Dense(7 * 7 * 64, dense_units, init=init, rng=rng),
             ReLU(),
             Dropout(0.4, rng=rng.spawn(1)[0]),
-            Dense(1024, CLASSES, init=init, rng=rng),
+            Dense(dense_units, CLASSES, init=init, rng=rng),
         ],
         input_shape=INPUT_SHAPE,
         name="standard_cnn",

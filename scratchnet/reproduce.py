@@ -12,10 +12,10 @@ from scratchnet.checkpoint import load, save
 from scratchnet.data import Dataset
 from scratchnet.models import MODELS
 from scratchnet.network import Network
-from scratchnet.optim import Adam, one_cycle
 from scratchnet.plots import draw_all
+from scratchnet.recipes import Recipe
 from scratchnet.run import CHECKPOINT, METRICS, History, read_metrics
-from scratchnet.settings import MODEL, Recipe
+from scratchnet.settings import MODEL
 from scratchnet.text import table
 from scratchnet.train import fit
 
@@ -59,16 +59,12 @@ def train_one(
     if resume and (place / MODEL).exists():
         return load(place / MODEL)
     net = MODELS[name](seed=seed, init=recipe.init)
-    steps = recipe.epochs * -(-len(train) // recipe.batch_size)
     fit(
         net,
         train,
         test,
-        optimizer=Adam(net.parameters()),
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
+        **recipe.fit_arguments(net, len(train)),
         seed=seed,
-        schedule=one_cycle(recipe.max_lr, steps, recipe.warm_up),
         folder=place,
         resume=resume,
     )

@@ -32,6 +32,8 @@ from scratchnet.optim import Optimizer, Schedule
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
 
+Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
 
 class TrainingDiverged(RuntimeError):
     """The loss or a weight became NaN or infinite. Nothing that is not finite was written to a file."""
@@ -75,6 +77,7 @@ class Run:
     test: Dataset | None
     optimizer: Optimizer
     schedule: Schedule | None
+    augment: Augment | None
     epochs: int | None
     steps: int | None
     batch_size: int
@@ -132,6 +135,10 @@ class Run:
         self.epoch_clock, self.epoch_first_step = time.perf_counter(), self.step
         batches = self.train.batches(self.batch_size, self.order, first=self.step % self.steps_per_epoch)
         return itertools.islice(batches, self.total_steps - self.step)
+
+    def chance(self) -> np.random.Generator:
+        """What an augmentation draws from at this step."""
+        return np.random.default_rng([self.seed, self.step])
 
     def after_step(
         self,
@@ -218,12 +225,13 @@ class Run:
 
     def arguments(self) -> dict[str, Any]:
         """What must be the same for a resumed run to end as the uninterrupted one would."""
+        schedule = None if self.schedule is None else [float(self.schedule(step)) for step in self.some_steps()]
         return {
             "batch_size": self.batch_size,
             "seed": self.seed,
             "train_images": len(self.train),
-            "schedule": None if self.schedule is None else [float(self.schedule(step)) for step in self.some_steps()],
-        }
+            "schedule": schedule,
+        } | ({} if self.augment is None else {"augment": getattr(self.augment, "__qualname__", repr(self.augment))})
 
     def some_steps(self) -> range:
         """Steps from first to last at which schedules are compared: two that agree there are taken for the same."""

@@ -8,38 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scratchnet.files import write_text_atomically
-from scratchnet.network import Network
-from scratchnet.optim import SGD, Adam, Optimizer, Schedule, constant, cosine, one_cycle, step_decay
+from scratchnet.recipes import SAMPLE, Recipe
 from scratchnet.run import CHECKPOINT, METRICS
 
 SETTINGS = "settings.json"
 MODEL = "model.safetensors"
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How networks are trained if nothing else is said: Adam, and a learning rate that goes up and down once.
-
-    The originals took 4,300 steps of plain SGD over all of MNIST. The sample has 8,000 digits and the reader a few
-    minutes, so this recipe learns faster, and begins with He's initialisation.
-    """
-
-    epochs: int = 3
-    batch_size: int = 32
-    max_lr: float = 4e-3
-    warm_up: float = 0.2
-    init: str = "he_normal"
-
-
-SAMPLE_RECIPE = Recipe()
-DEFAULT_LR = {"adam": SAMPLE_RECIPE.max_lr, "sgd": 0.05}
-SCHEDULES = ("constant", "step", "cosine", "one-cycle")
+DEFAULT_LR = {"adam": SAMPLE.lr, "sgd": 0.05}
 
 TRAIN_DEFAULTS: dict[str, Any] = {
     "data": "sample",
@@ -47,12 +27,12 @@ TRAIN_DEFAULTS: dict[str, Any] = {
     "train_images": 60_000,
     "epochs": None,
     "steps": None,
-    "batch_size": SAMPLE_RECIPE.batch_size,
+    "batch_size": SAMPLE.batch_size,
     "optimizer": "adam",
     "lr": None,
     "momentum": 0.9,
     "schedule": "one-cycle",
-    "init": SAMPLE_RECIPE.init,
+    "init": SAMPLE.init,
     "seed": 0,
 }
 
@@ -109,7 +89,7 @@ def given_settings(options: argparse.Namespace) -> dict[str, Any]:
 def complete(settings: dict[str, Any]) -> dict[str, Any]:
     """Fill in the defaults that depend on other settings."""
     if settings["epochs"] is None and settings["steps"] is None:
-        settings["epochs"] = SAMPLE_RECIPE.epochs
+        settings["epochs"] = SAMPLE.epochs
     if settings["lr"] is None:
         settings["lr"] = DEFAULT_LR[settings["optimizer"]]
     return settings
@@ -153,16 +133,8 @@ def make_room(folder: Path, overwrite: bool) -> None:
         path.unlink()
 
 
-def make_optimizer(net: Network, settings: dict[str, Any], train_size: int) -> tuple[Optimizer, Schedule]:
-    """The optimiser and the schedule that the settings name."""
-    lr = settings["lr"]
-    steps = settings["steps"] or settings["epochs"] * -(-train_size // settings["batch_size"])
-    schedules: dict[str, Callable[[], Schedule]] = {
-        "constant": lambda: constant(lr),
-        "step": lambda: step_decay(lr, every=max(steps // 3, 1)),
-        "cosine": lambda: cosine(lr, steps),
-        "one-cycle": lambda: one_cycle(lr, steps, SAMPLE_RECIPE.warm_up),
-    }
-    if settings["optimizer"] == "adam":
-        return Adam(net.parameters(), lr), schedules[settings["schedule"]]()
-    return SGD(net.parameters(), lr, settings["momentum"]), schedules[settings["schedule"]]()
+def as_recipe(settings: dict[str, Any]) -> Recipe:
+    """The way to train that the settings describe."""
+    names = ("init", "optimizer", "lr", "schedule", "epochs", "steps", "batch_size")
+    momentum = settings["momentum"] if settings["optimizer"] == "sgd" else 0.0
+    return Recipe("train", momentum=momentum, **{name: settings[name] for name in names})

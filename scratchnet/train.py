@@ -9,7 +9,7 @@ from scratchnet.layers.base import positive
 from scratchnet.loss import softmax_cross_entropy
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer, Schedule, at_least_zero
-from scratchnet.run import History, Run, interruptible, progress_bar
+from scratchnet.run import Augment, History, Run, interruptible, progress_bar
 
 
 def fit(
@@ -23,6 +23,7 @@ def fit(
     batch_size: int = 128,
     seed: int = 0,
     schedule: Schedule | None = None,
+    augment: Augment | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
     checkpoint_every: int | None = None,
@@ -48,6 +49,9 @@ def fit(
         threads.)
     schedule : function from step (0, 1, ...) to learning rate, optional
         If not given, the optimiser's lr stays.
+    augment : function from (images, generator) to images, optional
+        Changes each batch before it is trained with: `data.RandomAffine` turns and shifts. What it draws from the
+        generator depends on the seed and the step alone, so a resumed run draws the same.
     folder : path, optional
         Where to keep `checkpoint.safetensors`, all that the run needs to go on, and `metrics.jsonl`, a JSON object a
         line for each step and epoch. Without a folder nothing is written.
@@ -77,13 +81,15 @@ def fit(
         If an argument is out of range, the optimiser is over other parameters than the network's, or the checkpoint was
         made with other arguments or its metrics are damaged.
     """
-    run = Run(net, train, test, optimizer, schedule, epochs, steps, batch_size, seed, folder, checkpoint_every)
+    run = Run(net, train, test, optimizer, schedule, augment, epochs, steps, batch_size, seed, folder, checkpoint_every)
     run.start(resume)
     with run.recording(), interruptible() as interrupt, run.bar(progress) as bar:
         while run.step < run.total_steps:
             for x, labels in run.rest_of_epoch():
                 if schedule is not None:
                     optimizer.lr = at_least_zero("the schedule's lr", schedule(run.step))
+                if augment is not None:
+                    x = augment(x, run.chance())
                 logits = net.forward(x, training=True)
                 loss, dlogits = softmax_cross_entropy(logits, labels)
                 run.require_finite_loss(loss, x)

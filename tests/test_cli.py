@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from PIL import Image, ImageDraw
 import scratchnet as sn
 from scratchnet.cli import main
 from scratchnet.images import as_text, read_digit
+from scratchnet.recipes import SAMPLE
 from scratchnet.reproduce import reproduce
-from scratchnet.settings import Recipe
 
 FAST = ["--steps", "3", "--batch-size", "16"]
 
@@ -185,12 +186,12 @@ def test_a_stopped_command_is_resumed_to_the_same_bits(send, tmp_path):
 # ---------------------------------------------------------------- reproduce
 
 
-SHORT = Recipe(epochs=1, batch_size=32)
+SHORT = replace(SAMPLE, epochs=1)
 
 
 def test_reproduce_trains_three_networks_and_sets_them_beside_the_seed(sample, tmp_path, monkeypatch, capsys):
     train, test = sample[0][:64], sample[1][:50]
-    monkeypatch.setattr("scratchnet.cli.SAMPLE_RECIPE", SHORT)
+    monkeypatch.setattr("scratchnet.cli.SAMPLE", SHORT)
     monkeypatch.setattr(sn.data, "load", lambda name: (train, test))
     assert main(["reproduce", "--out", "r"]) == 0
     out = capsys.readouterr().out

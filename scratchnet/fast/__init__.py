@@ -5,6 +5,7 @@ reads `vector.py`, `tile.py` and `product.py`, then `conv.py`. Dropout and resiz
 by NumPy in either engine, and what is left is too small to be worth a kernel.
 """
 
+from scratchnet.fast.augment import turn_and_shift
 from scratchnet.fast.conv import col2im, conv2d_backward, conv2d_forward, im2col
 from scratchnet.fast.dense import dense_backward, dense_forward
 from scratchnet.fast.depthwise import depthwise_conv2d_backward, depthwise_conv2d_forward
@@ -20,5 +21,5 @@ __all__ = [
     "dense_backward", "dense_forward", "depthwise_conv2d_backward", "depthwise_conv2d_forward", "dropout_backward",
     "dropout_forward", "im2col", "max_pool2d_backward", "max_pool2d_forward", "momentum_update",
     "pointwise_conv2d_backward", "pointwise_conv2d_forward", "relu_backward", "relu_forward", "resize_backward",
-    "resize_forward", "sgd_update",
+    "resize_forward", "sgd_update", "turn_and_shift",
 ]  # fmt: skip

@@ -1,0 +1,134 @@
+"""One run of the study of MNIST: an architecture trained by a recipe from a seed, tested once, and kept as JSON.
+
+`scratchnet reproduce --recipe seed --data mnist` makes the runs of all architectures and seeds one after another;
+`benchmarks/reproduction` adds PyTorch's and TensorFlow's, and draws the conclusions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scratchnet.data import Dataset, load
+from scratchnet.files import write_text_atomically
+from scratchnet.info import processor_name, vector_width
+from scratchnet.models import MODELS
+from scratchnet.network import Network
+from scratchnet.recipes import Recipe
+from scratchnet.train import evaluate, fit
+
+VALIDATION_IMAGES = 5000  # the last of the training set
+LOSS_EVERY = 10  # steps, of which the mean loss is kept
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What decides a run's result.
+
+    Attributes
+    ----------
+    model : str
+        The architecture, a name in `MODELS`.
+    recipe : Recipe
+    seed : int
+        Of the weights, the dropout masks and the batches.
+    options : dict
+        Of the architecture: dense_units, width_multiplier, resolution_multiplier.
+    validate : bool
+        Leave out the last 5,000 training images and test on them: to choose a recipe without the test set.
+    """
+
+    model: str
+    recipe: Recipe
+    seed: int
+    options: dict[str, Any] = field(default_factory=dict)
+    validate: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the run's file."""
+        options = [f"{key.removesuffix('_multiplier')}_{value:g}" for key, value in self.options.items()]
+        return "-".join([self.recipe.name, self.model, *options, f"seed_{self.seed}"])
+
+    def network(self) -> Network:
+        """The network before training."""
+        return MODELS[self.model](seed=self.seed, init=self.recipe.init, **self.options)
+
+    def digits(self, data_dir: str | Path | None) -> tuple[Dataset, Dataset]:
+        """What to train with and what to test with; errors as of `scratchnet.data.load`."""
+        train, test = load("mnist", data_dir)
+        train = train[self.recipe.left_out :]
+        if self.validate:
+            last = train[-VALIDATION_IMAGES:]
+            test = Dataset(last.images, last.labels, f"last {VALIDATION_IMAGES:,} images of the MNIST training set")
+            train = train[:-VALIDATION_IMAGES]
+        return train, test
+
+
+def run(experiment: Experiment, data_dir: str | Path | None = None, progress: bool = True) -> dict[str, Any]:
+    """Train the experiment's network with scratchnet and test it once: what `record` keeps of it."""
+    net, recipe = experiment.network(), experiment.recipe
+    train, test = experiment.digits(data_dir)
+    started = time.perf_counter()
+    history = fit(net, train, **recipe.fit_arguments(net, len(train)), seed=experiment.seed, progress=progress)
+    seconds = time.perf_counter() - started
+    return record(experiment, [s["loss"] for s in history.steps], seconds, evaluate(net, test), train, test)
+
+
+def record(
+    experiment: Experiment,
+    losses: list[float],
+    seconds: float,
+    loss_accuracy: tuple[float, float],
+    train: Dataset,
+    test: Dataset,
+) -> dict[str, Any]:
+    """All that a report needs to know of a run, and what it depended on; nothing that names the machine."""
+    whole = len(losses) - len(losses) % LOSS_EVERY
+    return {
+        "experiment": asdict(experiment),
+        "train": {"name": train.name, "images": len(train)},
+        "test": {"name": test.name, "images": len(test), "loss": loss_accuracy[0], "accuracy": loss_accuracy[1]},
+        "steps": len(losses),
+        "seconds": round(seconds, 2),
+        "losses": np.reshape(losses[:whole], (-1, LOSS_EVERY)).mean(axis=1).round(4).tolist(),
+        "made": {
+            "date": date.today().isoformat(),
+            "processor": processor_name(),
+            "vector_bits": vector_width(),
+            "threads": int(os.environ.get("NUMBA_NUM_THREADS", len(os.sched_getaffinity(0)))),
+            "versions": versions("scratchnet", "numpy", "numba"),
+        },
+    }
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of Python and of the packages that are installed."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def keep(result: dict[str, Any], path: Path) -> None:
+    """Write a run as JSON, a line for each of its parts: all of it, or nothing."""
+    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in result.items())
+    write_text_atomically(path, f"{{\n{lines}\n}}\n")
+
+
+def missing(experiments: Iterable[Experiment], folder: Path) -> list[Experiment]:
+    """Those that the folder holds no result of."""
+    return [e for e in experiments if not (folder / f"{e.name}.json").exists()]

@@ -1,0 +1,50 @@
+"""Turning and shifting images: one pass over the output's pixels, the images shared by the threads.
+
+The way back to a pixel's source changes by the same (cos, -sin) or (sin, cos) from each pixel to the next, and four
+pixels are read there: nothing is kept between. A batch of 128 digits takes less than a hundredth of a training step.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import prange
+
+from scratchnet.fast.compiled import inlined, kernel
+
+
+@inlined
+def pixel(x, n, i, j, c):
+    """x[n, i, j, c], and 0 outside of the image."""
+    inside = 0 <= i < x.shape[1] and 0 <= j < x.shape[2]
+    return x[n, i, j, c] if inside else x.dtype.type(0)
+
+
+@kernel
+def turn_and_shift_kernel(x, angles, shifts, out):
+    """See `scratchnet.data.augment.turn_and_shift`; out as x."""
+    N, H, W, C = x.shape
+    for n in prange(N):
+        cos, sin = math.cos(angles[n]), math.sin(angles[n])
+        for i in range(H):
+            u = i - (H - 1) / 2 - shifts[n, 0]
+            for j in range(W):
+                v = j - (W - 1) / 2 - shifts[n, 1]
+                row = (H - 1) / 2 + u * cos + v * sin
+                column = (W - 1) / 2 - u * sin + v * cos
+                top, left = math.floor(row), math.floor(column)
+                below, beside = x.dtype.type(row - top), x.dtype.type(column - left)
+                one = x.dtype.type(1)
+                for c in range(C):
+                    upper = pixel(x, n, top, left, c) * (one - beside) + pixel(x, n, top, left + 1, c) * beside
+                    lower = pixel(x, n, top + 1, left, c) * (one - beside) + pixel(x, n, top + 1, left + 1, c) * beside
+                    out[n, i, j, c] = upper * (one - below) + lower * below
+
+
+def turn_and_shift(x: np.ndarray, angles: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """See `scratchnet.data.augment.turn_and_shift`."""
+    x = np.ascontiguousarray(x)
+    out = np.empty_like(x)
+    turn_and_shift_kernel(x, angles.astype(np.float64), shifts.astype(np.float64), out)
+    return out
