@@ -105,6 +105,35 @@ assert 0.79 < (train.images == 0).mean() < 0.82
 # ------------------------------
 # Those ten ghosts already classify: answer with the ghost that is nearest to the image. "Nearest" means that the sum of
 # squared differences over all pixels is the smallest.
+#
+# In small numbers first: images of 2 x 3 pixels, and two classes. Two digits of class A and their mean, and the mean of
+# class B:
+#
+# .. code-block:: text
+#
+#     1 0 0     1 0 0          1   0   0            0 0 1
+#     1 0 0     0 0 1     A:   1/2 0  1/2      B:   0 0 1
+#
+# A new image has its ink in the left column. From A it differs in two pixels by 1/2, from B in four pixels by 1:
+#
+# .. code-block:: text
+#
+#     1 0 0      to A:  (1/2)^2 + (1/2)^2     = 0.5   <-- nearest
+#     1 0 0      to B:  1 + 1 + 1 + 1         = 4
+#
+# Moved one pixel to the right, the same ink is far from both: 3.5 from A and 4 from B. Moved by two it *is* B.
+
+tiny = np.array([[[1, 0, 0], [1, 0, 0]], [[1, 0, 0], [0, 0, 1]]])  # the two digits of class A
+mean_a, mean_b = tiny.mean(axis=0), np.array([[0, 0, 1], [0, 0, 1]])
+new = np.array([[1, 0, 0], [1, 0, 0]])
+for moved, by_hand in ((0, (0.5, 4)), (1, (3.5, 4)), (2, (2.5, 0))):
+    ink = np.roll(new, moved, axis=1)
+    distances = ((ink - mean_a) ** 2).sum(), ((ink - mean_b) ** 2).sum()
+    print(f"moved by {moved}: {distances[0]:g} from A, {distances[1]:g} from B")
+    assert distances == by_hand
+
+# %%
+# The same for 28 x 28 pixels and ten classes:
 
 
 def nearest_mean(images: np.ndarray) -> np.ndarray:

@@ -13,10 +13,27 @@ computes ``dw``.
 """
 
 # %%
-# A network that fits on a screen
-# -------------------------------
+# A network that fits on a slip of paper
+# --------------------------------------
 # Any network can be stepped through. A small one is kinder: its arrays can be read. The engine is the readable one,
 # unless the environment asks for the other (we come to that).
+#
+# The smallest that shows everything: two inputs, three units with a ReLU, two classes. Work it out with a pencil before
+# you let it run. The image is ``x = (1, 2)``, its label 0, the biases 0:
+#
+# .. code-block:: text
+#
+#     forward                                         backward, read from below
+#     x        = (1, 2)                               dx      = dh @ W1^T             = (1, -1/2)
+#     W1       =  1  0 -1                             dW1     = x^T @ dh              =  0 1/2 -1
+#                -1  1  1                                                                0  1  -2
+#     h        = x @ W1           = (-1, 2, 1)        dh      = dr where h > 0        = (0, 1/2, -1)
+#     r        = max(h, 0)        = (0, 2, 1)         dr      = dlogits @ W2^T        = (-1/2, 1/2, -1)
+#     W2       =  1  0                                dW2     = r^T @ dlogits         =   0   0
+#                 0  1                                                                   -1   1
+#                 2  0                                                                  -1/2 1/2
+#     logits   = r @ W2           = (2, 2)            dlogits = p - (1, 0)            = (-1/2, 1/2)
+#     p        = softmax          = (1/2, 1/2)        the loss is log 2 = 0.693
 
 import os
 import subprocess
@@ -29,6 +46,28 @@ from showing import code, keep
 import scratchnet as sn
 
 sn.use_engine(os.environ.get("SCRATCHNET_ENGINE", "numpy"))
+
+slip = sn.Network([sn.Dense(2, 3), sn.ReLU(), sn.Dense(3, 2)], input_shape=(2,), name="slip of paper")
+slip.layers[0].w.value = np.array([[1.0, 0, -1], [-1, 1, 1]])
+slip.layers[2].w.value = np.array([[1.0, 0], [0, 1], [2, 0]])
+by_hand = {
+    "softmax_cross_entropy": [[-1 / 2, 1 / 2]],
+    "dense2": [[-1 / 2, 1 / 2, -1]],
+    "relu1": [[0, 1 / 2, -1]],
+    "dense1": [[1, -1 / 2]],
+}
+for step in slip.steps(np.array([[1.0, 2.0]]), np.array([0])):
+    print(step)
+    if step.direction == "backward":
+        print("    gradient handed on:", step.output, *(f" {name}: {g.tolist()}" for name, g in step.grads.items()))
+        np.testing.assert_allclose(step.output, by_hand[step.layer.name])
+np.testing.assert_allclose(slip.layers[0].w.grad, [[0, 1 / 2, -1], [0, 1, -2]])
+np.testing.assert_allclose(slip.layers[2].w.grad, [[0, 0], [-1, 1], [-1 / 2, 1 / 2]])
+
+# %%
+# A network that fits on a screen
+# -------------------------------
+# One with convolutions, small enough to look at, is what the rest of this lesson steps through.
 
 train, test = sn.data.load("sample")
 rng = np.random.default_rng(0)
@@ -75,9 +114,9 @@ assert [s.direction for s in steps].count("backward") == 8
 forward = next(s for s in steps if s.layer.name == "conv2" and s.direction == "forward")
 backward = next(s for s in steps if s.layer.name == "conv2" and s.direction == "backward")
 columns = sn.layers.im2col(forward.input, 3, 1, "valid")
-by_hand = (columns.T @ backward.input.reshape(-1, 6)).reshape(3, 3, 4, 6)
-print("largest difference from the layer's own dw:", np.abs(by_hand - backward.grads["conv2.w"]).max())
-np.testing.assert_allclose(by_hand, backward.grads["conv2.w"], rtol=1e-4, atol=1e-6)
+product = (columns.T @ backward.input.reshape(-1, 6)).reshape(3, 3, 4, 6)
+print("largest difference from the layer's own dw:", np.abs(product - backward.grads["conv2.w"]).max())
+np.testing.assert_allclose(product, backward.grads["conv2.w"], rtol=1e-4, atol=1e-6)
 
 # %%
 # The same walk in the terminal, with pictures of the digit and of its gradient: ``scratchnet step standard_cnn``. The

@@ -86,8 +86,8 @@ def record(name: str, time: float, share: float = 1.0) -> None:
 # 1. Python loops
 # ---------------
 # The definition, as in lesson 4: seven loops. Python looks up every number, wraps it into an object, multiplies two
-# objects and throws them away: a thousand clock cycles and more for each multiply-add. Only a few output pixels are
-# computed here.
+# objects and throws them away: hundreds of clock cycles for each multiply-add. Only a few output pixels are computed
+# here.
 
 padded = np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
 
@@ -112,7 +112,14 @@ def loops(padded: np.ndarray, w: np.ndarray, b: np.ndarray, out: np.ndarray) -> 
 few = np.empty((1, 1, 2, 8), np.float32)  # 16 numbers of the result
 start = time.perf_counter()
 loops(padded, w[..., :8], b, few)
-record("1. Python loops", time.perf_counter() - start, share=few.size / (N * H * W * F))
+elapsed = time.perf_counter() - start
+record("1. Python loops", elapsed, share=few.size / (N * H * W * F))
+
+# The clock, if the peak is two registers of multiply-adds a cycle; where it is one, there are twice as many cycles.
+clock = peak * 1e9 / (2 * threads * numbers * 2)
+cycles = elapsed * clock / (few.size * K * K * C)
+print(f"at {clock / 1e9:.1f} GHz or more, {cycles:.0f} cycles or more for each multiply-add")
+assert cycles > 100
 
 right = layers.conv2d_forward(x, w, b, 1, 2)
 np.testing.assert_allclose(few, right[:1, :1, :2, :8], rtol=1e-3, atol=1e-3)
@@ -144,11 +151,38 @@ np.testing.assert_allclose(result, right[:4], rtol=1e-3, atol=1e-3)
 # %%
 # 4. A register tile over gathered patches
 # ----------------------------------------
+# First by hand. A product of 2 pixels (rows of A) and 3 filters (columns of B), two numbers deep, can be made as a sum
+# of *outer products*, a whole 2 x 3 tile at a time:
+#
+# .. code-block:: text
+#
+#     A      B             k = 0                    k = 1                    sum
+#     1 2    1 0 2         1   times  1 0 2         2   times  3 1 0         1+6 0+2 2+0     7 2 2
+#     0 1    3 1 0         0                        1                        0+3 0+1 0+0  =  3 1 0
+#
+# For each k, 2 numbers of A and 3 of B are loaded, and 6 multiply-adds made: 5/6 of a load for each. One output after
+# the other would take 2 loads for each. The larger the tile, the better: 7 pixels x 2 registers take (7 + 2) / 14, that
+# is 0.64.
+
+A, B = np.array([[1, 2], [0, 1]]), np.array([[1, 0, 2], [3, 1, 0]])
+held = np.zeros((2, 3), int)
+loads = 0
+for k in range(2):
+    held += np.outer(A[:, k], B[k])
+    loads += 2 + 3
+print(held, f"{loads} loads for {2 * 2 * 3} multiply-adds")
+assert np.array_equal(held, [[7, 2, 2], [3, 1, 0]])
+assert np.array_equal(held, A @ B)
+assert loads / (2 * 2 * 3) == 5 / 6
+assert round((7 + 2) / (7 * 2), 2) == 0.64
+
+# %%
 # What the limit takes, one by one:
 #
 # - **Whole registers**: sixteen filters (with 512 bits) are sixteen neighbouring numbers of ``w``. Multiply all of them
 #   by one pixel at once. No sum is reordered: each lane sums its own filter.
-# - **Independent sums**: on most recent x86 cores a multiply-add takes four or five cycles, and two can start in each.
+# - **Independent sums**: on most recent x86 cores (uops.info lists them) a multiply-add takes four or five cycles, and
+#   two can start in each.
 #   So eight or ten must be under way: hold a tile of 7 pixels x 2 registers of sums (6 x 2 with AVX2, which has fewer
 #   registers).
 # - **Few loads**: in such a tile a pixel that is loaded is used twice, and filters 7 times; the loads keep up.

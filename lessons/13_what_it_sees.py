@@ -70,6 +70,41 @@ keep(sn.plots.feature_maps(net, test.images[0]), "13_feature_maps")
 
 code(sn.Network.backward)
 
+# %%
+# By hand first, with an image of 2 x 3 pixels, two hidden units with a ReLU, and one score:
+#
+# .. code-block:: text
+#
+#     image      unit 1       unit 2         unit 1:  1*1 + 1*1         = 2,  ReLU: 2
+#     1 0 2      1 0 0        0 1 -1         unit 2:  0*1 + 2*(-1)      = -2, ReLU: 0
+#     0 1 0      0 1 0        0 0  0         score:   2 * 2 + 3 * 0     = 4
+#
+# The second unit is silent, and a silent unit passes no gradient. What is left is twice the first unit's weights:
+#
+# .. code-block:: text
+#
+#     gradient   2 0 0
+#                0 2 0
+#
+# Ink in the top middle would raise unit 2, and with enough of it (more than 2) the score. The gradient says 0 there all
+# the same: it speaks of *small* changes only.
+
+tiny = sn.Network([sn.Flatten(), sn.Dense(6, 2), sn.ReLU(), sn.Dense(2, 1)], input_shape=(2, 3, 1))
+units = np.array([[[1, 0, 0], [0, 1, 0]], [[0, 1, -1], [0, 0, 0]]])
+tiny.layers[1].w.value = units.reshape(2, 6).T.astype(float)
+tiny.layers[3].w.value = np.array([[2.0], [3.0]])
+picture = np.array([[1.0, 0, 2], [0, 1, 0]]).reshape(1, 2, 3, 1)
+score = tiny.forward(picture)
+gradient = tiny.backward(np.ones((1, 1)))[0, :, :, 0]
+print(f"score {score[0, 0]:g}, gradient\n{gradient}")
+assert score == 4
+assert np.array_equal(gradient, [[2, 0, 0], [0, 2, 0]])
+picture[0, 0, 1] = 3  # a large change: unit 2 is 3 - 2 = 1 now
+assert tiny.forward(picture) == 4 + 3
+
+# %%
+# And for the network's digits:
+
 
 def saliency(image: np.ndarray, towards: int) -> np.ndarray:
     """The gradient (28, 28) of the score of class `towards` for the pixels of an image (28, 28, 1)."""

@@ -38,8 +38,7 @@ def code(function: Callable) -> None:
     if ast.get_docstring(definition) is not None:
         docstring = definition.body[0]
         del lines[docstring.lineno - 1 : docstring.end_lineno]
-    file = Path(inspect.getsourcefile(function) or "").parts
-    print(f"# {'/'.join(file[file.index('scratchnet', -4) :])}, line {inspect.getsourcelines(function)[1]}")
+    print(f"# {function.__module__.replace('.', '/')}.py, line {inspect.getsourcelines(function)[1]}")
     print("\n".join(lines))
 
 
