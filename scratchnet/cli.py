@@ -20,7 +20,7 @@ import scratchnet as sn
 from scratchnet.engine import ENGINES
 from scratchnet.layers.initial import RULES
 from scratchnet.models import MODELS
-from scratchnet.recipes import SAMPLE, SCHEDULES
+from scratchnet.recipes import RECIPES, SAMPLE, SCHEDULES
 from scratchnet.run import METRICS
 from scratchnet.settings import (
     DEFAULT_LR,
@@ -38,6 +38,8 @@ from scratchnet.version import __version__
 UNSURE = 0.6  # a best probability below this is worth a word
 
 REPRODUCE_FOLDER = Path("runs/reproduce")
+STUDY_SEEDS = 5
+WHERE = "the folder with the four MNIST files; otherwise SCRATCHNET_DATA, the cache folder, or a download"
 DEFAULT_MODEL = REPRODUCE_FOLDER / "standard_cnn" / MODEL
 
 
@@ -100,7 +102,7 @@ class resume_hint:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is KeyboardInterrupt:
-            print(f"\nTo go on from the last checkpoint:  {self.command}", file=sys.stderr)
+            print(f"\nTo go on:  {self.command}", file=sys.stderr)
 
 
 # ---------------------------------------------------------------- the other commands
@@ -138,10 +140,46 @@ def predict(options: argparse.Namespace) -> None:
 
 
 def reproduce(options: argparse.Namespace) -> None:
-    """Train the three architectures on the sample, and compare with what the seed reports."""
+    """Train the three architectures, and compare with what the seed reports."""
+    recipe = options.recipe or ("seed" if options.data == "mnist" else "sample")
+    if (options.data or "mnist") == "mnist" and recipe in RECIPES:
+        reproduce_on_mnist(options, recipe)
+    elif options.data == "mnist" or recipe in RECIPES:
+        raise ValueError(f"--recipe {recipe} is not for --data {options.data}: leave one of the two out")
+    elif options.seeds or options.data_dir:
+        raise ValueError("--seeds and --data-dir are for the whole of MNIST: add --data mnist, or leave them out")
+    else:
+        reproduce_on_sample(options)
+
+
+def reproduce_on_mnist(options: argparse.Namespace, recipe: str) -> None:
+    """Several runs of each architecture on all of MNIST, each kept as JSON when it is done."""
+    from scratchnet.reproduce import reproduce_on_mnist
+
+    folder = Path(options.out or f"runs/reproduce-{recipe}")
+    settings = {model: asdict(r) for model, r in RECIPES[recipe].items()}
+    seeds = range(options.seed, options.seed + (options.seeds or STUDY_SEEDS))
+    sn.use_engine(sn.current_engine())
+    sn.data.load("mnist", options.data_dir)  # if it is not to be had, that is said before anything is written
+    if options.resume:
+        check_same_settings(folder, settings)
+    else:
+        make_room(folder, options.overwrite, [path.name for path in folder.glob(f"{recipe}-*-seed_*.json")])
+        write_settings(folder, settings)
+    print(f"Recipe {recipe}, random seeds {seeds[0]} to {seeds[-1]}, engine {sn.current_engine()}.")
+    again = ["scratchnet", "reproduce", "--recipe", recipe, "--data", "mnist", "--out", str(folder)]
+    again += ["--data-dir", options.data_dir] if options.data_dir else []
+    with resume_hint(f"{shlex.join(again)} --seed {options.seed} --seeds {len(seeds)} --resume"):
+        results, written = reproduce_on_mnist(folder, recipe, seeds, options.data_dir)
+    print(f"\n{results}\n")
+    print_written(written)
+
+
+def reproduce_on_sample(options: argparse.Namespace) -> None:
+    """One run of each architecture on the sample, the models kept and their figures drawn."""
     from scratchnet.reproduce import reproduce
 
-    folder = Path(options.out)
+    folder = Path(options.out or REPRODUCE_FOLDER)
     settings = {"seed": options.seed, "recipe": asdict(SAMPLE)}
     sn.use_engine(sn.current_engine())
     training, test = sn.data.load("sample")
@@ -252,6 +290,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Convolutional networks written by hand: train them, look at them, use them.",
         epilog="examples:\n"
         "  scratchnet reproduce                      train the three networks on the built-in digits\n"
+        "  scratchnet reproduce --data mnist         the same on all of MNIST, as the originals were trained\n"
         "  scratchnet train standard_cnn --epochs 3  train one of them\n"
         "  scratchnet predict digit.png              read a picture of a digit\n"
         "  scratchnet COMMAND --help                 the options of a command",
@@ -276,8 +315,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     command = _add(commands, "reproduce", reproduce, "scratchnet reproduce --out runs/reproduce --overwrite")
+    command.add_argument(
+        "--recipe",
+        choices=["sample", *RECIPES],
+        help="how to train: as suits the sample; or on the whole of MNIST as the seed did, by a modern recipe, or by "
+        "that with digits turned and shifted (default: sample, or seed with --data mnist)",
+    )
+    command.add_argument("--data", choices=["sample", "mnist"], help="(default: what the recipe is for)")
+    command.add_argument("--data-dir", help=WHERE)
     command.add_argument("--seed", type=int, default=0, help="of the weights, the batches and dropout (default: 0)")
-    _add_folder_options(command, default=str(REPRODUCE_FOLDER))
+    command.add_argument(
+        "--seeds", type=_positive, help=f"of mnist: runs of each network, from --seed on (default: {STUDY_SEEDS})"
+    )
+    _add_folder_options(command, f"{REPRODUCE_FOLDER}, or {REPRODUCE_FOLDER}-RECIPE on mnist")
 
     command = _add(commands, "summary", summary, "scratchnet summary separable_cnn")
     command.add_argument("model", help=f"{', '.join(MODELS)}, or a trained model's file")
@@ -344,17 +394,16 @@ def _add_train(commands: Any) -> None:
         "--train-images", type=int, choices=[60_000, 55_000], **unset, help="of mnist: 55000 leaves out the first 5,000"
     )
     command.add_argument("--checkpoint-every", type=_positive, metavar="STEPS", help="(default: once an epoch)")
-    _add_folder_options(command, default=None)
+    _add_folder_options(command, "runs/MODEL")
 
 
 def _add_data_options(command: Any, default: str) -> None:
     command.add_argument("--data", choices=["sample", "mnist"], default=default, help="(default: sample)")
-    where = "the folder with the four MNIST files; otherwise SCRATCHNET_DATA, the cache folder, or a download"
-    command.add_argument("--data-dir", default=None if default == "sample" else default, help=where)
+    command.add_argument("--data-dir", default=None if default == "sample" else default, help=WHERE)
 
 
-def _add_folder_options(command: Any, default: str | None) -> None:
-    command.add_argument("--out", default=default, help=f"the folder to write to (default: {default or 'runs/MODEL'})")
+def _add_folder_options(command: Any, shown: str) -> None:
+    command.add_argument("--out", help=f"the folder to write to (default: {shown})")
     earlier = command.add_mutually_exclusive_group()
     earlier.add_argument("--resume", action="store_true", help="go on with the run in that folder")
     earlier.add_argument("--overwrite", action="store_true", help="delete the run in that folder and start anew")

@@ -24,11 +24,20 @@ from scratchnet.files import write_text_atomically
 from scratchnet.info import processor_name, vector_width
 from scratchnet.models import MODELS
 from scratchnet.network import Network
-from scratchnet.recipes import Recipe
+from scratchnet.recipes import RECIPES, Recipe
 from scratchnet.train import evaluate, fit
 
 VALIDATION_IMAGES = 5000  # the last of the training set
 LOSS_EVERY = 10  # steps, of which the mean loss is kept
+
+
+# The three architectures as the README behind the seed describes them, and the separable one as its notebook ran it.
+NETWORKS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("four_conv_cnn", {}),
+    ("standard_cnn", {}),
+    ("separable_cnn", {}),
+    ("separable_cnn", {"dense_units": 128}),
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,10 @@ class Experiment:
         options = [f"{key.removesuffix('_multiplier')}_{value:g}" for key, value in self.options.items()]
         return "-".join([self.recipe.name, self.model, *options, f"seed_{self.seed}"])
 
+    def described_options(self) -> str:
+        """The options in words, or nothing."""
+        return ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in self.options.items())
+
     def network(self) -> Network:
         """The network before training."""
         return MODELS[self.model](seed=self.seed, init=self.recipe.init, **self.options)
@@ -73,6 +86,11 @@ class Experiment:
             test = Dataset(last.images, last.labels, f"last {VALIDATION_IMAGES:,} images of the MNIST training set")
             train = train[:-VALIDATION_IMAGES]
         return train, test
+
+
+def planned(recipe: str, seeds: Iterable[int]) -> list[Experiment]:
+    """The runs of a recipe in `RECIPES`: of all networks with one seed, before those with the next."""
+    return [Experiment(model, RECIPES[recipe][model], seed, options) for seed in seeds for model, options in NETWORKS]
 
 
 def run(experiment: Experiment, data_dir: str | Path | None = None, progress: bool = True) -> dict[str, Any]:
@@ -93,7 +111,7 @@ def record(
     train: Dataset,
     test: Dataset,
 ) -> dict[str, Any]:
-    """All that a report needs to know of a run, and what it depended on; nothing that names the machine."""
+    """All that a report needs to know of a run."""
     whole = len(losses) - len(losses) % LOSS_EVERY
     return {
         "experiment": asdict(experiment),
@@ -102,14 +120,24 @@ def record(
         "steps": len(losses),
         "seconds": round(seconds, 2),
         "losses": np.reshape(losses[:whole], (-1, LOSS_EVERY)).mean(axis=1).round(4).tolist(),
-        "made": {
-            "date": date.today().isoformat(),
-            "processor": processor_name(),
-            "vector_bits": vector_width(),
-            "threads": int(os.environ.get("NUMBA_NUM_THREADS", len(os.sched_getaffinity(0)))),
-            "versions": versions("scratchnet", "numpy", "numba"),
-        },
+        "made": circumstances(),
     }
+
+
+def circumstances() -> dict[str, Any]:
+    """When and with what a result was made; nothing that names the machine."""
+    return {
+        "date": date.today().isoformat(),
+        "processor": processor_name(),
+        "vector_bits": vector_width(),
+        "threads": threads(),
+        "versions": versions("scratchnet", "numpy", "numba"),
+    }
+
+
+def threads() -> int:
+    """How many threads this process computes with."""
+    return int(os.environ.get("NUMBA_NUM_THREADS", len(os.sched_getaffinity(0))))
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -129,6 +157,37 @@ def keep(result: dict[str, Any], path: Path) -> None:
     write_text_atomically(path, f"{{\n{lines}\n}}\n")
 
 
-def missing(experiments: Iterable[Experiment], folder: Path) -> list[Experiment]:
-    """Those that the folder holds no result of."""
-    return [e for e in experiments if not (folder / f"{e.name}.json").exists()]
+def kept(experiments: Iterable[Experiment], folder: Path) -> list[dict[str, Any]]:
+    """Those runs that the folder holds, as `keep` wrote them."""
+    paths = [folder / f"{e.name}.json" for e in experiments]
+    return [read(path) for path in paths if path.exists()]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A run's JSON; a ValueError that names the file if it is damaged."""
+    try:
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        result["experiment"] = as_experiment(result["experiment"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: damaged ({error}); delete it, and the run will be made again") from None
+    return result
+
+
+def as_experiment(described: dict[str, Any]) -> Experiment:
+    """An experiment from what `asdict` made of it."""
+    return Experiment(**described | {"recipe": Recipe(**described["recipe"])})
+
+
+def by_network(results: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Results by their network: its model, and its options as text."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for result in results:
+        e = result["experiment"]
+        groups.setdefault((e.model, e.described_options()), []).append(result)
+    return groups
+
+
+def mean_and_deviation(values: Iterable[float]) -> tuple[float, float]:
+    """Mean, and the standard deviation of a sample (divided by n - 1); NaN for a single value."""
+    values = list(values)
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")

@@ -1,15 +1,21 @@
 """Train the three architectures one after another, and set the result beside what the seed reports.
 
-"The seed" is the public README that scratchnet reproduces: three MNIST networks in two frameworks.
+"The seed" is the public README that scratchnet reproduces: three MNIST networks in two frameworks. `reproduce` trains
+on the sample, in a minute; `reproduce_on_mnist` on all of MNIST, with several random seeds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from scratchnet.checkpoint import load, save
 from scratchnet.data import Dataset
+from scratchnet.experiments import by_network, keep, kept, mean_and_deviation, planned, run
 from scratchnet.models import MODELS
 from scratchnet.network import Network
 from scratchnet.plots import draw_all
@@ -92,4 +98,51 @@ def results_table(nets: list[Network], histories: dict[str, History], test: Data
         f"Ours is the accuracy on {len(test):,} {test.name}; the seed's is on MNIST's own test set, after training on\n"
         "55,000 or 60,000 digits. These are different tests: compare the two columns for their order of size only.\n"
         f"Steps/s are the median epoch's: batches of {recipe.batch_size} here, of 128 and on another machine there."
+    )
+
+
+# ---------------------------------------------------------------- on the whole of MNIST
+
+
+def reproduce_on_mnist(
+    folder: Path, recipe: str, seeds: Sequence[int], data_dir: str | None = None
+) -> tuple[str, list[Path]]:
+    """Make the runs of a recipe that the folder lacks, each kept when it is done; returns the table and all files."""
+    experiments = planned(recipe, seeds)
+    for i, experiment in enumerate(experiments, 1):
+        path = folder / f"{experiment.name}.json"
+        if path.exists():
+            continue
+        result = run(experiment, data_dir)
+        keep(result, path)
+        accuracy, loss = result["test"]["accuracy"], result["test"]["loss"]
+        print(
+            f"run {i} of {len(experiments)}, {experiment.name}: accuracy {accuracy:.2%}, cross-entropy {loss:.4f} nats "
+            f"on {result['test']['images']:,} {result['test']['name']}, in {result['seconds']:.0f} s",
+            flush=True,
+        )
+    return mnist_table(kept(experiments, folder)), [folder / f"{e.name}.json" for e in experiments]
+
+
+def mnist_table(results: Sequence[dict[str, Any]]) -> str:
+    """Each network's accuracy over the random seeds, beside what the seed reports."""
+    header = ["network", "parameters", "runs", "accuracy", "lowest", "highest", "seed's accuracy", "seconds a run"]
+    rows = []
+    for (model, options), runs in by_network(results).items():
+        accuracies = [r["test"]["accuracy"] for r in runs]
+        mean, deviation = mean_and_deviation(accuracies)
+        rows.append([
+            f"{model}, {options}" if options else model,
+            sum(p.value.size for p in runs[0]["experiment"].network().parameters()),
+            len(runs),
+            f"{mean:.2%}" + (f" ± {deviation:.2%}" if len(runs) > 1 else ""),
+            f"{min(accuracies):.2%}",
+            f"{max(accuracies):.2%}",
+            SEED[model].accuracy,
+            f"{np.median([r['seconds'] for r in runs]):.0f}",
+        ])  # fmt: skip
+    return (
+        f"{table(header, rows)}\n\n"
+        "Mean and standard deviation over the runs, on the 10,000 test images of MNIST, as the seed's figures are.\n"
+        "Its 96.5% is of a network with 128 dense units, not the 1024 that its README describes."
     )

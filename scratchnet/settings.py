@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +122,12 @@ def check_same_settings(folder: Path, settings: dict[str, Any]) -> None:
         raise ValueError(f"{folder}: was begun with {begun}, not {settings}; name another folder with --out")
 
 
-def make_room(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds an earlier run, or clear away that run's files if it is to be overwritten."""
-    held = [folder / name for name in (SETTINGS, CHECKPOINT, METRICS, MODEL) if (folder / name).exists()]
+def make_room(folder: Path, overwrite: bool, results: Sequence[str] = ()) -> None:
+    """Refuse a folder that holds an earlier run, or clear away that run's files if it is to be overwritten.
+
+    A run's files are those that training writes, and the `results` that are named.
+    """
+    held = [folder / name for name in (SETTINGS, CHECKPOINT, METRICS, MODEL, *results) if (folder / name).exists()]
     if held and not overwrite:
         raise FileExistsError(
             f"{folder}: holds an earlier run; go on with it with --resume, start anew with --overwrite, "

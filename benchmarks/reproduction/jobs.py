@@ -1,0 +1,103 @@
+"""The runs of the study, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from scratchnet.experiments import Experiment, planned
+from scratchnet.models import MODELS
+from scratchnet.recipes import AUGMENTED, CANDIDATES, MODERN, SEED
+
+RESULTS = Path(__file__).parent / "results"
+
+WIDTHS, RESOLUTIONS = (0.25, 0.5, 0.75, 1.0, 2.0), (0.5, 0.75, 1.0)
+# What the first notebook printed on its way: step, training loss in nats.
+PUBLISHED_LOSSES = ((500, 2.298), (1000, 2.287), (1500, 0.278), (2000, 0.212), (3000, 0.088), (4000, 0.034))
+
+# What the modern recipes were to reach, in percent, set down before they ran.
+AIMS = {
+    "modern": {"four_conv_cnn": 99.3, "standard_cnn": 99.3, "separable_cnn": 99.1},
+    "augmented": {"four_conv_cnn": 99.45, "standard_cnn": 99.5, "separable_cnn": 99.4},
+}
+
+TEST_EVERY = 100  # steps, in the runs that show how accuracy grows with time
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, and the framework that trains it; with `test_every`, tested every so many steps too."""
+
+    part: str
+    framework: str
+    experiment: Experiment
+    test_every: int | None = None
+
+    @property
+    def path(self) -> Path:
+        """Of the result, below the folder of all results."""
+        return Path(self.part) / f"{self.framework.lower()}-{self.experiment.name}.json"
+
+
+def seed(seeds: int) -> list[Job]:
+    """The notebooks' recipe, in both frameworks."""
+    return [
+        Job("seed", framework, experiment)
+        for experiment in planned("seed", range(seeds))
+        for framework in ("scratchnet", "PyTorch")
+    ]
+
+
+def choice(seeds: int) -> list[Job]:
+    """The candidates for a modern recipe, on digits held out of the training set: one seed, whatever `seeds` is."""
+    return [
+        Job("choice", "scratchnet", Experiment(model, recipe, 0, validate=True))
+        for recipe in CANDIDATES
+        for model in MODELS
+    ]
+
+
+def modern(seeds: int) -> list[Job]:
+    """The modern recipe, without and with augmentation, on the networks that the README behind the seed describes."""
+    return [
+        Job("modern", "scratchnet", Experiment(model, recipe, number))
+        for recipe in (MODERN, AUGMENTED)
+        for number in range(seeds)
+        for model in MODELS
+    ]
+
+
+def causes(seeds: int) -> list[Job]:
+    """The seed's recipe on the network that it lacks: standard convolution with the small dense layer."""
+    options = {"dense_units": 128}
+    return [
+        Job("causes", "scratchnet", Experiment("standard_cnn", SEED["standard_cnn"], number, options))
+        for number in range(seeds)
+    ]
+
+
+def multipliers(seeds: int) -> list[Job]:
+    """MobileNet's two multipliers, by the modern recipe."""
+    grid = [(width, resolution) for resolution in reversed(RESOLUTIONS) for width in WIDTHS]
+    return [
+        Job("multipliers", "scratchnet", Experiment("separable_cnn", MODERN, number, options))
+        for number in range(min(seeds, 3))
+        for width, resolution in grid
+        for options in [{"width_multiplier": width, "resolution_multiplier": resolution}]
+    ]
+
+
+def time(seeds: int) -> list[Job]:
+    """Accuracy over time, by the modern recipe in three frameworks; to be run with --jobs 1, and nothing beside it."""
+    return [
+        Job("time", framework, Experiment(model, MODERN, number), TEST_EVERY)
+        for number in range(min(seeds, 3))
+        for model in MODELS
+        for framework in ("scratchnet", "PyTorch", "TensorFlow")
+    ]
+
+
+PARTS: dict[str, Callable[[int], list[Job]]] = {
+    part.__name__: part for part in (seed, choice, modern, causes, multipliers, time)
+}

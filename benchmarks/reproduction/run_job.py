@@ -1,0 +1,28 @@
+"""One run in a process of its own: python -m benchmarks.reproduction.run_job JOB DATA_DIR PATH.
+
+A process of its own, since PyTorch's threads and the compiled engine's get in each other's way in one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.reproduction.frameworks import run_stepwise
+from scratchnet.experiments import as_experiment, keep, run
+
+
+def main(job: str, data_dir: str, path: str) -> None:
+    """Run a job, given as JSON, and keep the result."""
+    parts = json.loads(job)
+    experiment = as_experiment(parts["experiment"])
+    if parts["framework"] == "scratchnet" and not parts["test_every"]:
+        result = run(experiment, data_dir or None, progress=False)
+    else:
+        result = run_stepwise(experiment, parts["framework"], data_dir or None, parts["test_every"])
+    keep({"framework": parts["framework"]} | result, Path(path))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,66 @@
+"""How long a training step takes in each network that the study compares. Nothing else may run meanwhile.
+
+`python -m benchmarks.reproduction.speed` writes `results/speed.json`.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+import scratchnet as sn
+from benchmarks.reproduction.frameworks import Scratchnet
+from benchmarks.reproduction.jobs import RESULTS, causes, multipliers, seed
+from scratchnet.experiments import Experiment, circumstances, keep
+from scratchnet.recipes import AUGMENTED
+
+SPEED = "speed.json"
+ROUNDS = 7
+SECONDS = 1.5  # that each network is timed for in each round
+BATCH = 128
+
+
+def networks() -> list[Experiment]:
+    """Each network once, however many recipes train it."""
+    experiments = [job.experiment for part in (seed, causes, multipliers) for job in part(1)]
+    return list({(e.model, e.described_options()): e for e in experiments}.values())
+
+
+def times(work: Callable[[], Any], seconds: float) -> float:
+    """The median of as many runs as fit into so many seconds, after one that is not counted."""
+    work()
+    found = []
+    end = time.perf_counter() + seconds
+    while not found or time.perf_counter() < end:
+        started = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - started)
+    return statistics.median(found)
+
+
+def measure(rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, Any]:
+    """Seconds of a training step of every network, round by round, one network after another in each round."""
+    train, _ = sn.data.load("sample")
+    x, labels = train.images[:BATCH], train.labels[:BATCH]
+    augment, rng = AUGMENTED.make_augment(), np.random.default_rng(0)
+    experiments = networks()
+    trainers = [Scratchnet(e) for e in experiments]
+    results: list[dict[str, Any]] = [{"model": e.model, "options": e.options, "step": []} for e in experiments]
+    for result in results:
+        if not result["options"]:
+            result["augment"] = []
+    for _ in tqdm(range(rounds), "rounds"):
+        for trainer, result in zip(trainers, results, strict=True):
+            result["step"].append(times(lambda: trainer.step(x, labels, 0.01), seconds))  # noqa: B023
+            if "augment" in result:
+                result["augment"].append(times(lambda: augment(x, rng), seconds / 4))
+    return {"batch": BATCH, "networks": results, "made": circumstances()}
+
+
+if __name__ == "__main__":
+    keep(measure(), RESULTS / SPEED)
