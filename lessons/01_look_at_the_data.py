@@ -111,8 +111,8 @@ assert 0.79 < (train.images == 0).mean() < 0.82
 #
 # .. code-block:: text
 #
-#     1 0 0     1 0 0          1   0   0            0 0 1
-#     1 0 0     0 0 1     A:   1/2 0  1/2      B:   0 0 1
+#     1 0 0     1 0 0         1   0   0          0 0 1
+#     1 0 0     0 0 1     A:  1/2 0  1/2     B:  0 0 1
 #
 # A new image has its ink in the left column. From A it differs in two pixels by 1/2, from B in four pixels by 1:
 #
@@ -185,7 +185,7 @@ assert first_batch.shape == (4, 28, 28, 1)
 # ------
 # 1. Change ``nearest_mean`` to use the *median* image of each class. Better or worse, and why? (Worse: most pixels are
 #    0 in more than half of the digits, and the median forgets them.)
-# 2. Shift the test images down instead of to the right, with ``axis=1``. Which direction hurts more?
+# 2. Shift the test images down instead of to the right, with ``axis=1``. Which direction hurts more? (Down.)
 #
 # *Next:* ``02_softmax_regression.py``, a single dense layer that learns its ghosts by gradient descent. *In the
 # library:* ``scratchnet/data/dataset.py``.

@@ -80,27 +80,31 @@ code(sn.optim.adam_update)
 # %%
 # .. code-block:: text
 #
-#     step 1                     weight 1           weight 2
-#       g                        0.1                -20
-#       m = 0.1 g                0.01               -2             m: a running mean of g
-#       s = 0.001 g^2            0.00001            0.4            s: a running mean of g^2
-#       m / (1 - 0.9)            0.1                -20            t = 1: divided by what has been added so far
-#       s / (1 - 0.999)          0.01               400
-#       step 0.1 m / sqrt(s)     0.1                -0.1           the same size, from gradients 200 times apart
+#     step 1                           weight 1      weight 2
+#       g                              0.1           -20
+#       m  = 0.9 * 0 + 0.1 * g         0.01          -2           m: a running mean of g, which began at 0 ...
+#       m' = m / (1 - 0.9)             0.1           -20          ... so it is divided by what its weights add up to
+#       s  = 0.999 * 0 + 0.001 * g^2   0.00001       0.4          s: the same of g^2
+#       s' = s / (1 - 0.999)           0.01          400
+#       0.1 * m' / sqrt(s')            0.1           -0.1         the same size, from gradients 200 times apart
 #
 #     step 2
-#       g                        0.1                0
-#       m                        0.019              -1.8
-#       m / (1 - 0.81)           0.1                -9.474
-#       s / (1 - 0.998)          0.01               199.9
-#       step                     0.1                -0.067         g is 0, but its mean so far is not
+#       g                              0.1           0
+#       m  = 0.9 * m + 0.1 * g         0.019         -1.8
+#       m' = m / (1 - 0.81)            0.1           -9.474
+#       s  = 0.999 * s + 0.001 * g^2   0.00001999    0.3996
+#       s' = s / (1 - 0.998001)        0.01          199.9
+#       0.1 * m' / sqrt(s')            0.1           -0.067       g is 0, but its mean so far is not
+#
+# The last line of each step is subtracted from the weight. (``eps``, 1e-8, only keeps a division by 0 away.)
 
 value, m, s = np.array([1.0, 1.0]), np.zeros(2), np.zeros(2)
-for t, g, moved in ((1, [0.1, -20.0], [0.1, -0.1]), (2, [0.1, 0.0], [0.1, -0.067])):
+for t, g, by_hand in ((1, [0.1, -20.0], [0.1, -0.1]), (2, [0.1, 0.0], [0.1, -0.067])):
     before = value.copy()
     sn.optim.adam_update(value, np.array(g), m, s, 0.1, (0.9, 0.999), 1e-8, t)
-    print(f"step {t}: the weights moved by", before - value)
-    np.testing.assert_allclose(before - value, moved, atol=5e-5)
+    print(f"step {t}: subtracted from the weights", (before - value).round(3))
+    np.testing.assert_allclose(before - value, by_hand, atol=5e-5)
+np.testing.assert_allclose(s, [0.00001999, 0.3996])
 np.testing.assert_allclose(m, [0.019, -1.8])
 
 # %%

@@ -34,6 +34,8 @@ computes ``dw``.
 #                 2  0                                                                  -1/2 1/2
 #     logits   = r @ W2           = (2, 2)            dlogits = p - (1, 0)            = (-1/2, 1/2)
 #     p        = softmax          = (1/2, 1/2)        the loss is log 2 = 0.693
+#
+# A bias is added to each output, so its gradient is the output's: ``db1 = dh``, ``db2 = dlogits``.
 
 import os
 import subprocess
@@ -59,10 +61,12 @@ by_hand = {
 for step in slip.steps(np.array([[1.0, 2.0]]), np.array([0])):
     print(step)
     if step.direction == "backward":
-        print("    gradient handed on:", step.output, *(f" {name}: {g.tolist()}" for name, g in step.grads.items()))
+        print("    gradient handed on:", step.output + 0, *(f" {name}: {g.tolist()}" for name, g in step.grads.items()))
         np.testing.assert_allclose(step.output, by_hand[step.layer.name])
 np.testing.assert_allclose(slip.layers[0].w.grad, [[0, 1 / 2, -1], [0, 1, -2]])
 np.testing.assert_allclose(slip.layers[2].w.grad, [[0, 0], [-1, 1], [-1 / 2, 1 / 2]])
+np.testing.assert_allclose(slip.layers[0].b.grad, [0, 1 / 2, -1])
+assert abs(sn.softmax_cross_entropy(slip.forward(np.array([[1.0, 2.0]])), np.array([0]))[0] - 0.693) < 0.0005
 
 # %%
 # A network that fits on a screen
@@ -131,7 +135,7 @@ keep(drawn, "10_digit_and_gradient")
 # %%
 # Line by line
 # ------------
-# This is the training loop, as ``sn.fit`` has it, without the progress bar. It is short: four lines a step.
+# This is the training loop, as ``sn.fit`` has it, without the progress bar. It is short: five lines a step.
 
 
 def train_a_little(net: sn.Network, data: sn.Dataset, steps: int, batch_size: int = 2) -> float:
@@ -260,10 +264,11 @@ if kernel_transcript:
 # ------
 # 1. In pdb, at the end of ``conv2d_backward``, set ``dw[:] = 0`` and continue. Which layers still learn, and which does
 #    not?
-# 2. Find out with ``net.steps`` where a network goes blind: set ``net.layers[0].b.value`` to -10 everywhere. From which
-#    stage on is the gradient all zeros, and why? (From relu2's backward on. relu1 gives nothing but zeros, conv2's
-#    biases are 0, so its outputs are as well, and ReLU passes nothing at 0. Only the last bias still learns; the rest
-#    never recovers.)
+# 2. Find out with ``net.steps`` where a network goes blind: build it anew, and set ``net.layers[0].b.value`` to -10
+#    everywhere. From which stage on is the gradient all zeros, and why? (From relu2's backward on. relu1 gives nothing
+#    but zeros, conv2's biases are 0 in a new network, so its outputs are as well, and ReLU passes nothing at 0. Only
+#    the last bias still learns; the rest never recovers.) Why is it only from relu1 on if you do the same after
+#    ``train_a_little``? (By then conv2's biases are not 0.)
 # 3. Exercise ``scratchnet check 13``: write a layer of your own, and step through it in the same way.
 #
 # *Next:* ``11_to_the_limit.py``: how the compiled engine gets its speed. *In the library:* ``scratchnet/network.py``.

@@ -182,9 +182,8 @@ assert round((7 + 2) / (7 * 2), 2) == 0.64
 # - **Whole registers**: sixteen filters (with 512 bits) are sixteen neighbouring numbers of ``w``. Multiply all of them
 #   by one pixel at once. No sum is reordered: each lane sums its own filter.
 # - **Independent sums**: on most recent x86 cores (uops.info lists them) a multiply-add takes four or five cycles, and
-#   two can start in each.
-#   So eight or ten must be under way: hold a tile of 7 pixels x 2 registers of sums (6 x 2 with AVX2, which has fewer
-#   registers).
+#   two can start in each. So eight or ten must be under way: hold a tile of 7 pixels x 2 registers of sums (6 x 2 with
+#   AVX2, which has fewer registers).
 # - **Few loads**: in such a tile a pixel that is loaded is used twice, and filters 7 times; the loads keep up.
 # - **No matrix of patches**: the tile reads each patch from where it lies in the padded image. Im2col happens in
 #   address arithmetic.

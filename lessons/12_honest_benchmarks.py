@@ -34,9 +34,10 @@ the ratio comes out as almost anything, depending on what is done wrong.
 #     B         20     22     24         22      22
 #     B / A    2.00   1.83   0.80       1.83
 #
-# By the means B takes 22 / 17.3 = 1.27 times as long, by the medians 22 / 12 = 1.83: one bad round of three has moved
-# the mean by a third, and the median not at all. Best against worst, 24 / 10, would even be 2.4. The ratios round by
-# round have the median 1.83 as well, and their spread, 0.80 to 2.00, says how little three rounds are worth.
+# By the means B takes 22 / 17.3 = 1.27 times as long, by the medians 22 / 12 = 1.83. Had the third round of A taken 12
+# ms, the means would say 1.94 and the medians 1.83: the bad round moves the one and not the other. Best against worst,
+# 24 / 10, would even be 2.4. The ratios round by round have the median 1.83 as well, and their spread, 0.80 to 2.00,
+# says how little three rounds are worth.
 
 import os
 import subprocess
@@ -55,6 +56,8 @@ from scratchnet import fast, layers
 a, b = np.array([10, 12, 30]), np.array([20, 22, 24])
 assert np.median(b) / np.median(a) == 22 / 12
 assert round(b.mean() / a.mean(), 2) == 1.27
+assert round(b.mean() / np.mean([10, 12, 12]), 2) == 1.94
+assert np.median([10, 12, 12]) == np.median(a)
 assert b.max() / a.min() == 2.4
 assert (b / a).round(2).tolist() == [2.00, 1.83, 0.80]
 
@@ -122,7 +125,8 @@ print(f"{honest:.2f} times faster; round by round {spread(by_round, '.2f')}")
 results = {"done right": honest}
 
 # %%
-# Look at the spread before you look at the ratio. A difference that is smaller than the spread is not a difference.
+# Look at the spread before you look at the ratio. A difference that is smaller than the spread is not a difference. (If
+# another program keeps your machine busy, the spread is wide, and each of the tricks below may turn out the other way.)
 #
 # 1. Count the first call
 # -----------------------

@@ -71,7 +71,8 @@ keep(sn.plots.feature_maps(net, test.images[0]), "13_feature_maps")
 code(sn.Network.backward)
 
 # %%
-# By hand first, with an image of 2 x 3 pixels, two hidden units with a ReLU, and one score:
+# By hand first, with an image of 2 x 3 pixels and two hidden units with a ReLU; the score is 2 times the first unit
+# plus 3 times the second:
 #
 # .. code-block:: text
 #

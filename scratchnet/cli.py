@@ -39,6 +39,7 @@ UNSURE = 0.6  # a best probability below this is worth a word
 
 REPRODUCE_FOLDER = Path("runs/reproduce")
 STUDY_SEEDS = 5
+LONG = {"sample": "the sample (a minute or two)", "mnist": "MNIST (some minutes for each run of each network)"}
 WHERE = "the folder with the four MNIST files; otherwise SCRATCHNET_DATA, the cache folder, or a download"
 DEFAULT_MODEL = REPRODUCE_FOLDER / "standard_cnn" / MODEL
 
@@ -145,9 +146,17 @@ def reproduce(options: argparse.Namespace) -> None:
     if (options.data or "mnist") == "mnist" and recipe in RECIPES:
         reproduce_on_mnist(options, recipe)
     elif options.data == "mnist" or recipe in RECIPES:
-        raise ValueError(f"--recipe {recipe} is not for --data {options.data}: leave one of the two out")
-    elif options.seeds or options.data_dir:
-        raise ValueError("--seeds and --data-dir are for the whole of MNIST: add --data mnist, or leave them out")
+        fits = "sample" if recipe == "sample" else "mnist"
+        raise ValueError(
+            f"--recipe {recipe}: expected --data {fits}, got --data {options.data}; leave --recipe out to train as "
+            f"suits that data, or leave --data out to train by that recipe on {LONG[fits]}"
+        )
+    elif options.seeds or options.data_dir is not None:
+        given = f"--seeds {options.seeds}" if options.seeds else f"--data-dir {options.data_dir}"
+        raise ValueError(
+            f"{given}: expected the whole of MNIST to train on, got the sample; add --data mnist ({LONG['mnist']}), or "
+            "leave the option out"
+        )
     else:
         reproduce_on_sample(options)
 
@@ -314,18 +323,26 @@ def build_parser() -> argparse.ArgumentParser:
         "--model", type=Path, default=DEFAULT_MODEL, help="a trained model's file (default: %(default)s)"
     )
 
-    command = _add(commands, "reproduce", reproduce, "scratchnet reproduce --out runs/reproduce --overwrite")
+    command = _add(commands, "reproduce", reproduce, "scratchnet reproduce --data mnist --recipe modern --seeds 1")
     command.add_argument(
         "--recipe",
         choices=["sample", *RECIPES],
-        help="how to train: as suits the sample; or on the whole of MNIST as the seed did, by a modern recipe, or by "
-        "that with digits turned and shifted (default: sample, or seed with --data mnist)",
+        help="how to train. sample: as suits the sample, a minute or two. The others are for the whole of MNIST, and "
+        "take some minutes for each run of each network. seed: as the README that the networks come from; modern: a "
+        "better optimiser and initialisation, as many steps; augmented: the same, with digits turned and shifted "
+        "(default: sample, or seed with --data mnist)",
     )
     command.add_argument("--data", choices=["sample", "mnist"], help="(default: what the recipe is for)")
     command.add_argument("--data-dir", help=WHERE)
-    command.add_argument("--seed", type=int, default=0, help="of the weights, the batches and dropout (default: 0)")
     command.add_argument(
-        "--seeds", type=_positive, help=f"of mnist: runs of each network, from --seed on (default: {STUDY_SEEDS})"
+        "--seed", type=int, default=0, help="random seed of the weights, the batches and dropout (default: 0)"
+    )
+    command.add_argument(
+        "--seeds",
+        type=_positive,
+        metavar="COUNT",
+        help=f"on mnist: how many runs of each network, the first with --seed, the next with one more, and so on "
+        f"(default: {STUDY_SEEDS})",
     )
     _add_folder_options(command, f"{REPRODUCE_FOLDER}, or {REPRODUCE_FOLDER}-RECIPE on mnist")
 
@@ -410,7 +427,6 @@ def _add_folder_options(command: Any, shown: str) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected one whole number of at least 1, got {text!r}")
+    return int(text)

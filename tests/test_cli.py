@@ -114,7 +114,7 @@ def test_train_refuses_to_overwrite_unless_told(capsys):
 MISTAKES = {
     "a folder that is not there": (
         ["--data", "mnist", "--data-dir", "nowhere"],
-        "nowhere: expected the four MNIST files",
+        "nowhere: expected a folder with the four MNIST files, but it does not exist",
     ),
     "a learning rate below 0": (["--lr", "-1"], "expected lr to be a finite number of at least 0, got -1.0"),
     "a folder without its data set": (["--data-dir", "nowhere"], "add --data mnist, or leave them out"),
@@ -301,7 +301,7 @@ def test_info_says_where_data_would_come_from_or_why_not(capsys, monkeypatch):
     assert "mnist: not found; would be downloaded to" in capsys.readouterr().out
     monkeypatch.setenv("SCRATCHNET_DATA", "nowhere")
     main(["info"])
-    assert "nowhere: expected the four MNIST files here" in capsys.readouterr().out
+    assert "nowhere: expected a folder with the four MNIST files, but it does not exist" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- predict

@@ -151,8 +151,13 @@ def test_a_folder_that_was_named_must_hold_the_files(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"expected the four MNIST files here.*--data-dir or SCRATCHNET_DATA"):
         sn.data.load("mnist", data_dir=tmp_path)
     monkeypatch.setenv("SCRATCHNET_DATA", str(tmp_path / "no such folder"))
-    with pytest.raises(FileNotFoundError, match="no such folder"):
+    with pytest.raises(FileNotFoundError, match="no such folder: expected a folder .* but it does not exist"):
         sn.data.load("mnist")
+    (tmp_path / "a file").touch()
+    with pytest.raises(FileNotFoundError, match="a file: expected a folder .* but it is a file"):
+        sn.data.load("mnist", tmp_path / "a file")
+    with pytest.raises(FileNotFoundError, match="'': expected a folder"):  # an empty name is no wish for a download
+        sn.data.load("mnist", "")
 
 
 @pytest.mark.parametrize(

@@ -369,7 +369,62 @@ def leaves(dout, x, w):
     raise SystemExit
 
 
+def conv_sum_at_each_place(dout, x, w, stride, padding):
+    dx, dw, db = conv_backward(dout, x, w, stride, padding)
+    db = np.zeros_like(db)
+    for _ in np.ndindex(dout.shape[1:3]):
+        db += dout.sum(axis=(0, 1, 2))
+    return dx, dw, db
+
+
+def conv_first_image(dout, x, w, stride, padding):
+    return conv_backward(dout, x, w, stride, padding)[0], *conv_backward(dout[:1], x[:1], w, stride, padding)[1:]
+
+
+def pool_columns_first(dout, x, pool, stride):
+    """`=` with the loop over columns outside, in scalars."""
+    dx = np.zeros_like(x)
+    N, OH, OW, C = dout.shape
+    for n, j, i, c in np.ndindex(N, OW, OH, C):
+        window = x[n, i * stride : i * stride + pool, j * stride : j * stride + pool, c]
+        r, s = divmod(window.argmax(), pool)
+        dx[n, i * stride + r, j * stride + s, c] = dout[n, i, j, c]
+    return dx
+
+
+def dropout_otherwise(x, draws, rate, training, outside=lambda x, rate: (x, np.ones_like(x)), tiny=0.0):
+    """The right answer; `outside` says what is done in evaluation, `tiny` what is added to 1 - rate."""
+    if not training:
+        return outside(x, rate)
+    mask = (draws >= rate).astype(x.dtype) / x.dtype.type(1 - rate + tiny)
+    return x * mask, mask
+
+
+def dropout_own_draws(x, draws, rate, training):
+    return dropout_otherwise(x, np.random.default_rng().random(x.shape), rate, training)
+
+
 WRONG = [
+    ("conv2d_backward", conv_sum_at_each_place, "db: an extra factor OH*OW: was a sum made once more"),
+    ("conv2d_backward", conv_first_image, "dw: only the first image's gradient"),
+    ("max_pool2d_backward", pool_columns_first, "`=` where `+=`"),
+    (
+        "max_pool2d_backward",
+        lambda dout, x, pool, stride: pool_backward(2 * dout / len(x), x, pool, stride),
+        "2 of 7 cases are so; the others are right",
+    ),
+    (
+        "dropout_forward",
+        with_options(dropout_otherwise, outside=lambda x, rate: (x * rate, np.ones_like(x))),
+        "times 0.4\nAll cases with training off are so, all others are right",
+    ),
+    (
+        "dropout_forward",
+        with_options(dropout_otherwise, outside=lambda x, rate: (x, np.ones(x.shape))),
+        "mask: the dtype changed",
+    ),
+    ("dropout_forward", with_options(dropout_otherwise, tiny=1e-6), "or a small number was added"),
+    ("dropout_forward", dropout_own_draws, "two calls with the same arguments gave different results"),
     ("conv2d_backward", with_options(conv_scalar_loops, add_dx=False), "dx: `=` where `+=`"),
     ("conv2d_backward", with_options(conv_scalar_loops, add_dw=False), "dw: only the last image's last place"),
     ("conv2d_backward", with_options(conv_scalar_loops, add_dw=False), "db: only the last image's last place"),

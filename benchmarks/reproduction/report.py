@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 import scratchnet as sn
 from benchmarks.report import rows_to_markdown, spread
-from benchmarks.reproduction.jobs import AIMS, PARTS, PUBLISHED_LOSSES, RESULTS, Job
+from benchmarks.reproduction.jobs import AIMS, PARTS, PUBLISHED_LOSSES, RESULTS
 from benchmarks.reproduction.speed import SPEED
 from scratchnet.experiments import LOSS_EVERY, Experiment, mean_and_deviation, read
 from scratchnet.files import write_text_atomically
@@ -35,10 +35,10 @@ MOST_SEEDS = 100  # more than anybody has run
 Runs = list[dict[str, Any]]
 
 
-def runs(part: str, results: Path, keep: Callable[[Job], bool] = lambda job: True) -> Runs:
-    """The results of a part that are there, in the order of its jobs."""
-    jobs = [job for job in PARTS[part](MOST_SEEDS) if keep(job)]
-    return [read(results / job.path) for job in jobs if (results / job.path).exists()]
+def runs(part: str, results: Path, model: str | None = None) -> Runs:
+    """The results of a part that are there, of all models or of one, in the order of its jobs."""
+    paths = [results / job.path for job in PARTS[part](MOST_SEEDS) if model in (None, job.experiment.model)]
+    return [read(path) for path in paths if path.exists()]
 
 
 def grouped(results: Runs) -> dict[tuple[str, str], Runs]:
@@ -130,7 +130,7 @@ def plateau(results: Path) -> str:
 
 def four_conv_runs(results: Path) -> Runs:
     """The runs of the first network by the seed's recipe."""
-    return runs("seed", results, lambda job: job.experiment.model == "four_conv_cnn")
+    return runs("seed", results, "four_conv_cnn")
 
 
 def end_of_plateau(losses: Sequence[float], below: float = 2.0) -> int | None:
@@ -203,9 +203,7 @@ def modern(results: Path) -> str:
     for model in SEED:
         row = [model]
         for recipe in ("modern", "augmented"):
-            values = accuracies(
-                runs("modern", results, lambda j: (j.experiment.model, j.experiment.recipe.name) == (model, recipe))  # noqa: B023
-            )
+            values = accuracies(runs(recipe, results, model))
             row += [f"{mean_of(values)} ({min(values):.2f} to {max(values):.2f})" if values else "not run"]
             row += [str(len(values)), f"{AIMS[recipe][model]:g}"]
         rows.append(row)
@@ -406,12 +404,10 @@ def main_table(results: Path) -> str:
     """The table for the project's README: each network by all recipes."""
     rows = []
     for model in SEED:
-        by_seed = grouped(runs("seed", results, lambda job: job.experiment.model == model))  # noqa: B023
-        cells = [mean_of(accuracies(by_seed.get((model, framework), []))) for framework in ("scratchnet", "PyTorch")]
-        for recipe in ("modern", "augmented"):
-            cells.append(mean_of(accuracies(
-                runs("modern", results, lambda j: (j.experiment.model, j.experiment.recipe.name) == (model, recipe))  # noqa: B023
-            )))  # fmt: skip
+        by_seed = grouped(runs("seed", results, model))
+        as_described = [by_seed.get((model, framework), []) for framework in ("scratchnet", "PyTorch")]
+        better = [runs(recipe, results, model) for recipe in ("modern", "augmented")]
+        cells = [mean_of(accuracies(done)) for done in as_described + better]
         rows.append([model, PUBLISHED[model].accuracy.rstrip("%"), *cells])
     header = ["MNIST test set, %", "published", "seed's recipe", "the same in PyTorch", "modern recipe", "augmented"]
     return rows_to_markdown(header, rows)

@@ -96,10 +96,16 @@ def find_mnist(data_dir: str | Path | None = None) -> Path | None:
     Raises FileNotFoundError if a folder was named, by `data_dir` or SCRATCHNET_DATA, and lacks one of them: a wrong
     name should be noticed, not made up for by a download.
     """
-    named = data_dir or os.environ.get("SCRATCHNET_DATA")
-    if not named:
+    named = os.environ.get("SCRATCHNET_DATA") or None if data_dir is None else data_dir
+    if named is None:
         folder = cache_folder()
         return folder if not missing_files(folder) else None
+    if not str(named) or not Path(named).is_dir():
+        what = "is a file" if str(named) and Path(named).exists() else "does not exist"
+        raise FileNotFoundError(
+            f"{named or repr(named)}: expected a folder with the four MNIST files, but it {what}. Name the folder that "
+            "holds them with --data-dir or SCRATCHNET_DATA, or name none to have them downloaded"
+        )
     missing = missing_files(Path(named))
     if missing:
         raise FileNotFoundError(

@@ -393,6 +393,11 @@ def _last_image(dout, x, w, stride, padding):
     return layers.conv2d_backward(dout[-1:], x[-1:], w, stride, padding)
 
 
+@conv_backward.mistake("only the first image's gradient: weights act in every image, so sum over the batch")
+def _first_image(dout, x, w, stride, padding):
+    return layers.conv2d_backward(dout[:1], x[:1], w, stride, padding)
+
+
 @conv_backward.mistake(
     "only the last place's gradient: a weight acts at every place (i, j), so sum over all (+= in the loop)"
 )

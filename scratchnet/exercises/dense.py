@@ -52,6 +52,11 @@ def _overflows_sum(logits, labels):
     return _overflows(logits, labels) * len(logits)
 
 
+@softmax_gradient.mistake("an extra factor N: divide by N, since the loss is a mean over the batch")
+def _not_a_mean(logits, labels):
+    return _softmax_gradient(logits, labels) * len(logits)
+
+
 @softmax_gradient.mistake(
     "softmax along the wrong axis: each *row* (one example's logits) has to sum to 1, so sum over axis 1"
 )

@@ -9,6 +9,8 @@ entry, and a small picture of where the wrong entries are.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import traceback
 from collections.abc import Sequence
@@ -47,20 +49,25 @@ def diagnose(task: Task, function: Function) -> list[str]:
     NotBegun
         If the function raises NotImplementedError.
     """
-    attempts = [attempt(task, function, case) for case in task.cases]
+    attempts = [attempt(task, function, case) for case in task.cases[:1]]
+    with contextlib.redirect_stdout(io.StringIO()):  # what the function prints for one case is enough
+        attempts += [attempt(task, function, case) for case in task.cases[1:]]
+        again = attempt(task, function, task.cases[0])
+        in_float32 = [attempt(task, function, case, np.float32) for case in task.cases]
     return (
         errors(task, function, attempts)
         or not_arrays(task, attempts)
         or changed_inputs(attempts)
+        or not_repeated(attempts[0], again)
         or other_order(task, attempts)
-        or wrong_outputs(task, function, attempts)
+        or wrong_outputs(task, attempts, in_float32)
     )
 
 
-def attempt(task: Task, function: Function, case: Case) -> Attempt:
-    """Run the learner's function on copies of a case's arguments."""
-    want = as_tuple(task.reference(**case.copy()))
-    arguments = case.copy()
+def attempt(task: Task, function: Function, case: Case, dtype: Any = None) -> Attempt:
+    """Run the learner's function on copies of a case's arguments, cast to `dtype` if one is given."""
+    want = as_tuple(task.reference(**case.copy(dtype)))
+    arguments = case.copy(dtype)
     try:
         with np.errstate(all="ignore"):
             got = as_tuple(function(**arguments))
@@ -68,7 +75,7 @@ def attempt(task: Task, function: Function, case: Case) -> Attempt:
         raise NotBegun(str(error)) from None
     except (Exception, SystemExit) as error:
         return Attempt(case, want, error=error)
-    before = case.arguments
+    before = case.copy(dtype)
     changed = [k for k, v in arguments.items() if isinstance(v, np.ndarray) and not np.array_equal(v, before[k])]
     return Attempt(case, want, got, changed=tuple(changed))
 
@@ -125,6 +132,18 @@ def changed_inputs(attempts: Sequence[Attempt]) -> list[str]:
     ]
 
 
+def not_repeated(once: Attempt, again: Attempt) -> list[str]:
+    """A finding if the same arguments gave two different results."""
+    if len(again.got) == len(once.got) and all(
+        np.array_equal(a, b, equal_nan=True) for a, b in zip(once.got, again.got, strict=True)
+    ):
+        return []
+    return [
+        "two calls with the same arguments gave different results: are there random numbers of your own in it, or "
+        "does it keep something from call to call? What it returns may depend on its arguments alone"
+    ]
+
+
 def other_order(task: Task, attempts: Sequence[Attempt]) -> list[str]:
     """A finding if all results are right, but not in the order asked for."""
     outputs = range(len(task.outputs))
@@ -138,14 +157,11 @@ def other_order(task: Task, attempts: Sequence[Attempt]) -> list[str]:
 # ---------------------------------------------------------------- are the numbers right?
 
 
-def wrong_outputs(task: Task, function: Function, attempts: Sequence[Attempt]) -> list[str]:
+def wrong_outputs(task: Task, attempts: Sequence[Attempt], in_float32: Sequence[Attempt]) -> list[str]:
     """A finding for each output that is not right on every case, and the names of those that are."""
-    arguments = task.cases[0].copy(np.float32)
-    with np.errstate(all="ignore"):
-        in_float32 = as_tuple(function(**arguments))
     findings, right = [], []
     for i, name in enumerate(task.outputs):
-        reason = wrong_numbers(task, attempts, i) or wrong_dtype(name, attempts, i, in_float32[i])
+        reason = wrong_numbers(task, attempts, i) or wrong_dtype(name, attempts, i, in_float32)
         if reason:
             findings.append(f"{name}: {reason}")
         else:
@@ -168,18 +184,22 @@ def wrong_numbers(task: Task, attempts: Sequence[Attempt], i: int) -> str | None
         or _not_summed(wrong, i)
         or _transposed(wrong, i)
         or _wrong_shape(wrong, i)
-        or _factor(wrong, i)
+        or _factor(wrong, attempts, i)
         or _facts(task.outputs[i], wrong, attempts, i)
     )
 
 
-def wrong_dtype(name: str, attempts: Sequence[Attempt], i: int, in_float32: Any) -> str | None:
+def wrong_dtype(name: str, attempts: Sequence[Attempt], i: int, in_float32: Sequence[Attempt]) -> str | None:
     """Whether output i has another dtype than the inputs; `in_float32` is what came of float32 inputs."""
-    made = np.asarray(in_float32).dtype
-    if made != np.float32:
+    errors = [a for a in in_float32 if a.error is not None]
+    if errors:
+        return f"with float32 inputs it raises {type(errors[0].error).__name__}: {errors[0].error}"
+    wide = [a for a in in_float32 if np.asarray(a.got[i]).dtype != np.float32]
+    if wide:
         return (
-            f"the dtype changed: the inputs are float32, and {name} came back as {made}. np.zeros(shape) and np.array "
-            "make float64; np.zeros_like(x), or dtype=x.dtype, keep it"
+            f"the dtype changed: the inputs are float32, and {name} came back as {np.asarray(wide[0].got[i]).dtype}. "
+            "np.zeros(shape), np.ones(shape) and np.array make float64; np.zeros_like(x), or dtype=x.dtype, keep it"
+            f"{_which_cases(wide, in_float32, 'come back so', 'are right')}"
         )
     narrow = next((np.asarray(a.got[i]).dtype for a in attempts if np.asarray(a.got[i]).dtype != np.float64), None)
     return f"the dtype changed: the inputs are float64, and {name} came back as {narrow}" if narrow else None
@@ -214,10 +234,15 @@ def _same_everywhere(task: Task, mistake: Mistake, attempts: Sequence[Attempt], 
 
 
 def _rounded(wrong: Sequence[Attempt], i: int) -> str | None:
-    """Whether the numbers are right as far as float32 goes."""
-    if all(np.shape(a.got[i]) == a.want[i].shape and same(a.got[i], a.want[i], rtol=1e-5) for a in wrong):
+    """Whether the numbers are right to as many digits as float32 has."""
+    if not all(np.shape(a.got[i]) == a.want[i].shape and same(a.got[i], a.want[i], rtol=1e-5) for a in wrong):
+        return None
+    if all(np.array_equal(a.got[i], np.float32(a.got[i]), equal_nan=True) for a in wrong):
         return "right to some six digits only: computed in float32, though the inputs are float64"
-    return None
+    return (
+        "right to some six digits only: a part of it was rounded (float32 somewhere?), or a small number was added, "
+        "such as an epsilon"
+    )
 
 
 def _not_summed(wrong: Sequence[Attempt], i: int) -> str | None:
@@ -264,23 +289,28 @@ def _wrong_shape(wrong: Sequence[Attempt], i: int) -> str | None:
     return f"wrong shape: expected {a.want[i].shape}, got {np.shape(a.got[i])}\n(called with {a.case})"
 
 
-def _factor(wrong: Sequence[Attempt], i: int) -> str | None:
-    """Whether every number is the right one times a factor, and if so, which."""
+def _factor(wrong: Sequence[Attempt], attempts: Sequence[Attempt], i: int) -> str | None:
+    """Whether wrong numbers are the right ones times a factor: a size of each case, or one number in all that fail."""
     factors = [_ratio(np.asarray(a.got[i]), a.want[i]) for a in wrong]
     if None in factors:
         return None
     for name in wrong[0].case.sizes():
         sizes = [a.case.sizes()[name] for a in wrong]
-        if max(sizes) > 1 and np.allclose(factors, sizes):  # type: ignore[arg-type]
-            return f"an extra factor {name}: divide by {name}, since the loss is a mean over the batch"
-        if max(sizes) > 1 and np.allclose(factors, [1 / size for size in sizes]):  # type: ignore[arg-type]
+        if not all(a.case.sizes()[name] == 1 for a in attempts if not any(a is w for w in wrong)):
+            continue  # a case that is right, though the factor would show in it
+        if np.allclose(factors, sizes):  # type: ignore[arg-type]
+            return (
+                f"an extra factor {name}: was a sum made once more for each of its terms, or a mean over them left out?"
+            )
+        if np.allclose(factors, [1 / size for size in sizes]):  # type: ignore[arg-type]
             return f"an extra factor 1/{name if '*' not in name else f'({name})'}: a sum is asked for, not a mean"
     first = factors[0]
     if not np.allclose(factors, first):  # type: ignore[arg-type]
         return None
+    where = _which_cases(wrong, attempts, "are so", "are right")
     if np.isclose(first, -1):  # type: ignore[arg-type]
-        return "the sign is reversed: an extra factor -1"
-    return f"an extra factor {first:.6g}: every number is the right one times {first:.6g}"
+        return f"the sign is reversed: an extra factor -1{where}"
+    return f"an extra factor {first:.6g}: the numbers are the right ones times {first:.6g}{where}"
 
 
 def _ratio(got: np.ndarray, want: np.ndarray) -> float | None:

@@ -26,11 +26,12 @@ def _pool_cases() -> list[Case]:
         (1, 8, 5, 1, 2, 3),
         (2, 6, 6, 2, 3, 2),
         (2, 4, 5, 1, 2, 1),
+        (2, 6, 4, 1, 2, 2),
     ]
     for i, (N, H, W, C, pool, stride) in enumerate(shapes):
         (OH, OW), _ = window_grid((H, W), pool, stride, 0)
         dout, x = random_arrays(i, (N, OH, OW, C), (N, H, W, C))
-        ties = i == 4
+        ties = i in (4, 6)  # where windows overlap, and where they do not
         if ties:
             x = np.round(x).clip(0, 1)  # few different values: most windows hold their maximum more than once
         special = traits(
@@ -62,19 +63,35 @@ def _winners(x, pool, stride):
     return np.arange(pool * pool)[:, None] == first
 
 
-@max_pool.mistake(
-    "`=` where `+=` is needed: where windows overlap, one pixel may have won in several, and gets the sum"
-)
-def _pool_assigns(dout, x, pool, stride):
+def _pool_assigns(dout, x, pool, stride, places):
+    """dx, if the window of each place (i, j), in this order, overwrites what its winner got before."""
     N, _, _, C = x.shape
     share = _winners(x, pool, stride).reshape(N, *dout.shape[1:3], pool, pool, C)
     dx = np.zeros_like(dout, shape=x.shape)
-    for i in range(dout.shape[1]):
-        for j in range(dout.shape[2]):
-            window = dx[:, i * stride : i * stride + pool, j * stride : j * stride + pool]
-            here = np.broadcast_to(dout[:, i, j][:, None, None], window.shape)
-            window[share[:, i, j]] = here[share[:, i, j]]
+    for i, j in places:
+        window = dx[:, i * stride : i * stride + pool, j * stride : j * stride + pool]
+        here = np.broadcast_to(dout[:, i, j][:, None, None], window.shape)
+        window[share[:, i, j]] = here[share[:, i, j]]
     return dx
+
+
+ASSIGNED = "`=` where `+=` is needed: where windows overlap, one pixel may have won in several, and gets the sum"
+
+
+@max_pool.mistake(ASSIGNED)
+def _pool_assigns_by_rows(dout, x, pool, stride):
+    return _pool_assigns(dout, x, pool, stride, np.ndindex(dout.shape[1:3]))
+
+
+@max_pool.mistake(ASSIGNED)
+def _pool_assigns_by_columns(dout, x, pool, stride):
+    _, OH, OW, _ = dout.shape
+    return _pool_assigns(dout, x, pool, stride, [(i, j) for j in range(OW) for i in range(OH)])
+
+
+@max_pool.mistake(ASSIGNED)
+def _pool_assigns_backwards(dout, x, pool, stride):
+    return _pool_assigns(dout, x, pool, stride, reversed(list(np.ndindex(dout.shape[1:3]))))
 
 
 @max_pool.mistake("`=` where `+=` is needed: each window overwrites all the pixels that it shares with the one before")
