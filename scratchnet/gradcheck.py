@@ -6,7 +6,7 @@ unnoticed). Backward gives the gradient of that loss for an entry v of the input
     (loss(v + h) - loss(v - h)) / 2h            a central difference: its error shrinks as h**2
 
 They agree if `|gradient - slope| <= atol + rtol * |slope|`. It takes float64: with h = 1e-6 a float32 loss has no
-digits left to tell the two losses apart. Source of the method: Press et al., "Numerical Recipes", section 5.7.
+digits left to tell the two losses apart. Source: Press et al., "Numerical Recipes", section 5.7.
 """
 
 from __future__ import annotations
@@ -26,7 +26,21 @@ STEP = 1e-6
 
 @dataclass(frozen=True)
 class Comparison:
-    """One array's gradient beside its slopes: the worst entry, and how many were compared."""
+    """One array's gradient beside its slopes: the worst entry, and how many were compared.
+
+    Attributes
+    ----------
+    name : str
+        "x", or the parameter's: "conv1.w".
+    size, checked : int
+        Entries of the array, and how many of them were compared.
+    index : tuple of int
+        Of the worst entry.
+    gradient, slope : float
+        There: by backprop, and as measured.
+    passed : bool
+        Whether all that were compared agree.
+    """
 
     name: str
     size: int
@@ -39,7 +53,17 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Report:
-    """What `gradcheck` found; true if all gradients are right."""
+    """What `gradcheck` found; true if all gradients are right.
+
+    Attributes
+    ----------
+    subject : str
+        What was checked.
+    comparisons : list of Comparison
+        One for x and one for each parameter.
+    rtol, atol : float
+        As `gradcheck` was given them.
+    """
 
     subject: str
     comparisons: list[Comparison]

@@ -12,8 +12,9 @@ One step of each, for every weight v with gradient g:
 Weight decay adds weight_decay * v to g first. m starts as the first gradient for SGD (that is, m = 0 before it) and as
 0 for Adam, whose two divisions by 1 - beta**t correct for that start.
 
-Sources: Polyak, 1964 (momentum); Sutskever et al., "On the importance of initialization and momentum in deep learning",
-2013, eq. 3 and 4 (Nesterov), in the form that PyTorch uses; Kingma and Ba, "Adam", 2015, arXiv 1412.6980, algorithm 1.
+Sources: Robbins and Monro, "A Stochastic Approximation Method", 1951; Polyak, 1964 (momentum); Sutskever et al., "On
+the importance of initialization and momentum in deep learning", 2013, eq. 3 and 4 (Nesterov), in the form that PyTorch
+uses; Kingma and Ba, "Adam", 2015, arXiv 1412.6980, algorithm 1.
 """
 
 from __future__ import annotations
@@ -31,14 +32,20 @@ Schedule = Callable[[int], float]
 
 
 def sgd_update(value: np.ndarray, g: np.ndarray, lr: float) -> None:
-    """Gradient descent: change `value` in place by its gradient g, of the same shape."""
+    """Gradient descent: change `value` in place by its gradient g, of the same shape.
+
+    Source: Robbins and Monro, "A Stochastic Approximation Method", 1951.
+    """
     value -= lr * g
 
 
 def momentum_update(
     value: np.ndarray, g: np.ndarray, m: np.ndarray, lr: float, momentum: float, nesterov: bool
 ) -> None:
-    """Gradient descent with momentum, or Nesterov's; m, of the same shape, is carried from step to step."""
+    """Gradient descent with momentum, or Nesterov's; m, of the same shape, is carried from step to step.
+
+    Source: Polyak, 1964; Sutskever et al., 2013, eq. 3 and 4.
+    """
     m *= momentum
     m += g
     value -= lr * (g + momentum * m if nesterov else m)
@@ -54,7 +61,10 @@ def adam_update(
     eps: float,
     t: int,
 ) -> None:
-    """Adam; m and s, of the same shape, are carried from step to step, and this is step t = 1, 2, ..."""
+    """Adam; m and s, of the same shape, are carried from step to step, and this is step t = 1, 2, ...
+
+    Source: Kingma and Ba, 2015, arXiv 1412.6980, algorithm 1.
+    """
     beta1, beta2 = betas
     m *= beta1
     m += (1 - beta1) * g
@@ -107,7 +117,9 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent.
+    """Stochastic gradient descent, with momentum if asked for.
+
+    Source: Robbins and Monro, 1951; Polyak, 1964 (momentum); Sutskever et al., 2013, eq. 3 and 4 (Nesterov).
 
     Parameters
     ----------
@@ -152,6 +164,8 @@ class SGD(Optimizer):
 
 class Adam(Optimizer):
     """Adam: a step size of its own for each weight.
+
+    Source: Kingma and Ba, 2015, arXiv 1412.6980, algorithm 1.
 
     Parameters
     ----------

@@ -121,9 +121,11 @@ CANDIDATES = (
     replace(_ADAM, name="adam-lr_0.002", lr=2e-3),
     replace(_SGD, name="sgd-degrees_10-shift_1", degrees=10, shift=1),
     replace(_SGD, name="sgd-degrees_15-shift_2", degrees=15, shift=2),
+    replace(_ADAM, name="adam-lr_0.002-degrees_15-shift_2", lr=2e-3, degrees=15, shift=2),
+    replace(_SGD, name="sgd-lr_0.1-degrees_15-shift_2", lr=0.1, degrees=15, shift=2),
 )
 MODERN = replace(_SGD, name="modern")
-AUGMENTED = replace(MODERN, name="augmented", degrees=10, shift=1)
+AUGMENTED = replace(MODERN, name="augmented", degrees=15, shift=2)
 
 # Those for the whole of MNIST, by the name that the command line knows them by: what each does with an architecture.
 RECIPES = {

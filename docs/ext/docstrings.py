@@ -1,7 +1,12 @@
-"""What the docstrings write in plain text, told to Sphinx: formulas in indented blocks, short names in backticks."""
+"""What the docstrings write in plain text, told to Sphinx: formulas in indented blocks, short names in backticks.
+
+A layer's file names the source of its method once; in the reference, where a function stands alone, it is named again.
+"""
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 from docutils import nodes
@@ -27,6 +32,17 @@ def keep_formulas(app: Sphinx, what: str, name: str, obj: Any, options: Any, lin
     lines[:] = text
 
 
+def name_the_source(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Add the source that the file of a function or a class names, unless it names one of its own."""
+    several = name.startswith("scratchnet.optim")  # a file of several methods, of which each names its own
+    if what not in ("function", "class") or several or any("Source" in line for line in lines):
+        return
+    module = inspect.getdoc(inspect.getmodule(obj)) or ""
+    source = re.search(r"Sources?: .*?(?=\n\n|\Z)", module, re.DOTALL)
+    if source:
+        lines += ["", source.group().replace("\n", " "), ""]
+
+
 def find_by_last_name(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, contents: nodes.TextElement
 ) -> nodes.reference | None:
@@ -45,5 +61,6 @@ def find_by_last_name(
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", keep_formulas)
+    app.connect("autodoc-process-docstring", name_the_source, priority=900)  # after numpydoc has made its sections
     app.connect("missing-reference", find_by_last_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
