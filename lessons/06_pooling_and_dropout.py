@@ -124,7 +124,8 @@ code(max_pool2d_backward)
 #
 # Why the scale? With rate 0.4, only 60 % of a sum's terms are left in training; without a scale the next layer would
 # see sums that are 40 % smaller in training than in use. By hand: ``x = 3`` becomes 0 in four cases of ten and
-# ``3 / 0.6 = 5`` in six; on average ``0.4 * 0 + 0.6 * 5 = 3``. So nothing is left to do outside training.
+# ``3 / 0.6 = 5`` in six; on average ``0.4 * 0 + 0.6 * 5 = 3``. So nothing is left to do outside training: there the
+# mask is all ones, and out is x.
 
 layer = sn.Dropout(0.4, rng=np.random.default_rng(1))
 threes = np.full((1, 10), 3.0)

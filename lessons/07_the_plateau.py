@@ -47,10 +47,12 @@ def smooth(curve: np.ndarray, width: int = 25) -> np.ndarray:
     return np.convolve(curve, np.ones(width) / width, mode="valid")
 
 
+log = {500: 2.298, 1000: 2.287, 1500: 0.278}  # what was published, in nats
 curve = smooth(losses["as published"])
 left_at = int(np.argmax(curve < 2.2))
 print(f"loss at step 300: {curve[300]:.3f}; it falls below 2.2 at step {left_at}")
 assert abs(curve[300] - 2.303) < 0.02, "after 300 steps it knows nothing: 2.303 is -log(1/10)"
+assert abs(curve[300] - log[500]) < 0.02, "and no more than the published network did"
 assert 400 < left_at < 850
 
 # %%

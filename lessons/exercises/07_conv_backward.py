@@ -4,8 +4,8 @@
                                  padded[n, i*stride + kh, j*stride + kw, c] * w[kh, kw, c, f]
 
 Given dout, find dx, dw and db. Every number gets the sum over all the products that it was a factor of. dx has the
-shape of x: the padding's part is dropped. 10 to 20 lines, with loops or with im2col and col2im (exercises 4 and 6,
-whose answers you may copy here).
+shape of x: the padding's part is dropped. OH and OW are the sizes of dout. 10 to 20 lines, with loops or with im2col
+and col2im (exercises 4 and 6, whose answers you may copy here).
 
 Run this file, or `scratchnet check 07`, to check it. Hints: `scratchnet hint 07`.
 """

@@ -4,7 +4,8 @@
 
 Only the winner moved the output, so it alone gets the gradient; of equal pixels the first one in row-major order (row
 by row, from the left). Where stride < pool the windows overlap, and one pixel may win in several. No padding here:
-there are (H - pool) // stride + 1 windows down, and dout has one number for each. About 8 lines.
+there are (H - pool) // stride + 1 windows down, and dout has one number for each. Unlike the library's function this
+one is not told where the winners are: find them in x. About 8 lines.
 
 Run this file, or `scratchnet check 08`, to check it. Hints: `scratchnet hint 08`.
 """
