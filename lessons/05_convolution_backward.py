@@ -119,7 +119,8 @@ np.testing.assert_array_equal(total, dx4[0, :, :, 0])
 # With stride 1 and no padding, pixel (h, w) met weight (kh, kw) at the place (h - kh, w - kw). As the weight's index
 # goes up, the place's goes down: seen from the pixel the kernel lies there turned by 180 degrees. So dx is ``dout``,
 # with one row and column of zeros fewer around it than the kernel has, and the turned kernel slid over that. (With
-# several channels, its C and F change places.) Whoever lays the kernel down at each place, as above, does *not* turn it.
+# several channels, its C and F change places.) Whoever lays the kernel down at each place, as above, does *not* turn
+# it.
 
 turned = conv2d_forward(np.pad(dout4, ((0, 0), (1, 1), (1, 1), (0, 0))), w4[::-1, ::-1], None, 1, 0)
 np.testing.assert_array_equal(turned, dx4)

@@ -114,6 +114,9 @@ def reproduce_on_mnist(
         if path.exists():
             continue
         result = run(experiment, data_dir)
+        result["made"]["command"] = (
+            f"scratchnet reproduce --recipe {recipe} --data mnist --seed {experiment.seed} --seeds 1"
+        )
         keep(result, path)
         accuracy, loss = result["test"]["accuracy"], result["test"]["loss"]
         print(

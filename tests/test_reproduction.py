@@ -194,6 +194,7 @@ def test_a_job_in_a_process_of_its_own(mnist_folder, tmp_path):
     result = read(tmp_path / job.path)
     assert (result["train"]["images"], result["test"]["images"]) == (55_000, 10_000)
     assert result["made"]["threads"] == 1
+    assert result["made"]["command"] == "python -m benchmarks.reproduction --parts seed"
 
 
 def test_the_study_makes_what_is_missing_and_says_what_failed(tmp_path, capsys, monkeypatch):
@@ -227,7 +228,7 @@ def test_a_failed_job_leaves_its_message_and_no_file(tmp_path):
 
 def test_run_job_takes_what_the_study_gives_it(digits, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(run_job, "run_stepwise", lambda *arguments: seen.append(arguments) or {})
+    monkeypatch.setattr(run_job, "run_stepwise", lambda *arguments: seen.append(arguments) or {"made": {}})
     job = jobs.time(1)[1]
     run_job.main(json.dumps(asdict(job)), "", str(tmp_path / "x.json"))
     assert seen == [(job.experiment, "PyTorch", None, jobs.TEST_EVERY)]

@@ -21,6 +21,7 @@ def main(job: str, data_dir: str, path: str) -> None:
         result = run(experiment, data_dir or None, progress=False)
     else:
         result = run_stepwise(experiment, parts["framework"], data_dir or None, parts["test_every"])
+    result["made"]["command"] = f"python -m benchmarks.reproduction --parts {parts['part']}"
     keep({"framework": parts["framework"]} | result, Path(path))
 
 
