@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from scratchnet.data import Dataset, load
+from scratchnet.engine import current_engine
 from scratchnet.files import write_text_atomically
 from scratchnet.info import processor_name, vector_width
 from scratchnet.models import MODELS
@@ -69,9 +70,10 @@ class Experiment:
         options = [f"{key.removesuffix('_multiplier')}_{value:g}" for key, value in self.options.items()]
         return "-".join([self.recipe.name, self.model, *options, f"seed_{self.seed}"])
 
-    def described_options(self) -> str:
-        """The options in words, or nothing."""
-        return ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in self.options.items())
+    @property
+    def network_name(self) -> str:
+        """The model, and what of it is not as usual."""
+        return ", ".join([self.model, *(f"{key.replace('_', ' ')} {value:g}" for key, value in self.options.items())])
 
     def network(self) -> Network:
         """The network before training."""
@@ -93,7 +95,7 @@ def planned(recipe: str, seeds: Iterable[int]) -> list[Experiment]:
     return [Experiment(model, RECIPES[recipe][model], seed, options) for seed in seeds for model, options in NETWORKS]
 
 
-def run(experiment: Experiment, data_dir: str | Path | None = None, progress: bool = True) -> dict[str, Any]:
+def train_and_test(experiment: Experiment, data_dir: str | Path | None = None, progress: bool = True) -> dict[str, Any]:
     """Train the experiment's network with scratchnet and test it once: what `record` keeps of it."""
     net, recipe = experiment.network(), experiment.recipe
     train, test = experiment.digits(data_dir)
@@ -130,6 +132,7 @@ def circumstances() -> dict[str, Any]:
         "date": date.today().isoformat(),
         "processor": processor_name(),
         "vector_bits": vector_width(),
+        "engine": current_engine(),
         "threads": threads(),
         "versions": versions("scratchnet", "numpy", "numba"),
     }
@@ -137,7 +140,10 @@ def circumstances() -> dict[str, Any]:
 
 def threads() -> int:
     """How many threads this process computes with."""
-    return int(os.environ.get("NUMBA_NUM_THREADS", len(os.sched_getaffinity(0))))
+    given = os.environ.get("NUMBA_NUM_THREADS")
+    if given:
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -178,12 +184,11 @@ def as_experiment(described: dict[str, Any]) -> Experiment:
     return Experiment(**described | {"recipe": Recipe(**described["recipe"])})
 
 
-def by_network(results: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Results by their network: its model, and its options as text."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+def by_network(results: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Results by the name of their network."""
+    groups: dict[str, list[dict[str, Any]]] = {}
     for result in results:
-        e = result["experiment"]
-        groups.setdefault((e.model, e.described_options()), []).append(result)
+        groups.setdefault(result["experiment"].network_name, []).append(result)
     return groups
 
 

@@ -166,6 +166,15 @@ class Network:
             shapes.append(layer.shape_after((1, *shapes[-1]))[1:])
         return shapes
 
+    def parameter_count(self) -> int:
+        """How many numbers training changes."""
+        return sum(p.value.size for p in self.parameters())
+
+    def multiply_adds(self, input_shape: Shape | None = None) -> int:
+        """Multiply-adds of one example's forward pass; errors as of `output_shapes`."""
+        shapes = self.output_shapes(input_shape)
+        return sum(layer.multiply_adds(shape) for layer, shape in zip(self.layers, shapes, strict=False))
+
     def summary(self, input_shape: Shape | None = None) -> str:
         """A table of the layers: output shape, parameters and multiply-adds of one example's forward pass."""
         shapes = self.output_shapes(input_shape)

@@ -231,7 +231,8 @@ class Run:
             "seed": self.seed,
             "train_images": len(self.train),
             "schedule": schedule,
-        } | ({} if self.augment is None else {"augment": getattr(self.augment, "__qualname__", repr(self.augment))})
+            "augment": None if self.augment is None else described(self.augment),
+        }
 
     def some_steps(self) -> range:
         """Steps from first to last at which schedules are compared: two that agree there are taken for the same."""
@@ -253,6 +254,11 @@ class Run:
         self.history.add(figures)
         if self._metrics is not None:
             self._metrics.write(json.dumps(figures) + "\n")
+
+
+def described(augment: Augment) -> str:
+    """An augmentation in words that the next process uses as well: a function's name, a dataclass with its fields."""
+    return augment.__qualname__ if hasattr(augment, "__qualname__") else repr(augment)
 
 
 def read_metrics(path: str | Path) -> History:

@@ -132,6 +132,8 @@ class TestInTraining:
         train_small(sample[0], tmp_path, epochs=1, augment=RandomAffine(10, 2))
         with pytest.raises(ValueError, match="was made with another augment"):
             train_small(sample[0], tmp_path, resume=True, augment=RandomAffine(10, 3))
+        with pytest.raises(ValueError, match="was made with another augment"):
+            train_small(sample[0], tmp_path, resume=True)
 
 
 def test_a_recipe_makes_it_or_leaves_it_out():

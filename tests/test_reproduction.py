@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import scratchnet as sn
 from benchmarks.reproduction import __main__ as study
-from benchmarks.reproduction import jobs, report, run_job, speed
+from benchmarks.reproduction import jobs, report, speed
+from benchmarks.reproduction import run_job as one_run
 from benchmarks.reproduction.frameworks import run_stepwise
 from scratchnet import experiments, recipes
 from scratchnet.cli import main
-from scratchnet.experiments import Experiment, keep, planned, read, run
+from scratchnet.experiments import Experiment, keep, planned, read, train_and_test
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -48,26 +58,31 @@ def experiment(model="four_conv_cnn", seed=3, **changes):
 
 
 @pytest.mark.usefixtures("digits")
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_both_frameworks_do_the_same(optimizer):
+@pytest.mark.parametrize(
+    ("framework", "package", "optimizer"),
+    [("PyTorch", "torch", "sgd"), ("PyTorch", "torch", "adam"), ("TensorFlow", "tensorflow", "sgd")],
+)
+def test_other_frameworks_do_the_same(framework, package, optimizer):
     """A network without dropout leaves no difference but rounding: losses and accuracy of 20 steps agree."""
-    pytest.importorskip("torch")
-    changes = {"optimizer": "adam", "lr": 1e-3, "momentum": 0.0, "nesterov": False} if optimizer == "adam" else {}
+    pytest.importorskip(package)
+    changes = {"weight_decay": 1e-3}
+    if optimizer == "adam":
+        changes |= {"optimizer": "adam", "lr": 1e-3, "momentum": 0.0, "nesterov": False}
     both = [run_stepwise(replace(experiment(), recipe=replace(experiment().recipe, **changes)), f, test_every=5)
-            for f in ("scratchnet", "PyTorch")]  # fmt: skip
+            for f in ("scratchnet", framework)]  # fmt: skip
     ours, theirs = both
     np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=1e-3)
     assert ours["test"]["loss"] == pytest.approx(theirs["test"]["loss"], rel=0.02)
     assert [steps for steps, _, _ in ours["curve"]] == [5, 10, 15, 20]
     assert ours["curve"][-1][2] == ours["test"]["accuracy"]
-    assert "torch" in theirs["made"]["versions"]
+    assert {"torch", "tensorflow-cpu"} & theirs["made"]["versions"].keys()
 
 
 @pytest.mark.usefixtures("digits")
 @pytest.mark.parametrize("model", ["four_conv_cnn", "separable_cnn"])
 def test_a_run_is_one_of_fit_step_by_step(model):
     """To the bit, dropout included."""
-    by_fit, by_step = run(experiment(model), progress=False), run_stepwise(experiment(model), "scratchnet")
+    by_fit, by_step = train_and_test(experiment(model), progress=False), run_stepwise(experiment(model), "scratchnet")
     assert by_fit["losses"] == by_step["losses"]
     assert by_fit["test"]["accuracy"] == by_step["test"]["accuracy"]
     assert by_fit["test"]["loss"] == pytest.approx(by_step["test"]["loss"], rel=1e-6)
@@ -91,16 +106,16 @@ def test_what_each_run_trains_and_tests_with(digits):
 
 
 def test_each_network_starts_as_its_notebook_did():
-    sizes = [sum(p.value.size for p in e.network().parameters()) for e in planned("seed", [0])]
+    sizes = [e.network().parameter_count() for e in planned("seed", [0])]
     assert sizes == [1_595_970, 3_274_634, 3_225_539, 405_827]
     assert recipes.SEED["four_conv_cnn"].steps == 9 * -(-60_000 // 128)
-    assert recipes.SEED["standard_cnn"].steps == 10 * -(-55_000 // 128) - 3  # 10 epochs, less what 4,297 leaves
+    assert recipes.SEED["standard_cnn"].steps == -(-10 * 55_000 // 128)
     first = planned("seed", [0])[0].network().parameters()[0].value
     assert 0.19 < abs(first).max() <= 1 / 5, "PyTorch's rule: at most 1 / sqrt(25)"
 
 
 def test_the_choice_never_sees_the_test_set():
-    assert all(job.experiment.validate for job in jobs.choice(5))
+    assert all(job.experiment.validate for job in jobs.choice_jobs(5))
     others = [job for part in jobs.PARTS if part != "choice" for job in jobs.PARTS[part](2)]
     assert not any(job.experiment.validate for job in others)
 
@@ -111,7 +126,7 @@ def test_no_two_jobs_share_a_file():
 
 
 def test_a_run_is_read_as_it_was_kept(digits, tmp_path):
-    result = {"framework": "scratchnet"} | run(experiment("separable_cnn"), progress=False)
+    result = {"framework": "scratchnet"} | train_and_test(experiment("separable_cnn"), progress=False)
     keep(result, tmp_path / "run.json")
     again = read(tmp_path / "run.json")
     assert again["experiment"] == experiment("separable_cnn")
@@ -141,7 +156,7 @@ class TestCommand:
 
     def test_interrupted_it_goes_on_with_what_is_missing(self, tmp_path, capsys, monkeypatch):
         arguments = ["reproduce", "--recipe", "seed", "--seeds", "1", "--out", str(tmp_path)]
-        real, made = run, []
+        real, made = train_and_test, []
 
         def third_stops(e, data_dir):
             made.append(e.name)
@@ -149,7 +164,7 @@ class TestCommand:
                 raise KeyboardInterrupt
             return real(e, data_dir, progress=False)
 
-        monkeypatch.setattr("scratchnet.reproduce.run", third_stops)
+        monkeypatch.setattr("scratchnet.reproduce.train_and_test", third_stops)
         assert main(arguments) == 130
         assert f"--out {tmp_path} --seed 0 --seeds 1 --resume" in capsys.readouterr().err
         before = {path: path.read_bytes() for path in tmp_path.glob("seed-*.json")}
@@ -187,57 +202,119 @@ class TestCommand:
 # ---------------------------------------------------------------- the study
 
 
+def run_job(job, output, data_dir):
+    with study.Processes() as processes:
+        return study.run_job(job, output, data_dir, 1, processes)
+
+
 def test_a_job_in_a_process_of_its_own(mnist_folder, tmp_path):
     brief = Experiment("separable_cnn", replace(recipes.SEED["separable_cnn"], steps=12), 0, {"dense_units": 16})
     job = jobs.Job("seed", "scratchnet", brief)
-    assert study.run_job(job, tmp_path, str(mnist_folder), threads=1) is None
-    result = read(tmp_path / job.path)
+    assert run_job(job, tmp_path, mnist_folder) is None
+    result = jobs.result_of(job, tmp_path)
     assert (result["train"]["images"], result["test"]["images"]) == (55_000, 10_000)
     assert result["made"]["threads"] == 1
+    assert result["made"]["engine"] == "numba"
     assert result["made"]["command"] == "python -m benchmarks.reproduction --parts seed"
 
 
-def test_the_study_makes_what_is_missing_and_says_what_failed(tmp_path, capsys, monkeypatch):
-    """Two of four runs are there, and one of the others fails: it is named, and the rest is made."""
-    made = []
-
-    def pretended(job, output, data_dir, threads):
-        if "seed_1" in job.path.name and job.framework == "PyTorch":
-            return "RuntimeError: out of luck"
-        made.append(job.path)
-        keep({"framework": job.framework}, output / job.path)
-        return None
-
-    monkeypatch.setattr(study, "run_job", pretended)
-    monkeypatch.setattr(experiments, "NETWORKS", experiments.NETWORKS[:1])
-    arguments = ["--parts", "seed", "--output", str(tmp_path)]
-    assert study.main([*arguments, "--seeds", "1"]) == 0
-    assert len(made) == 2
-    assert study.main([*arguments, "--seeds", "2"]) == 1
-    captured = capsys.readouterr()
-    assert "4 runs, 2 of them done before" in captured.out
-    assert "pytorch-seed-four_conv_cnn-seed_1.json: RuntimeError: out of luck" in captured.err
-    assert len(made) == 3
-
-
 def test_a_failed_job_leaves_its_message_and_no_file(tmp_path):
-    job = jobs.seed(1)[0]
-    assert "expected the four MNIST files here" in study.run_job(job, tmp_path, str(tmp_path), threads=1)
+    job = jobs.seed_jobs(1)[0]
+    assert "expected the four MNIST files here" in run_job(job, tmp_path, tmp_path)
     assert not (tmp_path / job.path).exists()
+
+
+def pretended(job, output):
+    """What a run would leave."""
+    keep({"framework": job.framework, "experiment": asdict(job.experiment)}, output / job.path)
+
+
+@pytest.mark.usefixtures("digits")
+class TestStudy:
+    @pytest.fixture(autouse=True)
+    def one_network(self, monkeypatch):
+        monkeypatch.setattr(experiments, "NETWORKS", experiments.NETWORKS[:1])
+
+    def test_it_makes_what_is_missing_and_says_what_failed(self, tmp_path, capsys, monkeypatch):
+        """Two of four runs are there, and one of the others fails: it is named, and the rest is made."""
+        made = []
+
+        def run_job(job, output, *rest):
+            if "seed_1" in job.path.name and job.framework == "PyTorch":
+                return "RuntimeError: out of luck"
+            made.append(job.path)
+            return pretended(job, output)
+
+        monkeypatch.setattr(study, "run_job", run_job)
+        arguments = ["--parts", "seed", "--output", str(tmp_path)]
+        assert study.main([*arguments, "--seeds", "1"]) == 0
+        assert len(made) == 2
+        assert study.main([*arguments, "--seeds", "2", "--jobs", "2"]) == 1
+        captured = capsys.readouterr()
+        assert "4 runs, 2 of them done before" in captured.out
+        assert "pytorch-seed-four_conv_cnn-seed_1.json: RuntimeError: out of luck" in captured.err
+        assert len(made) == 3
+
+    def test_another_recipes_result_is_not_taken_for_this_ones(self, tmp_path, capsys):
+        job = jobs.seed_jobs(1)[0]
+        pretended(
+            replace(job, experiment=replace(job.experiment, recipe=replace(job.experiment.recipe, lr=0.5))), tmp_path
+        )
+        assert study.main(["--parts", "seed", "--seeds", "1", "--output", str(tmp_path)]) == 1
+        assert "move the file away" in capsys.readouterr().err
+
+    def test_missing_digits_are_noticed_before_anything_runs(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.undo()
+        assert study.main(["--data-dir", str(tmp_path / "nowhere"), "--output", str(tmp_path)]) == 1
+        assert "it does not exist" in capsys.readouterr().err
+
+    def test_what_is_timed_runs_alone_and_last(self, tmp_path, monkeypatch):
+        """With --jobs 2: never two of the timed at once, and each on all cores."""
+        order = []
+        monkeypatch.setattr(
+            study, "run_job", lambda job, output, data, threads, processes: order.append((job, threads))
+        )
+        cores = len(os.sched_getaffinity(0))
+        study.main(["--parts", "time", "seed", "--seeds", "1", "--jobs", "2", "--output", str(tmp_path)])
+        timed = [bool(job.test_every) for job, _ in order]
+        assert timed == sorted(timed)
+        assert any(timed)
+        assert {threads for job, threads in order if job.test_every} == {cores}
+        assert {threads for job, threads in order if not job.test_every} == {max(1, cores // 2)}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_ends_the_runs_under_way(tmp_path, mnist_folder, number):
+    """The parent alone is told, as by `kill`; nothing of a run is left, and no process."""
+    command = [sys.executable, "-m", "benchmarks.reproduction", "--parts", "seed", "--seeds", "1", "--jobs", "2"]
+    command += ["--data-dir", str(mnist_folder), "--output", str(tmp_path)]
+    parent = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        time.sleep(6)
+        parent.send_signal(number)
+        _, errors = parent.communicate(timeout=20)
+        assert parent.returncode == 130, errors
+        assert "the same command goes on with what is missing" in errors
+        assert not list(tmp_path.rglob("*.json"))
+        with pytest.raises(ProcessLookupError):
+            os.killpg(parent.pid, 0)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGKILL)
 
 
 def test_run_job_takes_what_the_study_gives_it(digits, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(run_job, "run_stepwise", lambda *arguments: seen.append(arguments) or {"made": {}})
-    job = jobs.time(1)[1]
-    run_job.main(json.dumps(asdict(job)), "", str(tmp_path / "x.json"))
+    monkeypatch.setattr(one_run, "run_stepwise", lambda *arguments: seen.append(arguments) or {"made": {}})
+    job = jobs.time_jobs(1)[1]
+    one_run.main(json.dumps(asdict(job)), "", str(tmp_path / "x.json"))
     assert seen == [(job.experiment, "PyTorch", None, jobs.TEST_EVERY)]
 
 
 def test_every_network_of_the_study_is_timed(monkeypatch):
-    names = {report.network_name(e) for e in speed.networks()}
+    names = {e.network_name for e in speed.networks()}
     assert len(names) == 4 + 1 + 15
-    small = [e for e in speed.networks() if report.network_name(e) == "separable_cnn, dense units 128"]
+    small = [e for e in speed.networks() if e.network_name == "separable_cnn, dense units 128"]
     monkeypatch.setattr(speed, "networks", lambda: small)
     (measured,) = speed.measure(rounds=2, seconds=0.01)["networks"]
     assert len(measured["step"]) == 2

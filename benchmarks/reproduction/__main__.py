@@ -5,61 +5,128 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
+import scratchnet as sn
 from benchmarks.pool import ROOT, environment
 from benchmarks.reproduction import report
-from benchmarks.reproduction.jobs import PARTS, RESULTS, Job
+from benchmarks.reproduction.jobs import PARTS, RESULTS, Job, result_of
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the study; returns the exit code."""
     options = parser().parse_args(arguments)
     planned = [job for part in options.parts for job in PARTS[part](options.seeds)]
-    left = [job for job in planned if not (options.output / job.path).exists()]
+    try:
+        sn.data.load("mnist", options.data_dir)  # once, and not in every process: it may have to be downloaded
+        left = [job for job in planned if result_of(job, options.output) is None]
+    except (OSError, ValueError) as error:
+        print(f"benchmarks.reproduction: {error}", file=sys.stderr)
+        return 1
     print(f"{len(planned)} runs, {len(planned) - len(left)} of them done before; results go to {options.output}")
-    threads = max(1, len(os.sched_getaffinity(0)) // options.jobs)
-    failed = 0
-    with ThreadPoolExecutor(options.jobs) as pool:
-        try:
-            running = {pool.submit(run_job, job, options.output, options.data_dir, threads): job for job in left}
-            for future in tqdm(as_completed(running), "runs", len(left), unit=" run"):
-                message = future.result()
-                failed += bool(message)
-                if message:
-                    tqdm.write(f"{running[future].path}: {message}", file=sys.stderr)
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            print("\ninterrupted; the same command goes on with what is missing", file=sys.stderr)
-            return 130
+    timed = [job for job in left if job.test_every]  # these need the machine to themselves
+    at_once = [(options.jobs, [job for job in left if not job.test_every]), (1, timed)]
+    try:
+        failed = sum(run_all(jobs, count, options.output, options.data_dir) for count, jobs in at_once)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on with what is missing", file=sys.stderr)
+        return 130
     if options.output == RESULTS:
         report.write()
     return 1 if failed else 0
 
 
-def run_job(job: Job, output: Path, data_dir: str | None, threads: int) -> str | None:
+def run_all(jobs: list[Job], at_once: int, output: Path, data_dir: Path | None) -> int:
+    """Run jobs, so many at a time on an equal share of the cores; returns how many failed, each said why.
+
+    Whatever ends this early, Ctrl-C for one, ends the runs under way, too, and starts no more.
+    """
+    cores = max(1, len(os.sched_getaffinity(0)) // at_once)
+    failed = 0
+    with Processes() as processes, ThreadPoolExecutor(at_once) as pool:
+        try:
+            running = {pool.submit(run_job, job, output, data_dir, cores, processes): job for job in jobs}
+            for future in tqdm(as_completed(running), "runs", len(jobs), unit=" run", disable=not jobs):
+                if message := future.result():
+                    failed += 1
+                    tqdm.write(f"{running[future].path}: {message}", file=sys.stderr)
+        except BaseException:
+            processes.end()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return failed
+
+
+class Processes:
+    """The child processes under way; SIGTERM ends them as Ctrl-C does."""
+
+    def __init__(self) -> None:
+        self.alive: set[subprocess.Popen] = set()
+        self.ended = False
+
+    def __enter__(self) -> Processes:
+        if threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.before)
+
+    def run(self, command: list[str], **options: Any) -> tuple[int, str]:
+        """Run to the end; the exit code and what stood on stderr."""
+        if self.ended:
+            return 130, "not started"
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+        self.alive.add(process)
+        try:
+            _, errors = process.communicate()
+        finally:
+            self.alive.discard(process)
+        return process.returncode, errors
+
+    def end(self) -> None:
+        """End all that run, and let no more begin."""
+        self.ended = True
+        for process in list(self.alive):
+            process.terminate()
+
+
+def run_job(job: Job, output: Path, data_dir: Path | None, threads: int, processes: Processes) -> str | None:
     """Run a job in a process of its own; returns what went wrong, if anything did."""
-    arguments = [json.dumps(asdict(job)), data_dir or "", str(output / job.path)]
+    arguments = [json.dumps(asdict(job)), str(data_dir or ""), str(output / job.path)]
     command = [sys.executable, "-m", "benchmarks.reproduction.run_job", *arguments]
-    done = subprocess.run(command, env=environment(threads), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    return (done.stderr.strip().splitlines() or ["no message"])[-1] if done.returncode else None
+    code, errors = processes.run(command, env=environment(threads), cwd=ROOT)
+    return (errors.strip().splitlines() or ["no message"])[-1] if code else None
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser(prog="python -m benchmarks.reproduction", description=__doc__)
     made.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="(default: all)")
-    made.add_argument("--seeds", type=int, default=5, help="runs of each network (default: 5)")
+    made.add_argument("--seeds", type=int, default=5, help="runs of each network; some parts make fewer (default: 5)")
     made.add_argument("--jobs", type=int, default=1, help="runs at a time, on an equal share of the cores (default: 1)")
-    made.add_argument("--data-dir", help="the folder with the four MNIST files; otherwise as for `scratchnet train`")
-    made.add_argument("--output", type=Path, default=RESULTS, help="(default: benchmarks/reproduction/results)")
+    made.add_argument(
+        "--data-dir",
+        type=absolute,
+        help="the folder with the four MNIST files; otherwise as for `scratchnet train`",
+    )
+    made.add_argument("--output", type=absolute, default=RESULTS, help="(default: benchmarks/reproduction/results)")
     return made
+
+
+def absolute(path: str) -> Path:
+    """A path that means the same in every folder."""
+    return Path(path).resolve()
 
 
 if __name__ == "__main__":

@@ -86,22 +86,27 @@ class TensorFlow:
         from benchmarks.peers.tensorflow import TensorFlow as Peer
 
         assert experiment.recipe.optimizer == "sgd", experiment.recipe
+        tf.keras.utils.set_random_seed(experiment.seed)  # of the dropout masks; read when the layers are made
         peer = Peer(xla=False)
         peer.build(experiment.model, {p.name: p.value for p in experiment.network().parameters()}, dropout=True)
-        tf.random.set_seed(experiment.seed)  # of the dropout masks
         self.net, recipe = peer.net, experiment.recipe
         self.momenta = [tf.Variable(tf.zeros_like(v)) for v in self.net.trainable_variables]
         self.infer = tf.function(lambda x: self.net(x, training=False))
 
-        @tf.function
+        # Of any batch size, so that the last batch of an epoch does not compile it anew.
+        batch = [tf.TensorSpec((None, 28, 28, 1)), tf.TensorSpec((None,), tf.int64), tf.TensorSpec(())]
+
+        @tf.function(input_signature=batch)
         def step(x, labels, lr):
             with tf.GradientTape() as tape:
                 logits = self.net(x, training=True)
                 loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
             variables = self.net.trainable_variables
             for variable, m, g in zip(variables, self.momenta, tape.gradient(loss, variables), strict=True):
+                if recipe.weight_decay:
+                    g += recipe.weight_decay * variable
                 tf.raw_ops.ResourceApplyMomentum(  # m = momentum * m + g; v -= lr * (g + momentum * m)
-                    var=variable.value.handle, accum=m.handle, lr=lr, grad=g + recipe.weight_decay * variable,
+                    var=variable.value.handle, accum=m.handle, lr=lr, grad=g,
                     momentum=recipe.momentum, use_nesterov=recipe.nesterov,
                 )  # fmt: skip
             return loss

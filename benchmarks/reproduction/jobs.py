@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from scratchnet.experiments import Experiment, planned
+from scratchnet.experiments import Experiment, planned, read
 from scratchnet.models import MODELS
-from scratchnet.recipes import AUGMENTED, CANDIDATES, MODERN, SEED
+from scratchnet.recipes import AUGMENTED, CANDIDATES, MODERN, SEED, Recipe
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -40,7 +41,7 @@ class Job:
         return Path(self.part) / f"{self.framework.lower()}-{self.experiment.name}.json"
 
 
-def seed(seeds: int) -> list[Job]:
+def seed_jobs(seeds: int) -> list[Job]:
     """The notebooks' recipe, in both frameworks."""
     return [
         Job("seed", framework, experiment)
@@ -49,7 +50,7 @@ def seed(seeds: int) -> list[Job]:
     ]
 
 
-def choice(seeds: int) -> list[Job]:
+def choice_jobs(seeds: int) -> list[Job]:
     """The candidates for a modern recipe, on digits held out of the training set: one seed, whatever `seeds` is."""
     return [
         Job("choice", "scratchnet", Experiment(model, recipe, 0, validate=True))
@@ -58,23 +59,19 @@ def choice(seeds: int) -> list[Job]:
     ]
 
 
-def modern(seeds: int) -> list[Job]:
+def modern_jobs(seeds: int, recipe: Recipe = MODERN) -> list[Job]:
     """The modern recipe on the networks that the README behind the seed describes."""
     return [
-        Job("modern", "scratchnet", Experiment(model, MODERN, number)) for number in range(seeds) for model in MODELS
+        Job(recipe.name, "scratchnet", Experiment(model, recipe, number)) for number in range(seeds) for model in MODELS
     ]
 
 
-def augmented(seeds: int) -> list[Job]:
+def augmented_jobs(seeds: int) -> list[Job]:
     """The same with augmentation."""
-    return [
-        Job("augmented", "scratchnet", Experiment(model, AUGMENTED, number))
-        for number in range(seeds)
-        for model in MODELS
-    ]
+    return modern_jobs(seeds, AUGMENTED)
 
 
-def causes(seeds: int) -> list[Job]:
+def causes_jobs(seeds: int) -> list[Job]:
     """The seed's recipe on the network that it lacks: standard convolution with the small dense layer."""
     options = {"dense_units": 128}
     return [
@@ -83,7 +80,7 @@ def causes(seeds: int) -> list[Job]:
     ]
 
 
-def multipliers(seeds: int) -> list[Job]:
+def multipliers_jobs(seeds: int) -> list[Job]:
     """MobileNet's two multipliers, by the modern recipe; two seeds at most."""
     grid = [(width, resolution) for resolution in reversed(RESOLUTIONS) for width in WIDTHS]
     return [
@@ -94,7 +91,7 @@ def multipliers(seeds: int) -> list[Job]:
     ]
 
 
-def time(seeds: int) -> list[Job]:
+def time_jobs(seeds: int) -> list[Job]:
     """Accuracy over time, by the modern recipe in three frameworks; one seed, with --jobs 1, and nothing beside it."""
     return [
         Job("time", framework, Experiment(model, MODERN, number), TEST_EVERY)
@@ -105,5 +102,28 @@ def time(seeds: int) -> list[Job]:
 
 
 PARTS: dict[str, Callable[[int], list[Job]]] = {
-    part.__name__: part for part in (seed, choice, modern, augmented, causes, multipliers, time)
+    "seed": seed_jobs,
+    "choice": choice_jobs,
+    "modern": modern_jobs,
+    "augmented": augmented_jobs,
+    "causes": causes_jobs,
+    "multipliers": multipliers_jobs,
+    "time": time_jobs,
 }
+
+
+def result_of(job: Job, results: Path) -> dict[str, Any] | None:
+    """What a job left in the folder of all results; None if it has not been run.
+
+    Raises ValueError if the file is damaged, or another recipe, framework or network made it.
+    """
+    path = results / job.path
+    if not path.exists():
+        return None
+    result = read(path)
+    if (result["framework"], result["experiment"]) != (job.framework, job.experiment):
+        raise ValueError(
+            f"{path}: expected the result of {job.framework} and {job.experiment}, got that of {result['framework']} "
+            f"and {result['experiment']}; move the file away, and the run will be made again"
+        )
+    return result

@@ -15,44 +15,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import scratchnet as sn
+from benchmarks.pool import ROOT
 from benchmarks.report import rows_to_markdown, spread
-from benchmarks.reproduction.jobs import AIMS, PARTS, PUBLISHED_LOSSES, RESULTS
+from benchmarks.reproduction.jobs import AIMS, PARTS, PUBLISHED_LOSSES, RESULTS, result_of
 from benchmarks.reproduction.speed import SPEED
-from scratchnet.experiments import LOSS_EVERY, Experiment, mean_and_deviation, read
+from scratchnet.experiments import LOSS_EVERY, Experiment, by_network, mean_and_deviation, planned
 from scratchnet.files import write_text_atomically
 from scratchnet.plots import COLOURS, save_figure
 from scratchnet.recipes import CANDIDATES, SEED
-from scratchnet.reproduce import SEED as PUBLISHED
+from scratchnet.reproduce import published_accuracy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-REPORT = Path(__file__).parent / "README.md"
+REPORT, README = Path(__file__).parent / "README.md", ROOT / "README.md"
 MARKERS = "os^Dv"
-MOST_SEEDS = 100  # more than anybody has run
+MOST_SEEDS = 100  # more than anybody runs
 Runs = list[dict[str, Any]]
 
 
 def runs(part: str, results: Path, model: str | None = None) -> Runs:
     """The results of a part that are there, of all models or of one, in the order of its jobs."""
-    paths = [results / job.path for job in PARTS[part](MOST_SEEDS) if model in (None, job.experiment.model)]
-    return [read(path) for path in paths if path.exists()]
+    jobs = [job for job in PARTS[part](MOST_SEEDS) if model in (None, job.experiment.model)]
+    return [result for job in jobs if (result := result_of(job, results))]
 
 
-def grouped(results: Runs) -> dict[tuple[str, str], Runs]:
-    """Results by network and framework."""
-    groups: dict[tuple[str, str], Runs] = {}
-    for result in results:
-        groups.setdefault((network_name(result["experiment"]), result["framework"]), []).append(result)
-    return groups
-
-
-def network_name(experiment: Experiment) -> str:
-    """The model, and what of it is not as usual."""
-    options = experiment.described_options()
-    return f"{experiment.model}, {options}" if options else experiment.model
+def by_framework(results: Runs) -> dict[str, Runs]:
+    """Results by the framework that trained."""
+    return {f: [r for r in results if r["framework"] == f] for f in dict.fromkeys(r["framework"] for r in results)}
 
 
 def accuracies(results: Runs) -> list[float]:
@@ -60,63 +51,58 @@ def accuracies(results: Runs) -> list[float]:
     return [100 * result["test"]["accuracy"] for result in results]
 
 
-def mean_of(values: Sequence[float]) -> str:
+def mean_of(values: Sequence[float], places: int = 2) -> str:
     """Mean ± standard deviation, of as many values as there are."""
     if not values:
         return "not run"
     mean, deviation = mean_and_deviation(values)
-    return f"{mean:.2f} ± {deviation:.2f}" if len(values) > 1 else f"{mean:.2f} (one run)"
+    return f"{mean:.{places}f} ± {deviation:.{places}f}" if len(values) > 1 else f"{mean:.{places}f} (one run)"
 
 
-def multiply_adds(net: sn.Network) -> int:
-    """Of the forward pass of one image."""
-    shapes = net.output_shapes()
-    return sum(layer.multiply_adds(shape) for layer, shape in zip(net.layers, shapes, strict=False))
-
-
-def size(net: sn.Network) -> int:
-    """Number of parameters."""
-    return sum(p.value.size for p in net.parameters())
+def mean_and_range(values: Sequence[float]) -> str:
+    """The same, and the lowest and the highest value."""
+    return f"{mean_of(values)} ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else mean_of(values)
 
 
 # ---------------------------------------------------------------- the seed's recipe
 
 
-def seed(results: Path) -> str:
+def seeds_recipe(results: Path) -> str:
     """Accuracy of each network in both frameworks, and where the published figure lies."""
-    groups = grouped(runs("seed", results))
     rows = []
-    for name in dict.fromkeys(name for name, _ in groups):
-        ours, theirs = (accuracies(groups.get((name, framework), [])) for framework in ("scratchnet", "PyTorch"))
-        published = published_accuracy(name)
-        mean, deviation = mean_and_deviation(ours)
-        difference = f"{mean - statistics.mean(theirs):+.2f}" if theirs else ""
-        place = f"{(published - mean) / deviation:+.1f}" if published and len(ours) > 1 else ""
+    for name, done in by_network(runs("seed", results)).items():
+        frameworks = by_framework(done)
+        ours, theirs = (frameworks.get(f, []) for f in ("scratchnet", "PyTorch"))
+        published = published_percent(done[0]["experiment"])
+        mean, deviation = mean_and_deviation(accuracies(ours)) if len(ours) > 1 else (0.0, 0.0)
         rows.append([
             name,
             f"{len(ours)} + {len(theirs)}",
-            f"{mean_of(ours)} ({min(ours):.2f} to {max(ours):.2f})",
-            f"{mean_of(theirs)} ({min(theirs):.2f} to {max(theirs):.2f})" if theirs else "not run",
-            difference,
+            mean_and_range(accuracies(ours)),
+            mean_and_range(accuracies(theirs)),
+            paired_difference(ours, theirs),
             f"{published:.2f}" if published else "none",
-            place,
+            f"{(published - mean) / deviation:+.1f}" if published and deviation else "",
         ])  # fmt: skip
-    header = [
-        "test accuracy, %",
-        "runs",
-        "scratchnet",
-        "PyTorch",
-        "difference",
-        "published",
-        "deviations from our mean",
-    ]
+    header = ["test accuracy, %", "runs", "scratchnet", "PyTorch", "difference", "published", "in deviations"]
     return rows_to_markdown(header, rows)
 
 
-def published_accuracy(name: str) -> float | None:
-    """In percent. The figure for separable_cnn is of its notebook, whose dense layer had 128 units."""
-    model = name.split(",")[0]
-    return None if name == "separable_cnn" else float(PUBLISHED[model].accuracy.rstrip("%"))
+def paired_difference(ours: Runs, theirs: Runs) -> str:
+    """Mean of our accuracy less theirs with the same seed, in points, ± the standard error of that mean."""
+    by_seed = {r["experiment"].seed: r for r in theirs}
+    pairs = [(r, by_seed[r["experiment"].seed]) for r in ours if r["experiment"].seed in by_seed]
+    if len(pairs) < 2:
+        return "not run"
+    differences = np.subtract(*(accuracies(list(side)) for side in zip(*pairs, strict=True)))
+    mean, deviation = mean_and_deviation(differences)
+    return f"{mean:+.2f} ± {deviation / len(pairs) ** 0.5:.2f}"
+
+
+def published_percent(experiment: Experiment) -> float | None:
+    """In percent; None if the seed reports nothing of this network."""
+    text = published_accuracy(experiment)
+    return float(text.rstrip("%")) if text.endswith("%") else None
 
 
 def plateau(results: Path) -> str:
@@ -125,6 +111,11 @@ def plateau(results: Path) -> str:
     for framework in ("scratchnet", "PyTorch"):
         ends = [end_of_plateau(r["losses"]) for r in four_conv_runs(results) if r["framework"] == framework]
         lines.append(f"- {framework}, seed by seed: {', '.join(str(end or 'never') for end in ends) or 'not run'}")
+    on, left = (
+        max(step for step, loss in PUBLISHED_LOSSES if loss > 2),
+        min(step for step, loss in PUBLISHED_LOSSES if loss < 2),
+    )
+    lines.append(f"- published: between {on} and {left}")
     return "\n".join(lines)
 
 
@@ -145,35 +136,32 @@ def draw_plateau(results: Path) -> Figure:
     for framework, style in styles.items():
         for i, run in enumerate(r for r in four_conv_runs(results) if r["framework"] == framework):
             smooth = np.convolve(run["losses"], np.ones(5) / 5, "valid")
-            steps = (np.arange(len(smooth)) + 3) * LOSS_EVERY
+            steps = (np.arange(len(smooth)) + 2.5) * LOSS_EVERY
             axis.plot(steps, smooth, alpha=0.8, label=framework if i == 0 else None, **style)
     axis.plot(*zip(*PUBLISHED_LOSSES, strict=True), "ko", ms=7, label="published", zorder=5)
     axis.set(xlabel="step", ylabel="training loss (nats), mean of 50 steps", ylim=(0, 2.5))
     axis.set_title("four_conv_cnn by the seed's recipe: a plateau, then a fall")
-    axis.legend(frameon=False)
+    explain(axis, "best")
     return figure
 
 
-def draw_seed(results: Path) -> Figure:
+def draw_seeds_recipe(results: Path) -> Figure:
     """Every run's accuracy as a point."""
-    groups = grouped(runs("seed", results))
-    names = list(dict.fromkeys(name for name, _ in groups))
+    networks = by_network(runs("seed", results))
     figure, axis = plot(9, 4)
-    for k, framework in enumerate(("scratchnet", "PyTorch")):
-        for row, name in enumerate(names):
-            values = accuracies(groups.get((name, framework), []))
-            height = row + (k - 0.5) * 0.3
+    for row, done in enumerate(networks.values()):
+        for k, framework in enumerate(("scratchnet", "PyTorch")):
+            values = accuracies(by_framework(done).get(framework, []))
             label = framework if row == 0 else None
             style = {"ls": "", "marker": MARKERS[k], "color": COLOURS[k], "alpha": 0.8}
-            axis.plot(values, [height] * len(values), label=label, **style)
-    for row, name in enumerate(names):
-        if published := published_accuracy(name):
+            axis.plot(values, [row + (k - 0.5) * 0.3] * len(values), label=label, **style)
+        if published := published_percent(done[0]["experiment"]):
             axis.plot([published] * 2, [row - 0.35, row + 0.35], "k-", lw=2, label="published" if row == 0 else None)
-    axis.set_yticks(range(len(names)), [name.replace(", ", "\n") for name in names])
+    axis.set_yticks(range(len(networks)), [name.replace(", ", "\n") for name in networks])
     axis.invert_yaxis()
     axis.set(xlabel="test accuracy, %")
     axis.set_title("The seed's recipe: every run, and what was published")
-    axis.legend(frameon=False, loc="lower left")
+    explain(axis, "lower left")
     return figure
 
 
@@ -204,42 +192,46 @@ def modern(results: Path) -> str:
         row = [model]
         for recipe in ("modern", "augmented"):
             values = accuracies(runs(recipe, results, model))
-            row += [f"{mean_of(values)} ({min(values):.2f} to {max(values):.2f})" if values else "not run"]
-            row += [str(len(values)), f"{AIMS[recipe][model]:g}"]
+            row += [mean_and_range(values), str(len(values)), f"{AIMS[recipe][model]:g}"]
         rows.append(row)
     return rows_to_markdown(["test accuracy, %", "modern", "runs", "aim", "with augmentation", "runs", "aim"], rows)
 
 
 def augmentation_cost(results: Path) -> str:
     """What turning and shifting a batch costs."""
-    rows = []
-    for measured in speed(results):
-        if "augment" in measured:
-            share = statistics.median(a / s for a, s in zip(measured["augment"], measured["step"], strict=True))
-            rows.append([
-                name_of(measured), spread(measured["augment"], ".2f", 1e3), spread(measured["step"], ".1f", 1e3),
-                f"{share:.1%}",
-            ])  # fmt: skip
-    return rows_to_markdown(["batch of 128, ms", "augmentation", "training step", "share"], rows)
+    rows = [
+        [
+            measured["model"],
+            spread(measured["augment"], ".2f", 1e3),
+            spread(measured["step"], ".1f", 1e3),
+            spread([100 * a / s for a, s in zip(measured["augment"], measured["step"], strict=True)], ".1f"),
+        ]
+        for measured in measured_steps(results)
+        if "augment" in measured
+    ]
+    return rows_to_markdown(["batch of 128, ms", "augmentation", "training step without", "share, %"], rows)
 
 
-def time(results: Path) -> str:
+def time_to_accuracy(results: Path) -> str:
     """Steps and seconds to 98 % and 99 % in each framework."""
     rows = []
-    for (name, framework), done in grouped(runs("time", results)).items():
-        row = [name, framework, str(len(done))]
-        for aim in (0.98, 0.99):
-            reached = [first_at(r["curve"], aim) for r in done]
-            found = [r for r in reached if r]
-            steps, seconds = zip(*found, strict=True) if found else ((), ())
-            row += [
-                f"{statistics.median(steps):.0f}" if found else "never",
-                spread(list(seconds)) if found else "never",
-            ]
-        whole = [r["seconds"] for r in done]
-        rows.append([*row, mean_of(accuracies(done)), spread(whole, ".0f")])
+    for name, done in by_network(runs("time", results)).items():
+        for framework, its in by_framework(done).items():
+            row = [name, framework, str(len(its))]
+            for aim in (0.98, 0.99):
+                reached = [first for r in its if (first := first_at(r["curve"], aim))]
+                few = f" ({len(reached)} of {len(its)} runs)" if len(reached) < len(its) else ""
+                row += [middle([steps for steps, _ in reached], ".0f") + few, middle([s for _, s in reached])]
+            rows.append([*row, mean_of(accuracies(its)), middle([r["seconds"] for r in its])])
     header = ["network", "framework", "runs", "steps to 98 %", "seconds", "steps to 99 %", "seconds", "at the end, %"]
     return rows_to_markdown([*header, "seconds"], rows)
+
+
+def middle(values: list[float], form: str = ".1f") -> str:
+    """The median, and the range if there is more than one value."""
+    if not values:
+        return "never"
+    return spread(values, form) if len(values) > 1 else format(values[0], form)
 
 
 def first_at(curve: Sequence[Sequence[float]], accuracy: float) -> tuple[float, float] | None:
@@ -247,27 +239,26 @@ def first_at(curve: Sequence[Sequence[float]], accuracy: float) -> tuple[float, 
     return next(((steps, seconds) for steps, seconds, value in curve if value >= accuracy), None)
 
 
-def draw_time(results: Path) -> Figure:
+def draw_time_to_accuracy(results: Path) -> Figure:
     """Accuracy over seconds of training."""
-    groups = grouped(runs("time", results))
-    names = list(dict.fromkeys(name for name, _ in groups))
-    figure, axes = plot(11, 4, columns=max(1, len(names)))
-    for axis, name in zip(np.atleast_1d(axes), names, strict=False):
-        for k, framework in enumerate(("scratchnet", "PyTorch", "TensorFlow")):
-            for i, run in enumerate(groups.get((name, framework), [])):
+    networks = by_network(runs("time", results))
+    figure, axes = plot(11, 4, columns=max(1, len(networks)))
+    for axis, (name, done) in zip(np.atleast_1d(axes), networks.items(), strict=False):
+        for k, (framework, its) in enumerate(by_framework(done).items()):
+            for i, run in enumerate(its):
                 _, seconds, values = zip(*run["curve"], strict=True)
                 style = {"color": COLOURS[k], "ls": ("-", "--", ":")[k], "marker": MARKERS[k], "ms": 3, "lw": 1.2}
                 axis.plot(seconds, 100 * np.array(values), label=framework if i == 0 else None, alpha=0.8, **style)
         axis.set(title=name, xlabel="seconds of training", ylim=(97, 99.6))
     np.atleast_1d(axes)[0].set_ylabel("test accuracy, %")
-    np.atleast_1d(axes)[0].legend(frameon=False, loc="lower right")
+    explain(np.atleast_1d(axes)[0], "lower right")
     return figure
 
 
 # ---------------------------------------------------------------- 3 times faster, 1.5 points worse
 
 
-def speed(results: Path) -> list[dict[str, Any]]:
+def measured_steps(results: Path) -> list[dict[str, Any]]:
     """The measured steps, if there are any."""
     path = results / SPEED
     return json.loads(path.read_text(encoding="utf-8"))["networks"] if path.exists() else []
@@ -275,40 +266,39 @@ def speed(results: Path) -> list[dict[str, Any]]:
 
 def name_of(measured: dict[str, Any]) -> str:
     """Of a network in the measured steps."""
-    return network_name(Experiment(measured["model"], SEED[measured["model"]], 0, measured["options"]))
+    return Experiment(measured["model"], SEED[measured["model"]], 0, measured["options"]).network_name
+
+
+def step_times(results: Path) -> dict[str, list[float]]:
+    """Seconds of a step round by round, by the network's name."""
+    return {name_of(measured): measured["step"] for measured in measured_steps(results)}
+
+
+def by_seeds_recipe(results: Path) -> dict[str, Runs]:
+    """scratchnet's runs by the seed's recipe, by network: the four of the seed, and the one that it lacks."""
+    return by_network(r for r in runs("seed", results) + runs("causes", results) if r["framework"] == "scratchnet")
 
 
 def causes(results: Path) -> str:
     """Standard or separable convolution, dense layer of 1024 or 128: accuracy, speed, parameters, multiply-adds."""
-    done = grouped(runs("seed", results) + runs("causes", results))
-    steps = {name_of(measured): measured["step"] for measured in speed(results)}
-    rows = []
+    done, steps, rows = by_seeds_recipe(results), step_times(results), []
     for model in ("standard_cnn", "separable_cnn"):
         for options in ({}, {"dense_units": 128}):
             experiment = Experiment(model, SEED[model], 0, options)
-            name, net = network_name(experiment), experiment.network()
-            rates = [1 / seconds for seconds in steps.get(name, [])]
-            found = accuracies(done.get((name, "scratchnet"), []))
+            net, found = experiment.network(), accuracies(done.get(experiment.network_name, []))
+            rates = [1 / seconds for seconds in steps.get(experiment.network_name, [])]
             rows.append([
                 model.removesuffix("_cnn"), str(options.get("dense_units", 1024)), mean_of(found), str(len(found)),
-                spread(rates) if rates else "not measured", f"{size(net):,}", f"{multiply_adds(net) / 1e6:.2f}",
+                spread(rates) if rates else "not measured", f"{net.parameter_count():,}",
+                f"{net.multiply_adds() / 1e6:.2f}",
             ])  # fmt: skip
-    header = [
-        "convolution",
-        "dense units",
-        "test accuracy, %",
-        "runs",
-        "steps/s",
-        "parameters",
-        "million multiply-adds",
-    ]
+    header = ["convolution", "dense units", "test accuracy, %", "runs", "steps/s", "parameters", "M multiply-adds"]
     return rows_to_markdown(header, rows)
 
 
 def causes_ratios(results: Path) -> str:
     """What each of the two changes does alone, in speed and in accuracy."""
-    done = grouped(runs("seed", results) + runs("causes", results))
-    steps = {name_of(measured): measured["step"] for measured in speed(results)}
+    done, steps, rows = by_seeds_recipe(results), step_times(results), []
     small = ", dense units 128"
     changes = {
         "separable convolution, with 1024 dense units": ("standard_cnn", "separable_cnn"),
@@ -317,13 +307,12 @@ def causes_ratios(results: Path) -> str:
         "128 dense units, with separable convolution": ("separable_cnn", f"separable_cnn{small}"),
         "both, as the seed compared": ("standard_cnn", f"separable_cnn{small}"),
     }
-    rows = []
     for change, (before, after) in changes.items():
         faster, points = "not measured", "not run"
         if before in steps and after in steps:
             faster = spread([a / b for a, b in zip(steps[before], steps[after], strict=True)], ".2f")
-        if (before, "scratchnet") in done and (after, "scratchnet") in done:
-            old, new = (statistics.mean(accuracies(done[name, "scratchnet"])) for name in (before, after))
+        if before in done and after in done:
+            old, new = (statistics.mean(accuracies(done[name])) for name in (before, after))
             points = f"{new - old:+.2f}"
         rows.append([change, faster, points])
     return rows_to_markdown(["change", "times faster", "points of accuracy"], rows)
@@ -345,16 +334,15 @@ def multipliers(results: Path) -> str:
 
 def multiplier_points(results: Path) -> list[dict[str, Any]]:
     """A point for each width and resolution of which there is a run."""
-    steps = {name_of(measured): measured["step"] for measured in speed(results)}
-    points = []
-    for (name, _), done in grouped(runs("multipliers", results)).items():
+    steps, points = step_times(results), []
+    for name, done in by_network(runs("multipliers", results)).items():
         experiment = done[0]["experiment"]
         net = experiment.network()
         points.append({
             "width": experiment.options["width_multiplier"],
             "resolution": experiment.options["resolution_multiplier"],
-            "multiply_adds": multiply_adds(net),
-            "parameters": size(net),
+            "multiply_adds": net.multiply_adds(),
+            "parameters": net.parameter_count(),
             "milliseconds": 1e3 * statistics.median(steps[name]) if name in steps else None,
             "accuracies": accuracies(done),
         })  # fmt: skip
@@ -377,7 +365,7 @@ def draw_multipliers(results: Path) -> Figure:
                 axis.annotate(f"{p['width']:g}", (x, y), (4, -11), textcoords="offset points", fontsize=8)
         axis.set(xscale="log", xlabel=label)
     axes[0].set_ylabel("test accuracy, %")
-    axes[1].legend(title="resolution multiplier", frameon=False, loc="lower right")
+    explain(axes[1], "lower right", title="resolution multiplier")
     figure.suptitle("separable_cnn in other widths (the number at each point) and resolutions")
     return figure
 
@@ -387,37 +375,46 @@ def draw_multipliers(results: Path) -> Figure:
 
 def made(results: Path) -> str:
     """With what the runs were made."""
-    done = [run for part in PARTS for run in runs(part, results)]
+    done = [run["made"] for part in PARTS for run in runs(part, results)]
+    if (results / SPEED).exists():
+        done.append(json.loads((results / SPEED).read_text(encoding="utf-8"))["made"])
     found: dict[str, set[str]] = {}
-    for run in done:
+    for circumstances in done:
         found.setdefault("processor", set()).add(
-            f"{run['made']['processor']}, {run['made']['vector_bits']}-bit vectors"
+            f"{circumstances['processor']}, {circumstances['vector_bits']}-bit vectors"
         )
-        found.setdefault("dates", set()).add(run["made"]["date"])
-        for package, version in run["made"]["versions"].items():
+        found.setdefault("dates", set()).add(circumstances["date"])
+        found.setdefault("threads of a run", set()).add(str(circumstances["threads"]))
+        for package, version in circumstances["versions"].items():
             found.setdefault(package, set()).add(version)
-    lines = [f"- {what}: {', '.join(sorted(values))}" for what, values in found.items()]
-    return "\n".join([f"- runs: {len(done)}", *lines])
+    return "\n".join(f"- {what}: {', '.join(sorted(values))}" for what, values in found.items())
 
 
 def main_table(results: Path) -> str:
-    """The table for the project's README: each network by all recipes."""
+    """The table that matters: each network by all recipes."""
+    seeds = by_network(runs("seed", results))
+    better = {part: by_network(runs(part, results)) for part in ("modern", "augmented")}
     rows = []
-    for model in SEED:
-        by_seed = grouped(runs("seed", results, model))
-        as_described = [by_seed.get((model, framework), []) for framework in ("scratchnet", "PyTorch")]
-        better = [runs(recipe, results, model) for recipe in ("modern", "augmented")]
-        cells = [mean_of(accuracies(done)) for done in as_described + better]
-        rows.append([model, PUBLISHED[model].accuracy.rstrip("%"), *cells])
+    for experiment in planned("seed", [0]):
+        name = experiment.network_name
+        frameworks = by_framework(seeds.get(name, []))
+        done = [frameworks.get("scratchnet", []), frameworks.get("PyTorch", [])]
+        done += [part.get(name, []) for part in better.values()]
+        none = "" if experiment.options else "not run"  # the modern recipes are for the networks of the README
+        cells = [mean_of(accuracies(d)) if d else none for d in done]
+        rows.append([name, published_accuracy(experiment).rstrip("%"), *cells])
     header = ["MNIST test set, %", "published", "seed's recipe", "the same in PyTorch", "modern recipe", "augmented"]
     return rows_to_markdown(header, rows)
 
 
-TABLES = (main_table, seed, plateau, choice, modern, augmentation_cost, time, causes, causes_ratios, multipliers, made)
+TABLES = (
+    main_table, seeds_recipe, plateau, choice, modern, augmentation_cost, time_to_accuracy, causes, causes_ratios,
+    multipliers, made,
+)  # fmt: skip
 FIGURES = {
-    "seed": draw_seed,
+    "seeds_recipe": draw_seeds_recipe,
     "plateau": draw_plateau,
-    "time": draw_time,
+    "time_to_accuracy": draw_time_to_accuracy,
     "multipliers": draw_multipliers,
 }
 
@@ -439,6 +436,12 @@ def quiet(axis: Axes) -> None:
     axis.grid(alpha=0.25)
 
 
+def explain(axis: Axes, where: str, **options: Any) -> None:
+    """A legend, if there is anything to explain."""
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(frameon=False, loc=where, **options)
+
+
 def filled(text: str, results: Path) -> str:
     """The report's text with every table made anew."""
     for table in TABLES:
@@ -451,8 +454,9 @@ def filled(text: str, results: Path) -> str:
 
 
 def write(results: Path = RESULTS, report: Path = REPORT) -> None:
-    """Write the tables into the report and draw the figures beside it."""
-    write_text_atomically(report, filled(report.read_text(encoding="utf-8"), results))
+    """Write the tables into the report and the project's README, and draw the figures beside the report."""
+    for path in (report, README):
+        write_text_atomically(path, filled(path.read_text(encoding="utf-8"), results))
     for name, draw in FIGURES.items():
         save_figure(draw(results), report.with_name(f"{name}.png"))
 

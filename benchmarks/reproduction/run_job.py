@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.reproduction.frameworks import run_stepwise
-from scratchnet.experiments import as_experiment, keep, run
+from scratchnet.experiments import as_experiment, keep, train_and_test
 
 
 def main(job: str, data_dir: str, path: str) -> None:
@@ -18,7 +18,7 @@ def main(job: str, data_dir: str, path: str) -> None:
     parts = json.loads(job)
     experiment = as_experiment(parts["experiment"])
     if parts["framework"] == "scratchnet" and not parts["test_every"]:
-        result = run(experiment, data_dir or None, progress=False)
+        result = train_and_test(experiment, data_dir or None, progress=False)
     else:
         result = run_stepwise(experiment, parts["framework"], data_dir or None, parts["test_every"])
     result["made"]["command"] = f"python -m benchmarks.reproduction --parts {parts['part']}"

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 import scratchnet as sn
 from benchmarks.reproduction.frameworks import Scratchnet
-from benchmarks.reproduction.jobs import RESULTS, causes, multipliers, seed
+from benchmarks.reproduction.jobs import RESULTS, causes_jobs, multipliers_jobs, seed_jobs
 from scratchnet.experiments import Experiment, circumstances, keep
 from scratchnet.recipes import AUGMENTED
 
@@ -27,8 +27,8 @@ BATCH = 128
 
 def networks() -> list[Experiment]:
     """Each network once, however many recipes train it."""
-    experiments = [job.experiment for part in (seed, causes, multipliers) for job in part(1)]
-    return list({(e.model, e.described_options()): e for e in experiments}.values())
+    experiments = [job.experiment for part in (seed_jobs, causes_jobs, multipliers_jobs) for job in part(1)]
+    return list({e.network_name: e for e in experiments}.values())
 
 
 def times(work: Callable[[], Any], seconds: float) -> float:
