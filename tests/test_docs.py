@@ -195,7 +195,8 @@ def test_every_public_name_has_a_page(site):
     modules = {"data", "models", "interop", "plots", "layers", "__version__"}
     names = {f"scratchnet.{name}" for name in sn.__all__ if name not in modules}
     names |= {f"scratchnet.data.{name}" for name in sn.data.__all__ if name != "Dataset"}
-    names |= {f"scratchnet.{'optim' if name.endswith('_update') else 'layers'}.{name}" for name in KERNELS}
+    for module in (sn.layers, sn.optim, sn.data):
+        names |= {f"{module.__name__}.{name}" for name in KERNELS if hasattr(module, name)}
     for module in (sn.models, sn.interop, sn.plots):
         own = [name for name, thing in vars(module).items() if getattr(thing, "__module__", "") == module.__name__]
         names |= {f"{module.__name__}.{name}" for name in own if not name.startswith("_")}
