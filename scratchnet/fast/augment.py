@@ -1,7 +1,7 @@
 """Turning and shifting images: one pass over the output's pixels, the images shared by the threads.
 
-The way back to a pixel's source changes by the same (cos, -sin) or (sin, cos) from each pixel to the next, and four
-pixels are read there: nothing is kept between. A batch of 128 digits takes less than a hundredth of a training step.
+For each pixel of the result the way back is a turn and a shift of its place, and four pixels are read there; nothing is
+kept in between, where NumPy makes an array for every step of the formula.
 """
 
 from __future__ import annotations
