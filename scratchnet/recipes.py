@@ -125,7 +125,7 @@ CANDIDATES = (
     replace(_SGD, name="sgd-lr_0.1-degrees_15-shift_2", lr=0.1, degrees=15, shift=2),
 )
 MODERN = replace(_SGD, name="modern")
-AUGMENTED = replace(MODERN, name="augmented", degrees=15, shift=2)
+AUGMENTED = replace(MODERN, name="augmented", lr=0.1, degrees=15, shift=2)
 
 # Those for the whole of MNIST, by the name that the command line knows them by: what each does with an architecture.
 RECIPES = {
