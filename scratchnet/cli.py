@@ -9,7 +9,8 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def train(options: argparse.Namespace) -> None:
         make_room(folder, options.overwrite)
         write_settings(folder, settings)
     print(f"training {net.name} on {len(training):,} {training.name}, engine {sn.current_engine()}")
-    with resume_hint(f"scratchnet train {net.name} --out {shlex.quote(str(folder))} --resume"):
+    with resume_hint(f"scratchnet train {net.name} --out {shlex.quote(str(folder))}", options.engine):
         history = sn.fit(
             net,
             training,
@@ -92,18 +93,14 @@ def train(options: argparse.Namespace) -> None:
     print_written([folder / MODEL, folder / METRICS, curves])
 
 
-class resume_hint:
-    """If what runs inside is interrupted, say how to go on with it."""
-
-    def __init__(self, command: str) -> None:
-        self.command = command
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is KeyboardInterrupt:
-            print(f"\nTo go on:  {self.command}", file=sys.stderr)
+@contextmanager
+def resume_hint(command: str, engine: str | None) -> Iterator[None]:
+    """If what runs inside is interrupted, say how to go on with it, on the engine that was asked for."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\nTo go on:  {command}{f' --engine {engine}' if engine else ''} --resume", file=sys.stderr)
+        raise
 
 
 # ---------------------------------------------------------------- the other commands
@@ -178,7 +175,7 @@ def reproduce_on_mnist(options: argparse.Namespace, recipe: str) -> None:
     print(f"Recipe {recipe}, random seeds {seeds[0]} to {seeds[-1]}, engine {sn.current_engine()}.")
     again = ["scratchnet", "reproduce", "--recipe", recipe, "--data", "mnist", "--out", str(folder)]
     again += ["--data-dir", options.data_dir] if options.data_dir else []
-    with resume_hint(f"{shlex.join(again)} --seed {options.seed} --seeds {len(seeds)} --resume"):
+    with resume_hint(f"{shlex.join(again)} --seed {options.seed} --seeds {len(seeds)}", options.engine):
         results, written = reproduce_on_mnist(folder, recipe, seeds, options.data_dir)
     print(f"\n{results}\n")
     print_written(written)
@@ -199,7 +196,8 @@ def reproduce_on_sample(options: argparse.Namespace) -> None:
             make_room(place, options.overwrite)
         write_settings(folder, settings)
     print(f"Three networks, {len(training):,} {training.name}, engine {sn.current_engine()}.")
-    with resume_hint(f"scratchnet reproduce --out {shlex.quote(str(folder))} --seed {options.seed} --resume"):
+    command = f"scratchnet reproduce --out {shlex.quote(str(folder))} --seed {options.seed}"
+    with resume_hint(command, options.engine):
         results, written = reproduce(folder, training, test, SAMPLE, options.seed, options.resume)
     print(f"\n{results}\n")
     print_written(written)

@@ -162,7 +162,7 @@ def test_resume_keeps_the_settings_and_refuses_others(capsys):
 def test_a_stopped_command_is_resumed_to_the_same_bits(send, tmp_path):
     command = [sys.executable, "-m", "scratchnet", "train", "separable_cnn", "--steps", "40", "--batch-size", "16"]
     subprocess.run([*command, "--out", "whole"], check=True, capture_output=True)
-    options = ["--out", "stopped", "--checkpoint-every", "1"]
+    options = ["--out", "stopped", "--checkpoint-every", "1", "--engine", "numba"]
     child = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while len(sn.read_metrics("stopped/metrics.jsonl").steps) < 5:
@@ -172,7 +172,7 @@ def test_a_stopped_command_is_resumed_to_the_same_bits(send, tmp_path):
     _, errors = child.communicate()
     if send == signal.SIGINT:
         assert child.returncode == 130, errors
-        assert "To go on:  scratchnet train separable_cnn --out stopped --resume" in errors
+        assert "To go on:  scratchnet train separable_cnn --out stopped --engine numba --resume" in errors
         assert "Traceback" not in errors
     assert not Path("stopped/model.safetensors").exists(), "it was to be stopped in the middle"
     resume = [sys.executable, "-m", "scratchnet", "train", "separable_cnn", "--out", "stopped", "--resume"]
