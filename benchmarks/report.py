@@ -24,10 +24,9 @@ Results = dict[str, Any]
 
 def step_flop(model: str, batch: int) -> int:
     """Floating-point operations of a training step by the definition: 2 for each multiply-add of the forward pass, and
-    twice that for the backward pass, where the first layer with weights needs no gradient of its input."""
+    twice that for the backward pass, where the first layer needs no gradient of its input."""
     net = sn.models.MODELS[model](seed=0)
-    work = [layer.multiply_adds(shape) for layer, shape in zip(net.layers, net.output_shapes(), strict=False)]
-    return 2 * batch * (3 * sum(work) - next(w for w in work if w))
+    return 2 * batch * (3 * net.multiply_adds() - net.layers[0].multiply_adds(net.input_shape))
 
 
 def best_of_each_framework(rounds: dict[str, list[float]]) -> dict[str, str]:

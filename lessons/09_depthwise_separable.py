@@ -81,14 +81,7 @@ code(sn.layers.depthwise_conv2d_forward)
 for net in (sn.models.standard_cnn(), sn.models.separable_cnn()):
     print(net.summary(), "\n")
 
-
-def cost(net: sn.Network) -> int:
-    """Multiply-adds for one digit, forward."""
-    shapes = net.output_shapes()
-    return sum(layer.multiply_adds(shape) for layer, shape in zip(net.layers, shapes, strict=False))
-
-
-ratio = cost(sn.models.standard_cnn()) / cost(sn.models.separable_cnn())
+ratio = sn.models.standard_cnn().multiply_adds() / sn.models.separable_cnn().multiply_adds()
 print(f"{ratio:.1f} times fewer multiply-adds")
 assert abs(ratio - 3.6) < 0.05
 
@@ -106,7 +99,7 @@ def trained(**settings) -> tuple[int, float]:
     net = sn.models.separable_cnn(seed=0, dense_units=128, init="he_normal", **settings)
     schedule = sn.one_cycle(0.008, 250)
     sn.fit(net, train, optimizer=sn.Adam(net.parameters()), steps=250, batch_size=32, schedule=schedule, progress=False)
-    return cost(net), sn.evaluate(net, test)[1]
+    return net.multiply_adds(), sn.evaluate(net, test)[1]
 
 
 widths = {width: trained(width_multiplier=width) for width in (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)}
@@ -146,10 +139,8 @@ for name, points in (("width", widths), ("resolution", resolutions)):
 assert widths[1.0][1] > widths[1 / 16][1] + 0.02
 assert 15 < widths[1.0][0] / widths[1 / 16][0] < 20
 for units, share in ((128, 0.40), (1024, 0.84)):
-    assert (
-        abs(sn.Dense(3136, units).multiply_adds((3136,)) / cost(sn.models.separable_cnn(dense_units=units)) - share)
-        < 0.01
-    )
+    whole = sn.models.separable_cnn(dense_units=units).multiply_adds()
+    assert abs(sn.Dense(3136, units).multiply_adds((3136,)) / whole - share) < 0.01
 
 # %%
 # Read such a plot with care. One seed is one draw: points that are less than a percentage point apart may change places
