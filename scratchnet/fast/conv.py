@@ -125,7 +125,8 @@ def input_gradient(
     (H, W), (KH, KW, _, F) = size, w.shape
     turned = w[::-1, ::-1].transpose(0, 1, 3, 2)
     if winograd.pays(turned.shape, stride, size, len(dout)):
-        return winograd.forward(dout, turned, None, (KH - 1 - before[0], KW - 1 - before[1]), size)
+        around = (KH - 1 - before[0], KW - 1 - before[1])
+        return winograd.forward(dout, turned, None, around, size, decides=False)
     spread = np.empty((len(dout), H + KH - 1, W + KW - 1, F), dout.dtype)
     copy_into(dout, spread, KH - 1 - before[0], KW - 1 - before[1], *stride)
     return correlation(spread, turned, None, (H, W), (1, 1))

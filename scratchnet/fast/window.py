@@ -7,25 +7,31 @@ import functools
 import numpy as np
 from numba import prange
 
-from scratchnet.fast.compiled import kernel
+from scratchnet.fast.compiled import inlined, kernel
 from scratchnet.layers.shapes import Pads
+
+
+@inlined
+def copy_image(x, padded, top, left, SH, SW):
+    """padded[top + i*SH, left + j*SW, c] = x[i, j, c], where that is inside; all else in padded stays as it is."""
+    H, W, C = x.shape
+    PH, PW = padded.shape[:2]
+    for i in range(H):
+        row = top + i * SH
+        if 0 <= row < PH:
+            for j in range(W):
+                column = left + j * SW
+                if 0 <= column < PW:
+                    for c in range(C):
+                        padded[row, column, c] = x[i, j, c]
 
 
 @kernel
 def copy_into(x, padded, top, left, SH, SW):
-    """padded[n, top + i*SH, left + j*SW] = x[n, i, j], and zeros elsewhere: padding, and with a stride, spreading."""
-    N, H, W, C = x.shape
-    PH, PW = padded.shape[1:3]
-    for n in prange(N):
+    """Each image of x (N, H, W, C) in padded (N, PH, PW, C), and zeros elsewhere: padding; with a stride, spreading."""
+    for n in prange(len(x)):
         padded[n] = 0
-        for i in range(H):
-            row = top + i * SH
-            if 0 <= row < PH:
-                for j in range(W):
-                    column = left + j * SW
-                    if 0 <= column < PW:
-                        for c in range(C):
-                            padded[n, row, column, c] = x[n, i, j, c]
+        copy_image(x[n], padded[n], top, left, SH, SW)
 
 
 def padded_copy(x: np.ndarray, pads: Pads) -> np.ndarray:

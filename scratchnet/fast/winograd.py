@@ -45,7 +45,7 @@ from scratchnet.fast.points import EIGHT, FIVE, FOUR, FROM_POINTS, SIDE, TO_POIN
 from scratchnet.fast.product import CHUNKS, addresses
 from scratchnet.fast.tile import ACCUMULATORS, add_to, padded_columns, tile, tile_cost
 from scratchnet.fast.vector import REGISTER_BITS, add, load, load_first, store_first
-from scratchnet.fast.window import copy_into
+from scratchnet.fast.window import copy_image
 
 MOST_TILES = 256  # of an image, which a thread takes whole
 TILES = 32  # that a thread takes at a time, in whole images
@@ -77,28 +77,29 @@ def weights_kernel(w, size, G, out, point):
 
 
 @inlined
-def transform_image(image, n, size, tiles, m, B_T, half, X, first, point):
-    """X[p, first + t, c] = (B^T d B)[p] of each tile d of image n; X[p] begins at p * point."""
-    PH, PW, C = size
+def transform_tiles(shape, matrix, m, tiles, image, half, X, first, point):
+    """X[p, first + t] = (matrix d matrix^T)[p] of each tile d of the image, as long as `shape`; X[p] begins at p *
+    point."""
+    C = image.shape[2]
     lanes = REGISTER_BITS // (8 * image.itemsize)
+    flat, row = image.reshape(-1), image.shape[1] * C
     for t in range(tiles[0] * tiles[1]):
-        i, j = t // tiles[1] * m, t % tiles[1] * m
+        corner = t // tiles[1] * m * row + t % tiles[1] * m * C
         for c in range(0, C, lanes):
-            at, to = ((n * PH + i) * PW + j) * C + c, (first + t) * C + c
-            transform(TO_POINTS, B_T, SIDE, EIGHT, image, at, PW * C, C, C - c, half, X, to, SIDE * point, point)
+            at, to = corner + c, (first + t) * C + c
+            transform(TO_POINTS, matrix, SIDE, shape, flat, at, row, C, C - c, half, X, to, SIDE * point, point)
 
 
 @inlined
-def mark_black(image, n, size, r, down, black):
-    """black[i, j] = whether the r x r patch at (i, j) of image n holds nothing but zeros. down : (PW,), scratch."""
-    PH, PW, C = size
+def mark_black(image, r, down, black):
+    """black[i, j] = whether the r x r patch of the image at (i, j) holds nothing but zeros. down : (PW,), scratch."""
+    PH, PW, C = image.shape
     down[:] = 0  # how many rows, up to this one, end in r zeros at this column
     for h in range(PH):
         across = 0  # how many pixels of zeros, up to this one, lie side by side
         for w in range(PW):
-            at = ((n * PH + h) * PW + w) * C
             c = 0
-            while c < C and image[at + c] == 0:
+            while c < C and image[h, w, c] == 0:
                 c += 1
             across = across + 1 if c == C else 0
             down[w] = down[w] + 1 if across >= r else 0
@@ -107,9 +108,9 @@ def mark_black(image, n, size, r, down, black):
 
 
 @inlined
-def write_image(Y, first, y_point, width, A_T, half, corner, black, bias, out, n, tiles):
-    """out[n] = A^T Y A of the image's tiles, the first of which is row `first` of each Y[p], and the bias."""
-    OH, OW, F = out.shape[1:]
+def write_image(Y, first, y_point, width, A_T, half, corner, black, bias, out, tiles):
+    """out (OH, OW, F) = A^T Y A of the image's tiles, the first of which is row `first` of each Y[p], and the bias."""
+    OH, OW, F = out.shape
     m = A_T.size // SIDE
     lanes = REGISTER_BITS // (8 * Y.itemsize)
     flat, y_row, corner_row = out.reshape(-1), SIDE * y_point, m * lanes
@@ -122,30 +123,35 @@ def write_image(Y, first, y_point, width, A_T, half, corner, black, bias, out, n
             for h in range(min(m, OH - i)):
                 for w in range(min(m, OW - j)):
                     value = b if black[i + h, j + w] else add(load(corner, (h * m + w) * lanes), b)
-                    store_first(value, flat, ((n * OH + i + h) * OW + j + w) * F + f, F - f)
+                    store_first(value, flat, ((i + h) * OW + j + w) * F + f, F - f)
 
 
 @kernel
-def forward_kernel(image, size, U, bias, out, tiles, images, B_T, A_T, shape):
-    """The pass drawn above: out (N, OH, OW, F) from image, flat, of size (PH, PW, C), and U (64, C, F padded), flat."""
-    N = len(out)
-    C, m, T = size[2], A_T.size // SIDE, tiles[0] * tiles[1]
-    lanes = REGISTER_BITS // (8 * image.itemsize)
+def forward_kernel(x, before, U, bias, out, tiles, images, B_T, A_T, decides, shape):
+    """The pass drawn above: out (N, OH, OW, F) from x (N, H, W, C) with `before` zeros above and to the left, and U
+    (64, C, F padded), flat. decides : whether a layer behind may decide by sums that have to be exactly the bias."""
+    N, C = len(out), x.shape[3]
+    m, T = A_T.size // SIDE, tiles[0] * tiles[1]
+    lanes = REGISTER_BITS // (8 * x.itemsize)
     width = U.size // (SIDE * SIDE * C)
     rows = len(shape)
     padded = (images * T + rows - 1) // rows * rows
     x_point, y_point = padded * C + lanes, padded * width + lanes  # one vector more: points not 4096 bytes apart
     for chunk in prange(CHUNKS):
-        X, Y = np.empty(SIDE * SIDE * x_point, image.dtype), np.empty(SIDE * SIDE * y_point, image.dtype)
-        half, nothing = np.zeros(SIDE * SIDE * lanes, image.dtype), np.zeros(width, image.dtype)
-        corner = np.empty(m * m * lanes, image.dtype)
-        down, black = np.empty(size[1], np.intp), np.empty((tiles[0] * m, tiles[1] * m), np.bool_)
+        X, Y = np.empty(SIDE * SIDE * x_point, x.dtype), np.empty(SIDE * SIDE * y_point, x.dtype)
+        half, nothing = np.zeros(SIDE * SIDE * lanes, x.dtype), np.zeros(width, x.dtype)
+        corner = np.empty(m * m * lanes, x.dtype)
+        image = np.zeros((tiles[0] * m + SIDE - m, tiles[1] * m + SIDE - m, C), x.dtype)
+        down, black = np.empty(image.shape[1], np.intp), np.zeros((images, tiles[0] * m, tiles[1] * m), np.bool_)
         starts = np.minimum(np.arange(padded), images * T - 1) * C
         end = (chunk + 1) * N // CHUNKS
         for first in range(chunk * N // CHUNKS, end, images):
             last = min(first + images, end)
             for n in range(first, last):
-                transform_image(image, n, size, tiles, m, B_T, half, X, (n - first) * T, x_point)
+                copy_image(x[n], image, before[0], before[1], 1, 1)
+                transform_tiles(EIGHT, B_T, m, tiles, image, half, X, (n - first) * T, x_point)
+                if decides:
+                    mark_black(image, SIDE - m + 1, down, black[n - first])
             for p in range(SIDE * SIDE):
                 for t in range(0, (last - first) * T, rows):
                     where = addresses(starts, t, shape)
@@ -153,53 +159,38 @@ def forward_kernel(image, size, U, bias, out, tiles, images, B_T, A_T, shape):
                         acc = tile(X[p * x_point :], where, 0, 1, U, p * C * width + f, width, 1, C)
                         add_to(acc, where, Y, p * y_point + t * width + f, width, nothing, 0, 0)
             for n in range(first, last):
-                mark_black(image, n, size, SIDE - m + 1, down, black)
-                write_image(Y, (n - first) * T, y_point, width, A_T, half, corner, black, bias, out, n, tiles)
+                write_image(
+                    Y, (n - first) * T, y_point, width, A_T, half, corner, black[n - first], bias, out[n], tiles
+                )
 
 
 @kernel
-def gradient_kernel(image, size, dout, dout_size, tiles, images, B_T, A, G_T, sums, shape):
+def gradient_kernel(x, before, dout, tiles, images, B_T, A, G_T, sums, shape):
     """sums[chunk] (r, r, C padded, F padded) = G^T [sum over the chunk's tiles of (B^T d B) * (A dY A^T)] G.
 
-    image, dout : flat, padded to whole tiles, of size (PH, PW, C) and (DH, DW, F padded).
+    x : (N, H, W, C), with `before` zeros above and to the left. dout : (N, OH, OW, F).
     """
-    PH, PW, C = size
-    DH, DW, width = dout_size
-    N, m, T = image.size // (PH * PW * C), A.size // SIDE, tiles[0] * tiles[1]
-    lanes = REGISTER_BITS // (8 * image.itemsize)
+    N, _, _, C = x.shape
+    m, T = A.size // SIDE, tiles[0] * tiles[1]
+    lanes = REGISTER_BITS // (8 * x.itemsize)
     rows, r = len(shape), G_T.size // SIDE
+    channels, width = sums.shape[3:]
     x_point, y_point = images * T * C + lanes, images * T * width + lanes
-    channels = (C + rows - 1) // rows * rows
     for chunk in prange(CHUNKS):
-        X, Y = np.zeros(SIDE * SIDE * x_point, image.dtype), np.empty(SIDE * SIDE * y_point, image.dtype)
-        half = np.zeros(SIDE * SIDE * lanes, image.dtype)
-        total = np.zeros(SIDE * SIDE * channels * width, image.dtype)
+        X, Y = np.zeros(SIDE * SIDE * x_point, x.dtype), np.empty(SIDE * SIDE * y_point, x.dtype)
+        half = np.zeros(SIDE * SIDE * lanes, x.dtype)
+        total = np.zeros(SIDE * SIDE * channels * width, x.dtype)
+        image = np.zeros((tiles[0] * m + SIDE - m, tiles[1] * m + SIDE - m, C), x.dtype)
+        douts = np.zeros((tiles[0] * m, tiles[1] * m, width), x.dtype)
         starts = np.arange(C)
         end = (chunk + 1) * N // CHUNKS
         for first in range(chunk * N // CHUNKS, end, images):
             last = min(first + images, end)
             for n in range(first, last):
-                transform_image(image, n, size, tiles, m, B_T, half, X, (n - first) * T, x_point)
-                for t in range(T):
-                    i, j = t // tiles[1] * m, t % tiles[1] * m
-                    for f in range(0, width, lanes):
-                        at, to = ((n * DH + i) * DW + j) * width + f, ((n - first) * T + t) * width + f
-                        transform(
-                            TO_POINTS,
-                            A,
-                            SIDE,
-                            FOUR,
-                            dout,
-                            at,
-                            DW * width,
-                            width,
-                            lanes,
-                            half,
-                            Y,
-                            to,
-                            SIDE * y_point,
-                            y_point,
-                        )
+                copy_image(x[n], image, before[0], before[1], 1, 1)
+                transform_tiles(EIGHT, B_T, m, tiles, image, half, X, (n - first) * T, x_point)
+                copy_image(dout[n], douts, 0, 0, 1, 1)
+                transform_tiles(FOUR, A, m, tiles, douts, half, Y, (n - first) * T, y_point)
             for p in range(SIDE * SIDE):
                 for c in range(0, channels, rows):
                     where = addresses(starts, c, shape)
@@ -221,23 +212,23 @@ def tiles_of(out_size: tuple[int, int], r: int) -> tuple[int, int]:
     return -(-out_size[0] // m), -(-out_size[1] // m)
 
 
-def whole_tiles(x: np.ndarray, tiles: tuple[int, int], r: int, top: int, left: int, halo: int, C: int) -> np.ndarray:
-    """x (N, H, W, up to C channels) at (top, left) of zeros that hold whole tiles, and `halo` pixels more."""
-    m = SIDE - r + 1
-    out = np.empty((len(x), tiles[0] * m + halo, tiles[1] * m + halo, x.shape[3]), x.dtype)
-    copy_into(x, out, top, left, 1, 1)
-    return out if x.shape[3] == C else np.pad(out, [(0, 0)] * 3 + [(0, C - x.shape[3])])
-
-
 def forward(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, before: tuple[int, int], out_size: tuple[int, int]
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None,
+    before: tuple[int, int],
+    out_size: tuple[int, int],
+    decides: bool = True,
 ) -> np.ndarray:
-    """out (N, OH, OW, F) of x (N, H, W, C), with `before` zeros above and to the left, and w (r, r, C, F)."""
+    """out (N, OH, OW, F) of x (N, H, W, C), with `before` zeros above and to the left, and w (r, r, C, F).
+
+    Patches of zeros give the bias exactly, since a ReLU or a max-pool behind may decide by it; that search is spared
+    where nothing `decides` by the result.
+    """
     N, _, _, C = x.shape
     r, F = w.shape[1], w.shape[3]
     B_T, G, A_T = matrices(r, x.dtype)
     tiles = tiles_of(out_size, r)
-    image = whole_tiles(x, tiles, r, *before, r - 1, C)
     _, shape = tile_cost(F, x.dtype)
     width = padded_columns(F, shape, x.dtype)
     U = np.zeros(SIDE * SIDE * C * width, x.dtype)
@@ -245,9 +236,7 @@ def forward(
     out = np.empty((N, *out_size, F), x.dtype)
     bias = np.zeros(F, x.dtype) if b is None else b
     images = max(1, TILES // (tiles[0] * tiles[1]))
-    forward_kernel(
-        image.reshape(-1), image.shape[1:], U, bias, out, tiles, images, B_T.reshape(-1), A_T.reshape(-1), shape
-    )
+    forward_kernel(x, before, U, bias, out, tiles, images, B_T.reshape(-1), A_T.reshape(-1), decides, shape)
     return out
 
 
@@ -258,12 +247,8 @@ def kernel_gradient(x: np.ndarray, dout: np.ndarray, r: int, before: tuple[int, 
     tiles = tiles_of(dout.shape[1:3], r)
     _, shape = tile_cost(F, x.dtype)
     width = padded_columns(F, shape, x.dtype)
-    image = whole_tiles(x, tiles, r, *before, r - 1, C)
-    douts = whole_tiles(dout, tiles, r, 0, 0, 0, width)
     sums = np.empty((CHUNKS, r, r, -(-C // len(shape)) * len(shape), width), x.dtype)
     A, G_T = np.ascontiguousarray(A_T.T), np.ascontiguousarray(G.T)
-    gradient_kernel(
-        image.reshape(-1), image.shape[1:], douts.reshape(-1), douts.shape[1:], tiles,
-        max(1, TILES // (tiles[0] * tiles[1])), B_T.reshape(-1), A.reshape(-1), G_T.reshape(-1), sums, shape,
-    )  # fmt: skip
+    images = max(1, TILES // (tiles[0] * tiles[1]))
+    gradient_kernel(x, before, dout, tiles, images, B_T.reshape(-1), A.reshape(-1), G_T.reshape(-1), sums, shape)
     return np.ascontiguousarray(sums.sum(axis=0)[:, :, :C, :F])
