@@ -22,9 +22,13 @@ class PeerMissing(Exception):
 
 
 def environment(threads: int) -> dict[str, str]:
-    """What holds every framework to so many threads, in a process that is held to as many cores besides."""
+    """What holds every framework to so many threads, in a process that is held to as many cores besides.
+
+    And what scratchnet tells glibc's malloc for itself (see `scratchnet.fast.process`): peers shall have it, too.
+    """
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-    return os.environ | dict.fromkeys(names, str(threads)) | {"PYTHONPATH": str(ROOT)}
+    memory = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**31 - 1))
+    return os.environ | dict.fromkeys(names, str(threads)) | memory | {"PYTHONPATH": str(ROOT)}
 
 
 def first_cores(threads: int) -> set[int]:

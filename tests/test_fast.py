@@ -14,7 +14,7 @@ import pytest
 
 import scratchnet as sn
 from scratchnet.engine import KERNELS, ops
-from scratchnet.fast.compiled import SPINS
+from scratchnet.fast.process import SPINS
 
 TESTS = Path(__file__).parent
 
@@ -212,3 +212,28 @@ def test_waiting_threads_soon_leave_the_cores_to_others():
     code += "; import numpy as np; sn.ReLU().forward(np.ones((2, 3), np.float32))"
     _, settings = python(code, OMP_DISPLAY_ENV="verbose", GOMP_SPINCOUNT="77")
     assert "GOMP_SPINCOUNT = '77'" in settings
+
+
+@pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}), reason="only glibc's malloc is set")
+def test_memory_is_kept_for_the_next_step():
+    """The second time around, arrays of the sizes of a network come without a page from the system."""
+    code = """
+        import resource, sys
+        import numpy as np
+        import scratchnet as sn
+        sn.use_engine("numba")
+        def arrays():
+            [np.ones(size, np.float32) for size in (100, 10**5, 3 * 10**6, 2 * 10**7)]
+        for _ in range(3):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            arrays()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    """
+    faults = {
+        name: int(python(code, **settings)[0])
+        for name, settings in {
+            "kept": {},
+            "obeyed": {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"},
+        }.items()
+    }
+    assert faults["kept"] < 10 < faults["obeyed"], faults

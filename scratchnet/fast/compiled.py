@@ -9,10 +9,8 @@ Nothing here reorders sums (no `fastmath`): a result depends on the arguments al
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-import importlib
 import os
 import sys
 import tempfile
@@ -26,32 +24,15 @@ import numba
 import platformdirs
 from numba.core import config, event
 
+from scratchnet.fast.process import keep_memory, load_openmp
+
 # Numba's simplest threading layer ends the process if two Python threads start kernels at once; and with any layer they
 # would share the same cores. So kernels take turns.
 ONE_KERNEL_AT_A_TIME = threading.RLock()
 
 
-# How often a thread of GNU OpenMP looks for work before it sleeps. Its own default is about a millisecond of looking,
-# which, wherever other programs want the cores too, keeps the thread that it waits for from running.
-SPINS = "5000"
-
-
-def load_openmp() -> None:
-    """Load GNU OpenMP, if Numba has it here, with SPINS in place of its default; whoever set one is obeyed.
-
-    It reads the environment only now, so that nothing is left there for child processes.
-    """
-    if "GOMP_SPINCOUNT" in os.environ or "OMP_WAIT_POLICY" in os.environ:
-        return
-    os.environ["GOMP_SPINCOUNT"] = SPINS
-    try:
-        with contextlib.suppress(ImportError):
-            importlib.import_module("numba.np.ufunc.omppool")
-    finally:
-        del os.environ["GOMP_SPINCOUNT"]
-
-
 load_openmp()
+keep_memory()
 
 
 def sources_digest() -> str:
