@@ -161,7 +161,7 @@ def draw_seeds_recipe(results: Path) -> Figure:
     axis.invert_yaxis()
     axis.set(xlabel="test accuracy, %")
     axis.set_title("The seed's recipe: every run, and what was published")
-    explain(axis, "lower left")
+    explain(axis, "upper left")
     return figure
 
 

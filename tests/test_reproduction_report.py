@@ -1,0 +1,103 @@
+"""The study's report says what its data say: every table is made anew and compared."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from benchmarks.reproduction import jobs, report
+from scratchnet.experiments import circumstances, keep
+from scratchnet.recipes import AUGMENTED, CANDIDATES, MODERN
+
+
+def test_the_report_is_what_its_data_say():
+    text = report.REPORT.read_text(encoding="utf-8")
+    assert "<!-- begin seeds_recipe -->" in text
+    for table in report.TABLES:
+        assert text.count(f"<!-- begin {table.__name__} -->") <= 1, table
+    assert report.filled(text, jobs.RESULTS) == text, "make it anew: python -m benchmarks.reproduction.report"
+    for name in report.FIGURES:
+        assert report.REPORT.with_name(f"{name}.png").exists() == (f"({name}.png)" in text), name
+
+
+def test_the_readme_shows_the_studys_table():
+    text = report.README.read_text(encoding="utf-8")
+    assert text.count("<!-- begin main_table -->") == 1
+    assert report.filled(text, jobs.RESULTS) == text
+
+
+def test_another_result_makes_another_report(tmp_path):
+    """The comparison above would notice a number that its run does not say."""
+    shutil.copytree(jobs.RESULTS, tmp_path / "results")
+    path = next((tmp_path / "results" / "modern").glob("scratchnet-modern-four_conv_cnn-*.json"))
+    result = json.loads(path.read_text(encoding="utf-8"))
+    result["test"]["accuracy"] -= 0.01
+    keep(result, path)
+    text = report.REPORT.read_text(encoding="utf-8")
+    assert report.filled(text, tmp_path / "results") != text
+
+
+def test_the_recipes_are_those_that_the_rule_chose():
+    """The highest mean accuracy over the networks on the digits held out, without and with augmentation."""
+    done = report.runs("choice", jobs.RESULTS)
+    means = {
+        recipe: np.mean(report.accuracies([r for r in done if r["experiment"].recipe == recipe]))
+        for recipe in CANDIDATES
+    }
+    for chosen in (MODERN, AUGMENTED):
+        rivals = {
+            recipe: mean for recipe, mean in means.items() if bool(recipe.make_augment()) == bool(chosen.make_augment())
+        }
+        best = max(rivals, key=rivals.__getitem__)
+        assert replace(chosen, name=best.name) == best
+
+
+@pytest.mark.parametrize("part", list(jobs.PARTS))
+def test_a_report_can_be_made_of_any_single_run(tmp_path, part):
+    """Of one framework and not the other, of one seed: no table and no figure falls over."""
+    job = jobs.PARTS[part](1)[-1]
+    result = {
+        "framework": job.framework, "experiment": asdict(job.experiment), "test": {"accuracy": 0.98, "loss": 0.1},
+        "seconds": 9.0, "losses": [2.3, 1.0, 0.5, 0.4, 0.3, 0.2], "curve": [[100, 4.0, 0.97], [200, 8.0, 0.985]],
+        "made": circumstances(),
+    }  # fmt: skip
+    keep(result, tmp_path / job.path)
+    for table in report.TABLES:
+        assert isinstance(table(tmp_path), str)
+    for draw in report.FIGURES.values():
+        draw(tmp_path)
+
+
+def test_two_runs_alike_have_no_deviation_to_divide_by(tmp_path):
+    for job in jobs.seed_jobs(2):
+        keep(
+            {"framework": job.framework, "experiment": asdict(job.experiment), "test": {"accuracy": 0.98}},
+            tmp_path / job.path,
+        )
+    assert "98.00 ± 0.00 (98.00 to 98.00) | 98.00 ± 0.00 (98.00 to 98.00) | +0.00 ± 0.00 | 98.12 |  |" in (
+        report.seeds_recipe(tmp_path)
+    )
+
+
+def test_a_report_can_be_made_before_all_runs_are(tmp_path):
+    for table in report.TABLES:
+        assert isinstance(table(tmp_path), str)
+    text = report.filled("<!-- begin modern -->\nold\n<!-- end modern -->", tmp_path)
+    assert "| four_conv_cnn | not run | 0 | 99.3 | not run | 0 | 99.45 |" in text
+
+
+@pytest.mark.parametrize(
+    ("losses", "step"), [([2.3, 2.3, 1.9, 0.5], 30), ([1.0], 10), ([2.3, 2.3], None)], ids=["falls", "at once", "never"]
+)
+def test_the_end_of_the_plateau(losses, step):
+    assert report.end_of_plateau(losses) == step
+
+
+def test_the_first_test_that_was_good_enough():
+    curve = [[100, 1.5, 0.97], [200, 3.0, 0.981], [300, 4.5, 0.979]]
+    assert report.first_at(curve, 0.98) == (200, 3.0)
+    assert report.first_at(curve, 0.99) is None
