@@ -288,19 +288,23 @@ def test_an_interruption_ends_the_runs_under_way(tmp_path, mnist_folder, number)
     """The parent alone is told, as by `kill`; nothing of a run is left, and no process."""
     command = [sys.executable, "-m", "benchmarks.reproduction", "--parts", "seed", "--seeds", "1", "--jobs", "2"]
     command += ["--data-dir", str(mnist_folder), "--output", str(tmp_path)]
-    parent = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        time.sleep(6)
-        parent.send_signal(number)
-        _, errors = parent.communicate(timeout=20)
-        assert parent.returncode == 130, errors
-        assert "the same command goes on with what is missing" in errors
-        assert not list(tmp_path.rglob("*.json"))
-        with pytest.raises(ProcessLookupError):
-            os.killpg(parent.pid, 0)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(parent.pid, signal.SIGKILL)
+    parent = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
+    with parent:
+        try:
+            time.sleep(6)
+            parent.send_signal(number)
+            _, errors = parent.communicate(timeout=20)
+            assert parent.returncode == 130, errors
+            assert "the same command goes on with what is missing" in errors
+            assert not list(tmp_path.rglob("*.json"))
+            with pytest.raises(ProcessLookupError):
+                os.killpg(parent.pid, 0)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(parent.pid, signal.SIGKILL)
 
 
 def test_run_job_takes_what_the_study_gives_it(digits, tmp_path, monkeypatch):
