@@ -1,8 +1,8 @@
 """The mirror: functions of the book's names and signatures, compiled by Numba for the processor they run on.
 
 Nobody has to read it to understand the network. Whoever wants to know how a convolution gets to the processor's limit
-reads `vector.py`, `tile.py` and `product.py`, then `conv.py`. Dropout and resizing are the book's own: a mask is drawn
-by NumPy in either engine, and what is left is too small to be worth a kernel.
+reads `vector.py`, `tile.py` and `product.py`, then `conv.py`. Dropout is the book's own: a mask is drawn by NumPy in
+either engine, and what is left is too small to be worth a kernel.
 """
 
 from scratchnet.fast.augment import turn_and_shift
@@ -12,9 +12,9 @@ from scratchnet.fast.depthwise import depthwise_conv2d_backward, depthwise_conv2
 from scratchnet.fast.pointwise import pointwise_conv2d_backward, pointwise_conv2d_forward
 from scratchnet.fast.pool import avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward
 from scratchnet.fast.relu import relu_backward, relu_forward
+from scratchnet.fast.resize import resize_backward, resize_forward
 from scratchnet.fast.update import adam_update, momentum_update, sgd_update
 from scratchnet.layers.dropout import dropout_backward, dropout_forward
-from scratchnet.layers.resize import resize_backward, resize_forward
 
 __all__ = [
     "adam_update", "avg_pool2d_backward", "avg_pool2d_forward", "col2im", "conv2d_backward", "conv2d_forward",
