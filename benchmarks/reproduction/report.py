@@ -22,7 +22,7 @@ from benchmarks.reproduction.speed import SPEED
 from scratchnet.experiments import LOSS_EVERY, Experiment, by_network, mean_and_deviation, planned
 from scratchnet.files import write_text_atomically
 from scratchnet.plots import COLOURS, save_figure
-from scratchnet.recipes import CANDIDATES, SEED
+from scratchnet.recipes import CANDIDATES, SEED, SEPARABLE_CANDIDATES, Recipe
 from scratchnet.reproduce import published_accuracy
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 REPORT, README = Path(__file__).parent / "README.md", ROOT / "README.md"
 MARKERS = "os^Dv"
 MOST_SEEDS = 100  # more than anybody runs
+END = 500  # steps, the last of a training
 Runs = list[dict[str, Any]]
 
 
@@ -174,15 +175,39 @@ def choice(results: Path) -> str:
     rows = []
     for recipe in CANDIDATES:
         row = {r["experiment"].model: r for r in done if r["experiment"].recipe.name == recipe.name}
-        augmentation = f"{recipe.degrees:g}°, {recipe.shift:g} px" if recipe.make_augment() else "none"
         cells = [
             f"{100 * row[m]['test']['accuracy']:.2f} ({row[m]['test']['loss']:.4f})" if m in row else "not run"
             for m in SEED
         ]
         mean = f"{statistics.mean(accuracies(list(row.values()))):.2f}" if len(row) == len(SEED) else ""
-        optimizer = f"{recipe.optimizer}, lr {recipe.lr:g}, decay {recipe.weight_decay:g}"
-        rows.append([optimizer, augmentation, *cells, mean])
+        rows.append([*what_differs(recipe), *cells, mean])
     return rows_to_markdown(["recipe", "turn, shift", *SEED, "mean"], rows)
+
+
+def what_differs(recipe: Recipe) -> tuple[str, str]:
+    """Between the candidates: the optimiser with its numbers, and the augmentation."""
+    augmentation = f"{recipe.degrees:g}°, {recipe.shift:g} px" if recipe.make_augment() else "none"
+    return f"{recipe.optimizer}, lr {recipe.lr:g}, decay {recipe.weight_decay:g}", augmentation
+
+
+def losses_at_the_end(results: Path) -> str:
+    """How well each network fits what it was trained on, and new digits, by the augmented recipe; in nats."""
+    rows = []
+    for model in SEED:
+        done = runs("augmented", results, model)
+        last = [statistics.mean(r["losses"][-END // LOSS_EVERY :]) for r in done]
+        rows.append([model, mean_of(last, 3), mean_of([r["test"]["loss"] for r in done], 3)])
+    return rows_to_markdown(["cross-entropy, nats", f"last {END} steps of training", "test set"], rows)
+
+
+def separable_choice(results: Path) -> str:
+    """What more candidates reached with separable_cnn on the digits held out of the training set."""
+    done, rows = runs("separable_choice", results), []
+    for recipe in SEPARABLE_CANDIDATES:
+        its = [r for r in done if r["experiment"].recipe.name == recipe.name]
+        losses = mean_of([r["test"]["loss"] for r in its], 4)
+        rows.append([*what_differs(recipe), str(len(its)), mean_and_range(accuracies(its)), losses])
+    return rows_to_markdown(["recipe", "turn, shift", "runs", "accuracy, %", "loss"], rows)
 
 
 def modern(results: Path) -> str:
@@ -351,6 +376,8 @@ def multiplier_points(results: Path) -> list[dict[str, Any]]:
 
 def draw_multipliers(results: Path) -> Figure:
     """Accuracy against multiply-adds, and against measured time: a line a resolution, a point a width."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     points = multiplier_points(results)
     figure, axes = plot(11, 4.5, columns=2)
     for axis, key, scale, label in (
@@ -364,6 +391,10 @@ def draw_multipliers(results: Path) -> Figure:
             for x, y, p in zip(xs, ys, line, strict=True):
                 axis.annotate(f"{p['width']:g}", (x, y), (4, -11), textcoords="offset points", fontsize=8)
         axis.set(xscale="log", xlabel=label)
+        axis.margins(y=0.08)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter(NullFormatter())
     axes[0].set_ylabel("test accuracy, %")
     explain(axes[1], "lower right", title="resolution multiplier")
     figure.suptitle("separable_cnn in other widths (the number at each point) and resolutions")
@@ -408,8 +439,8 @@ def main_table(results: Path) -> str:
 
 
 TABLES = (
-    main_table, seeds_recipe, plateau, choice, modern, augmentation_cost, time_to_accuracy, causes, causes_ratios,
-    multipliers, made,
+    main_table, seeds_recipe, plateau, choice, modern, separable_choice, losses_at_the_end, augmentation_cost,
+    time_to_accuracy, causes, causes_ratios, multipliers, made,
 )  # fmt: skip
 FIGURES = {
     "seeds_recipe": draw_seeds_recipe,
