@@ -114,7 +114,7 @@ def test_pointwise_conv2d(shape, dtype, rng):
 
 
 @dtypes
-@pytest.mark.parametrize("shape", [(3, 5, 4), (1, 1, 1), (7, 17, 19), (2, 100, 33)], ids=str)
+@pytest.mark.parametrize("shape", [(3, 5, 4), (1, 1, 1), (7, 17, 19), (2, 100, 33), (130, 2050, 1030)], ids=str)
 def test_dense(shape, dtype, rng):
     N, inputs, outputs = shape
     x = rng.standard_normal((N, inputs)).astype(dtype)

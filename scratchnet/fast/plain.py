@@ -10,8 +10,8 @@ import numpy as np
 from scratchnet.fast.vector import lanes
 
 OPERATIONS: tuple[str, ...] = (
-    "add", "fma", "load", "load_first", "load_int", "replaced", "splat", "store", "store_first", "store_int",
-    "subtract", "where_equal", "where_greater", "where_nan", "zeros",
+    "add", "fma", "load", "load_first", "load_int", "prefetch", "replaced", "splat", "store", "store_first",
+    "store_int", "subtract", "where_equal", "where_greater", "where_nan", "zeros",
 )  # fmt: skip
 
 
@@ -48,6 +48,10 @@ def subtract(x, y):
 def store(v, a, i):
     """a[i : i + LANES] = v."""
     a[i : i + len(v)] = v
+
+
+def prefetch(a, i):
+    """Nothing: only time would show it."""
 
 
 def replaced(t, i, v):

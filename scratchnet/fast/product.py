@@ -15,7 +15,9 @@ the gradient of the weights.
              +------+------+                         result               in a fixed order
 
 A panel is as many columns of B as a tile has. A thread copies panels together because a step of k must not meet a new
-page of memory, nor, where the rows of B are 4096 bytes apart, always the same few places of the cache.
+page of memory, nor, where the rows of B are 4096 bytes apart, always the same few places of the cache. A long B, as a
+dense layer's weights are, is cut into slabs of rows, whose sums are added up in the output. To copy a slab is to wait
+for memory; so while the tiles of one slab are computed, the next is asked for, a few rows at each tile.
 
 Both give the same bits whatever the number of threads: each number is summed by one thread, in one order, and the
 chunks are as many as they are for any number of threads.
@@ -27,12 +29,14 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
-from scratchnet.fast.tile import ACCUMULATORS, add_part_to, add_to, padded_columns, tile, tile_cost
-from scratchnet.fast.vector import REGISTER_BITS, add, load, load_first, replaced, store, store_first, zeros
+from scratchnet.fast.tile import ACCUMULATORS, add_part_to, add_to, columns, padded_columns, tile, tile_cost
+from scratchnet.fast.vector import REGISTER_BITS, add, load, load_first, prefetch, replaced, store, store_first, zeros
 
 CACHE = 1 << 18  # bytes of B that a thread copies into its cache at a time: half of a common second level
-BLOCKS = 16  # of rows, that threads share
-BLOCK_TILES = 8  # rows of tiles in a block, at least: each block copies its panels anew
+SLAB = 1024  # rows of B that are gone through together
+BLOCKS = 16  # shares of a product, at least, for the threads
+BLOCK_TILES = 12  # rows of tiles in a block, at least: each block copies its panels anew
+LINE = 64  # bytes that memory hands out at a time
 CHUNKS = 16  # of images; no more threads than this share a weight gradient
 
 
@@ -66,38 +70,56 @@ def copy_panel(b, start, K, F, first, width, out, to):
                 out[to + k * width + j] = b[start + k * F + first + j]
 
 
+@inlined
+def ask_for(b, first, last, F, left, right):
+    """Have B's rows first to last, from column left to right, brought near. B[k, f] is b[k * F + f]."""
+    for k in range(first, last):
+        for f in range(left, right, LINE // b.itemsize):
+            prefetch(b, k * F + f)
+
+
 @kernel
-def product_rows(a, starts, runs, a_run, K, a_k, b, bias, out, shape):
+def product_rows(a, starts, runs, a_run, K, a_k, b, bias, out, slab_runs, slab_K, groups, blocks, shape):
     """out[m, f] = bias[f] + sum over r < runs, k < K of  a[starts[m] + r * a_run + k * a_k] * B[r * K + k, f].
 
     a : flat array. starts : (M,), where each row of A begins. b : B (runs*K, F), flat. bias : (F,). out : (M, F).
-    shape : the tile, WIDE or NARROW.
+    slab_runs, slab_K, groups, blocks : see `shares`. shape : the tile, WIDE or NARROW.
     """
     M, F = out.shape
     rows = len(shape)
     width = ACCUMULATORS // rows * (REGISTER_BITS // (8 * a.itemsize))
-    panels = (F + width - 1) // width
-    size = runs * K * width
-    group = max(1, min(panels, CACHE // (size * a.itemsize)))  # panels that fit into the cache together
-    groups = (panels + group - 1) // group
-    tiles = (M + rows - 1) // rows
-    blocks = max(1, min(tiles // BLOCK_TILES, 2 * BLOCKS // groups))
+    tiles, panels = (M + rows - 1) // rows, (F + width - 1) // width
     flat = out.reshape(-1)
     for task in prange(groups * blocks):
-        first, block = task // blocks * group, task % blocks
-        last = min(first + group, panels)
-        right = np.empty((last - first) * size, a.dtype)
-        for panel in range(first, last):
-            copy_panel(b, 0, runs * K, F, panel * width, width, right, (panel - first) * size)
-        for m in range(block * tiles // blocks * rows, min((block + 1) * tiles // blocks * rows, M), rows):
-            where = addresses(starts, m, shape)
-            for panel in range(first, last):
-                j = panel * width
-                acc = tile(a, where, a_run, a_k, right, (panel - first) * size, width, runs, K)
-                if m + rows <= M and j + width <= F:
-                    add_to(acc, where, flat, m * F + j, F, bias, j, 0)
-                else:
-                    add_part_to(acc, where, flat, m * F + j, F, bias, j, 0, M - m, F - j)
+        group, block = task // blocks, task % blocks
+        first, last = group * panels // groups, (group + 1) * panels // groups
+        top, bottom = block * tiles // blocks * rows, min((block + 1) * tiles // blocks * rows, M)
+        right = np.empty((last - first) * slab_runs * slab_K * width, a.dtype)
+        for run in range(0, runs, slab_runs):
+            for k in range(0, K, slab_K):
+                some_runs, some_K = min(slab_runs, runs - run), min(slab_K, K - k)
+                begin = run * K + k
+                end = begin + some_runs * some_K
+                for panel in range(first, last):
+                    to = (panel - first) * (end - begin) * width
+                    copy_panel(b, begin * F, end - begin, F, panel * width, width, right, to)
+                part, more, more_row = a[run * a_run + k * a_k :], bias, 0
+                if begin > 0:
+                    more, more_row = flat, F  # the sums of the slabs before
+                asked, ahead = end, (end - begin) // max(1, (bottom - top) // rows) + 1  # rows of the next slab
+                for m in range(top, bottom, rows):
+                    where = addresses(starts, m, shape)
+                    ask_for(b, asked, min(asked + ahead, runs * K), F, first * width, min(last * width, F))
+                    asked += ahead
+                    for panel in range(first, last):
+                        j = panel * width
+                        at = (panel - first) * (end - begin) * width
+                        acc = tile(part, where, a_run, a_k, right, at, width, some_runs, some_K)
+                        at_more = j if begin == 0 else m * F + j
+                        if m + rows <= M and j + width <= F:
+                            add_to(acc, where, flat, m * F + j, F, more, at_more, more_row)
+                        else:
+                            add_part_to(acc, where, flat, m * F + j, F, more, at_more, more_row, M - m, F - j)
 
 
 @kernel
@@ -163,13 +185,29 @@ def column_sums(b: np.ndarray) -> np.ndarray:
     return sums.sum(axis=0)
 
 
+def shares(M: int, F: int, runs: int, K: int, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, int, int, int]:
+    """How `product_rows` divides its work: runs and k of a slab, groups of panels, and blocks of rows.
+
+    A thread copies a group's part of one slab at a time, which stays in its cache while the rows of a block pass by.
+    Groups and blocks together are BLOCKS at least, where there is that much to do.
+    """
+    slabs = -(-K // SLAB)
+    slab_runs, slab_K = min(runs, max(1, SLAB // K)), -(-K // slabs)
+    panels = padded_columns(F, shape, dtype) // columns(shape, dtype)
+    together = max(1, CACHE // (slab_runs * slab_K * columns(shape, dtype) * dtype.itemsize))
+    groups = -(-panels // together)
+    blocks = max(1, min(-(-M // len(shape)) // BLOCK_TILES, BLOCKS // groups))
+    return slab_runs, slab_K, min(panels, max(groups, BLOCKS // blocks)), blocks
+
+
 def product(a, starts, runs, a_run, K, a_k, b, bias) -> np.ndarray:
     """`product_rows` into a new array (M, F), in the tile that suits its columns; bias : (F,) or None."""
     M, F = starts.size, b.shape[1]
     _, shape = tile_cost(F, a.dtype)
     bias = np.zeros(F, a.dtype) if bias is None else np.ascontiguousarray(bias)
     out = np.empty((M, F), a.dtype)
-    product_rows(a, starts, runs, a_run, K, a_k, np.ascontiguousarray(b).reshape(-1), bias, out, shape)
+    b = np.ascontiguousarray(b).reshape(-1)
+    product_rows(a, starts, runs, a_run, K, a_k, b, bias, out, *shares(M, F, runs, K, shape, out.dtype), shape)
     return out
 
 
