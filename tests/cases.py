@@ -45,6 +45,8 @@ CONVOLUTIONS = {
     "many_channels": Conv(1, (4, 5), 33, 40, 3, 1, "same"),
     "many_channels_5x5": Conv(5, (9, 6), 17, 35, 5, 1, "same"),
     "many_channels_5x5_wide_padding": Conv(4, (5, 10), 16, 16, 5, 1, (4, 3)),
+    "many_channels_5x5_in_strips": Conv(10, (45, 38), 17, 16, 5, 1, 2),
+    "many_channels_5x5_in_strips_of_one_line": Conv(2, (41, 30), 16, 19, 5, 1, "same"),
     "larger_than_a_cache": Conv(1, (60, 61), 8, 32, 3, 1, 1),
     "more_lines_than_fit_together": Conv(1, (6, 7), 60, 17, (7, 5), 1, 2),
     "longer_lines_than_fit_together": Conv(1, (3, 4), 350, 3, (2, 3), 1, 0),

@@ -38,11 +38,32 @@ def test_rounding_in_float32_stays_within_a_few_times_that_of_the_plain_sum(rng,
     ("w_shape", "stride", "out_size", "N"),
     [((5, 5, 15, 32), (1, 1), (14, 14), 8), ((5, 5, 32, 8), (1, 1), (14, 14), 8), ((3, 3, 32, 64), (1, 1), (14, 14), 8),
      ((5, 3, 32, 64), (1, 1), (14, 14), 8), ((5, 5, 32, 64), (2, 1), (14, 14), 8), ((5, 5, 32, 64), (1, 1), (3, 14), 8),
-     ((5, 5, 32, 64), (1, 1), (14, 14), 3),
-     ((5, 5, 32, 64), (1, 1), (112, 112), 8)],
+     ((5, 5, 32, 64), (1, 1), (14, 14), 3)],
 )  # fmt: skip
 def test_other_convolutions_are_summed_as_defined(w_shape, stride, out_size, N):
     assert not winograd.pays(w_shape, stride, out_size, N)
+
+
+@pytest.mark.parametrize(("N", "side"), [(8, 14), (1, 60)], ids=["whole_images", "strips"])
+def test_on_black_ground_the_output_is_the_bias_to_the_last_bit(rng, N, side):
+    """A ReLU or a max-pool behind it decides by that."""
+    x = np.zeros((N, side, side, 16), np.float32)
+    x[:, 4:9, side - 6 : side - 3] = rng.random(16, np.float32)
+    w, b = rng.standard_normal((5, 5, 16, 32), np.float32), rng.standard_normal(32, np.float32)
+    assert winograd.pays(w.shape, (1, 1), (side, side), N)
+    out = fast.conv2d_forward(x, w, b, 1, "same")
+    black = layers.conv2d_forward(x, np.ones((5, 5, 16, 1), np.float32), None, 1, "same")[..., 0] == 0
+    assert 0.5 < black.mean() < 1
+    assert np.array_equal(out[black], np.broadcast_to(b, out[black].shape))
+
+
+@pytest.mark.parametrize(
+    ("out_size", "strips"),
+    [((14, 14), (1, (4, 4), 2)), ((28, 28), (1, (7, 7), 1)), ((56, 56), (7, (2, 14), 1)), ((41, 30), (11, (1, 8), 4)),
+     ((300, 300), (75, (1, 75), 1))],
+)  # fmt: skip
+def test_large_images_are_taken_in_strips(out_size, strips):
+    assert winograd.strips_of(out_size, 5) == strips
 
 
 COMPARE = """

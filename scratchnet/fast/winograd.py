@@ -21,8 +21,10 @@ make of dout,
 
     dw = G^T [ sum over tiles of  (B^T d B) * (A dY A^T) ] G
 
-and the gradient of the image is a forward pass of its own, as in `conv.py`. A thread goes through a few images at a
-time, so that X and Y stay in its cache: written to memory and read back, they would cost what the products save.
+and the gradient of the image is a forward pass of its own, as in `conv.py`. A thread goes through a few small images
+at a time, or through a strip of a large one, some rows of tiles, so that X and Y stay in its cache: written to memory
+and read back, they would cost what the products save. A strip is an image of its own, to the code; a small image is a
+single strip.
 
 The price is rounding: the points reach up to 2, so their powers up to 2^7 are added and subtracted. Each row of B^T is
 scaled to a largest entry of 1 (and G against it), which keeps the error within a few times that of the plain sum;
@@ -47,20 +49,18 @@ from scratchnet.fast.tile import ACCUMULATORS, add_to, padded_columns, tile, til
 from scratchnet.fast.vector import REGISTER_BITS, add, load, load_first, store_first
 from scratchnet.fast.window import copy_image
 
-MOST_TILES = 256  # of an image, which a thread takes whole
-TILES = 32  # that a thread takes at a time, in whole images
+MOST_TILES = 64  # of a strip, unless a single row of them is more
+TILES = 32  # that a thread takes at a time, in whole strips
 
 
 def pays(w_shape: tuple[int, ...], stride: tuple[int, int], out_size: tuple[int, int], N: int) -> bool:
     """Whether this is faster than the direct sum.
 
-    Measured for 5 x 5 kernels, with channels enough to fill tiles, images enough to share, and so few tiles in each
-    image that they stay in a cache.
+    Measured for 5 x 5 kernels, with channels enough to fill tiles, and images or strips enough to share.
     """
     KH, KW, C, F = w_shape
-    down, across = tiles_of(out_size, KH)
     fits = KH == KW == 5 and stride == (1, 1) and min(out_size) >= 4
-    return fits and min(C, F) >= 16 and N >= 4 and down * across <= MOST_TILES
+    return fits and min(C, F) >= 16 and N * strips_of(out_size, KH)[0] >= 4
 
 
 @kernel
@@ -126,29 +126,39 @@ def write_image(Y, first, y_point, width, A_T, half, corner, black, bias, out, t
                     store_first(value, flat, ((i + h) * OW + j + w) * F + f, F - f)
 
 
+@inlined
+def copy_strip(x, padded, before, first, m, strips):
+    """What the tiles of a strip reach of the image x, which has `before` zeros above and to the left; the strip begins
+    at row of tiles `first`."""
+    if strips > 1:
+        padded[:] = 0.0  # where the strip before had pixels, this one may have the image's edge
+    copy_image(x, padded, before[0] - first * m, before[1], 1, 1)
+
+
 @kernel
-def forward_kernel(x, before, U, bias, out, tiles, images, B_T, A_T, decides, shape):
+def forward_kernel(x, before, U, bias, out, strips, tiles, together, B_T, A_T, decides, shape):
     """The pass drawn above: out (N, OH, OW, F) from x (N, H, W, C) with `before` zeros above and to the left, and U
-    (64, C, F padded), flat. decides : whether a layer behind may decide by sums that have to be exactly the bias."""
-    N, C = len(out), x.shape[3]
+    (64, C, F padded), flat. strips : of each image; tiles : of each strip, down and across; together : strips that a
+    thread takes at a time. decides : whether a layer behind may decide by sums that have to be exactly the bias."""
+    N, C = len(out) * strips, x.shape[3]
     m, T = A_T.size // SIDE, tiles[0] * tiles[1]
     lanes = REGISTER_BITS // (8 * x.itemsize)
     width = U.size // (SIDE * SIDE * C)
     rows = len(shape)
-    padded = (images * T + rows - 1) // rows * rows
+    padded = (together * T + rows - 1) // rows * rows
     x_point, y_point = padded * C + lanes, padded * width + lanes  # one vector more: points not 4096 bytes apart
     for chunk in prange(CHUNKS):
         X, Y = np.empty(SIDE * SIDE * x_point, x.dtype), np.empty(SIDE * SIDE * y_point, x.dtype)
         half, nothing = np.zeros(SIDE * SIDE * lanes, x.dtype), np.zeros(width, x.dtype)
         corner = np.empty(m * m * lanes, x.dtype)
         image = np.zeros((tiles[0] * m + SIDE - m, tiles[1] * m + SIDE - m, C), x.dtype)
-        down, black = np.empty(image.shape[1], np.intp), np.zeros((images, tiles[0] * m, tiles[1] * m), np.bool_)
-        starts = np.minimum(np.arange(padded), images * T - 1) * C
+        down, black = np.empty(image.shape[1], np.intp), np.zeros((together, tiles[0] * m, tiles[1] * m), np.bool_)
+        starts = np.minimum(np.arange(padded), together * T - 1) * C
         end = (chunk + 1) * N // CHUNKS
-        for first in range(chunk * N // CHUNKS, end, images):
-            last = min(first + images, end)
+        for first in range(chunk * N // CHUNKS, end, together):
+            last = min(first + together, end)
             for n in range(first, last):
-                copy_image(x[n], image, before[0], before[1], 1, 1)
+                copy_strip(x[n // strips], image, before, n % strips * tiles[0], m, strips)
                 transform_tiles(EIGHT, B_T, m, tiles, image, half, X, (n - first) * T, x_point)
                 if decides:
                     mark_black(image, SIDE - m + 1, down, black[n - first])
@@ -159,23 +169,23 @@ def forward_kernel(x, before, U, bias, out, tiles, images, B_T, A_T, decides, sh
                         acc = tile(X[p * x_point :], where, 0, 1, U, p * C * width + f, width, 1, C)
                         add_to(acc, where, Y, p * y_point + t * width + f, width, nothing, 0, 0)
             for n in range(first, last):
-                write_image(
-                    Y, (n - first) * T, y_point, width, A_T, half, corner, black[n - first], bias, out[n], tiles
-                )
+                top = n % strips * tiles[0] * m
+                part = out[n // strips, top : top + tiles[0] * m]
+                write_image(Y, (n - first) * T, y_point, width, A_T, half, corner, black[n - first], bias, part, tiles)
 
 
 @kernel
-def gradient_kernel(x, before, dout, tiles, images, B_T, A, G_T, sums, shape):
+def gradient_kernel(x, before, dout, strips, tiles, together, B_T, A, G_T, sums, shape):
     """sums[chunk] (r, r, C padded, F padded) = G^T [sum over the chunk's tiles of (B^T d B) * (A dY A^T)] G.
 
-    x : (N, H, W, C), with `before` zeros above and to the left. dout : (N, OH, OW, F).
+    x : (N, H, W, C), with `before` zeros above and to the left. dout : (N, OH, OW, F). The rest as in forward.
     """
-    N, _, _, C = x.shape
+    N, C = len(x) * strips, x.shape[3]
     m, T = A.size // SIDE, tiles[0] * tiles[1]
     lanes = REGISTER_BITS // (8 * x.itemsize)
     rows, r = len(shape), G_T.size // SIDE
     channels, width = sums.shape[3:]
-    x_point, y_point = images * T * C + lanes, images * T * width + lanes
+    x_point, y_point = together * T * C + lanes, together * T * width + lanes
     for chunk in prange(CHUNKS):
         X, Y = np.zeros(SIDE * SIDE * x_point, x.dtype), np.empty(SIDE * SIDE * y_point, x.dtype)
         half = np.zeros(SIDE * SIDE * lanes, x.dtype)
@@ -184,12 +194,12 @@ def gradient_kernel(x, before, dout, tiles, images, B_T, A, G_T, sums, shape):
         douts = np.zeros((tiles[0] * m, tiles[1] * m, width), x.dtype)
         starts = np.arange(C)
         end = (chunk + 1) * N // CHUNKS
-        for first in range(chunk * N // CHUNKS, end, images):
-            last = min(first + images, end)
+        for first in range(chunk * N // CHUNKS, end, together):
+            last = min(first + together, end)
             for n in range(first, last):
-                copy_image(x[n], image, before[0], before[1], 1, 1)
+                copy_strip(x[n // strips], image, before, n % strips * tiles[0], m, strips)
                 transform_tiles(EIGHT, B_T, m, tiles, image, half, X, (n - first) * T, x_point)
-                copy_image(dout[n], douts, 0, 0, 1, 1)
+                copy_strip(dout[n // strips], douts, (0, 0), n % strips * tiles[0], m, strips)
                 transform_tiles(FOUR, A, m, tiles, douts, half, Y, (n - first) * T, y_point)
             for p in range(SIDE * SIDE):
                 for c in range(0, channels, rows):
@@ -212,6 +222,13 @@ def tiles_of(out_size: tuple[int, int], r: int) -> tuple[int, int]:
     return -(-out_size[0] // m), -(-out_size[1] // m)
 
 
+def strips_of(out_size: tuple[int, int], r: int) -> tuple[int, tuple[int, int], int]:
+    """Into how many strips an image is cut, the tiles of each, down and across, and how many are taken together."""
+    down, across = tiles_of(out_size, r)
+    rows = max(rows for rows in range(1, down + 1) if down % rows == 0 and (rows == 1 or rows * across <= MOST_TILES))
+    return down // rows, (rows, across), max(1, TILES // (rows * across))
+
+
 def forward(
     x: np.ndarray,
     w: np.ndarray,
@@ -228,15 +245,14 @@ def forward(
     N, _, _, C = x.shape
     r, F = w.shape[1], w.shape[3]
     B_T, G, A_T = matrices(r, x.dtype)
-    tiles = tiles_of(out_size, r)
     _, shape = tile_cost(F, x.dtype)
     width = padded_columns(F, shape, x.dtype)
     U = np.zeros(SIDE * SIDE * C * width, x.dtype)
     weights_kernel(np.ascontiguousarray(w).reshape(-1), (C, F, width), G.reshape(-1), U, C * width)
     out = np.empty((N, *out_size, F), x.dtype)
     bias = np.zeros(F, x.dtype) if b is None else b
-    images = max(1, TILES // (tiles[0] * tiles[1]))
-    forward_kernel(x, before, U, bias, out, tiles, images, B_T.reshape(-1), A_T.reshape(-1), decides, shape)
+    strips = strips_of(out_size, r)
+    forward_kernel(x, before, U, bias, out, *strips, B_T.reshape(-1), A_T.reshape(-1), decides, shape)
     return out
 
 
@@ -244,11 +260,10 @@ def kernel_gradient(x: np.ndarray, dout: np.ndarray, r: int, before: tuple[int, 
     """dw (r, r, C, F), from x (N, H, W, C), with `before` zeros above and to the left, and dout (N, OH, OW, F)."""
     C, F = x.shape[3], dout.shape[3]
     B_T, G, A_T = matrices(r, x.dtype)
-    tiles = tiles_of(dout.shape[1:3], r)
     _, shape = tile_cost(F, x.dtype)
     width = padded_columns(F, shape, x.dtype)
     sums = np.empty((CHUNKS, r, r, -(-C // len(shape)) * len(shape), width), x.dtype)
     A, G_T = np.ascontiguousarray(A_T.T), np.ascontiguousarray(G.T)
-    images = max(1, TILES // (tiles[0] * tiles[1]))
-    gradient_kernel(x, before, dout, tiles, images, B_T.reshape(-1), A.reshape(-1), G_T.reshape(-1), sums, shape)
+    strips = strips_of(dout.shape[1:3], r)
+    gradient_kernel(x, before, dout, *strips, B_T.reshape(-1), A.reshape(-1), G_T.reshape(-1), sums, shape)
     return np.ascontiguousarray(sums.sum(axis=0)[:, :, :C, :F])
