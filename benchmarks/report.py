@@ -270,6 +270,8 @@ def scaling(results: Results) -> Figure:
 
 def roofline(results: Results) -> Figure:
     """GFLOP/s of every layer against how many operations it does for each byte that it has to touch."""
+    from matplotlib.patheffects import withStroke
+
     figure, (axis,) = _axes(8, 5, 1)
     top, memory = peak(results) / 1e9, max(limit["memory"] for limit in results["limits"])
     xs = [0.5, top / memory, 2000]
@@ -287,9 +289,11 @@ def roofline(results: Results) -> Figure:
             apart = all(max(a / c, c / a) > 1.6 or max(b / d, d / b) > 1.12 for c, d in labelled)
             if direction == "forward" and apart:  # of those on top of each other, the first
                 labelled.append((a, b))
-                axis.annotate(f"{row['model'].partition('_')[0]} {row['layer']}", (a, b), fontsize=6.5,
-                              xytext=(4, -8), textcoords="offset points")  # fmt: skip
-    axis.set(xscale="log", yscale="log", xlabel="operations a byte", ylabel="GFLOP/s by definition",
+                # On the left: backward does more for each byte, so its marker is on the right.
+                axis.annotate(f"{row['model'].partition('_')[0]} {row['layer']}", (a, b), fontsize=7, ha="right",
+                              va="center", xytext=(-6, 0), textcoords="offset points", zorder=4,
+                              path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
+    axis.set(xscale="log", yscale="log", xlim=(0.06, 2500), xlabel="operations a byte", ylabel="GFLOP/s by definition",
              title="scratchnet's layers under the roofline, batch 128")  # fmt: skip
     axis.legend(loc="lower right", fontsize=8)
     return figure
