@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from cases import assert_close
 from test_fast import python
 
+import scratchnet as sn
 from scratchnet import fast, layers
 from scratchnet.fast import points, winograd
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("r", [2, 3, 5])
@@ -19,19 +25,49 @@ def test_the_matrices_correlate_any_line_with_any_kernel(rng, r):
     assert np.abs(B_T).max(axis=1) == pytest.approx(1)
 
 
+def rounding(draw, C, F):
+    """The largest error of out, dx and dw in float32, relative to each one's largest entry; N, H, W as in a network."""
+    x, w, dout = draw((8, 14, 14, C)), draw((5, 5, C, F)), draw((8, 14, 14, F))
+    single = [a.astype(np.float32) for a in (x, w, dout)]
+    results = []
+    for kernels, (x_, w_, dout_) in ((fast, single), (layers, (x, w, dout))):
+        dx, dw, _ = kernels.conv2d_backward(dout_, x_, w_, 1, "same")
+        results.append((kernels.conv2d_forward(x_, w_, None, 1, "same"), dx, dw))
+    return [np.abs(ours - exact).max() / np.abs(exact).max() for ours, exact in zip(*results, strict=True)]
+
+
+@pytest.mark.parametrize("values", ["random", "standard_normal"])
 @pytest.mark.parametrize(
     ("C", "F"), [(32, 64), (16, 32), (64, 32)], ids=["standard_conv2", "four_conv_conv4", "turned"]
 )
-def test_rounding_in_float32_stays_within_a_few_times_that_of_the_plain_sum(rng, C, F):
-    """The limit of 2e-5 that all kernels are held to, on the shapes that the networks have and with values of one sign,
-    which cancel worst in the transforms."""
-    x, w, dout = rng.random((8, 14, 14, C)), rng.random((5, 5, C, F)), rng.random((8, 14, 14, F))
-    assert winograd.pays(w.shape, (1, 1), (14, 14), 8)
-    single = [a.astype(np.float32) for a in (x, w, dout)]
-    assert_close(fast.conv2d_forward(*single[:2], None, 1, "same"), layers.conv2d_forward(x, w, None, 1, "same"), 2e-5)
-    ours, truth = fast.conv2d_backward(single[2], *single[:2], 1, "same"), layers.conv2d_backward(dout, x, w, 1, "same")
-    for name, mine, exact in zip(("dx", "dw", "db"), ours, truth, strict=True):
-        assert_close(mine, exact, 2e-5, name)
+def test_rounding_in_float32_stays_within_a_few_times_that_of_the_plain_sum(rng, C, F, values):
+    """The limit of 2e-5 that all kernels are held to, with values of one sign and of both."""
+    assert winograd.pays((5, 5, C, F), (1, 1), (14, 14), 8)
+    assert max(rounding(getattr(rng, values), C, F)) < 2e-5
+
+
+def test_the_errors_that_the_math_page_states_are_measured(monkeypatch):
+    """Within a half: other registers add in another order."""
+    page = (ROOT / "docs" / "math" / "winograd.rst").read_text(encoding="utf-8")
+    rows = re.findall(r"^(\w+) (conv\d) +\w+ +([\d.e-]+) +([\d.e-]+)$", page, re.M)
+    stated = np.array([row[2:] for row in rows], float).reshape(
+        2, 3, 2
+    )  # layer, out or dx or dw, plain sum or Winograd
+    layers_named = [(sn.models.MODELS[model](), layer) for model, layer, *_ in rows[::3]]
+    shapes = [next(x for x in net.layers if x.name == layer).w.value.shape[2:] for net, layer in layers_named]
+    for way in (1, 0):
+        for shape, errors in zip(shapes, stated[:, :, way], strict=True):
+            measured = rounding(np.random.default_rng(0).standard_normal, *shape)
+            assert measured == pytest.approx(errors, rel=0.5)
+        monkeypatch.setattr(winograd, "pays", lambda *_: False)
+
+
+def test_four_products_make_what_six_do():
+    """The page's case by hand, and the four points' own products."""
+    (d0, d1, d2, d3), (g0, g1, g2) = (1, 2, 3, 4), (1, 2, 3)
+    products = [(d0 - d2) * g0, (d1 + d2) * (g0 + g1 + g2) / 2, (d2 - d1) * (g0 - g1 + g2) / 2, (d1 - d3) * g2]
+    assert products == [-2, 15, 1, -6]
+    assert [products[0] + products[1] + products[2], products[1] - products[2] - products[3]] == [14, 20]
 
 
 @pytest.mark.parametrize(
