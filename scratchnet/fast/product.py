@@ -205,6 +205,8 @@ def product(a, starts, runs, a_run, K, a_k, b, bias) -> np.ndarray:
     M, F = starts.size, b.shape[1]
     _, shape = tile_cost(F, a.dtype)
     bias = np.zeros(F, a.dtype) if bias is None else np.ascontiguousarray(bias)
+    if 0 in (M, F, runs, K):
+        return np.tile(bias, (M, 1))  # no entries, or no terms in their sums, as in the gradients of an empty batch
     out = np.empty((M, F), a.dtype)
     b = np.ascontiguousarray(b).reshape(-1)
     product_rows(a, starts, runs, a_run, K, a_k, b, bias, out, *shares(M, F, runs, K, shape, out.dtype), shape)
