@@ -79,7 +79,7 @@ class Network:
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """The last layer's output for a batch x (N, ...); `training` switches dropout on."""
         given = x
-        self._stages = self.layers if ops.engine != "numba" else self._pairs()
+        self._stages = self.layers if ops.engine != "numba" else self._fused()
         for layer in self._stages:
             x = layer.forward(x, training)
         self._remember_shape(given)
@@ -189,11 +189,11 @@ class Network:
     def __repr__(self) -> str:
         return f"Network([{', '.join(map(repr, self.layers))}], name={self.name!r})"
 
-    def _pairs(self) -> Sequence[Any]:
-        """The layers, some of them two at a time: see `scratchnet.fast.pairs`."""
-        from scratchnet.fast.pairs import paired
+    def _fused(self) -> Sequence[Any]:
+        """The layers, some of them in one pass: see `scratchnet.fast.fused`."""
+        from scratchnet.fast.fused import fused
 
-        return paired(self.layers)
+        return fused(self.layers)
 
     def _remember_shape(self, x: np.ndarray) -> None:
         """Note the shape of an input that all layers have accepted, if none was given."""

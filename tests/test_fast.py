@@ -124,7 +124,8 @@ def test_without_jit_the_same_sources_run_as_plain_python():
             assert np.allclose(ours, theirs, rtol=1e-12), (ours, theirs)
         net = sn.Network([
             sn.DepthwiseConv2D(3, 3, multiplier=2), sn.PointwiseConv2D(6, 4), sn.ReLU(), sn.MaxPool2D(2, 1),
-            sn.AvgPool2D(2), sn.Flatten(), sn.Dense(16, 3),
+            sn.AvgPool2D(2), sn.PointwiseConv2D(4, 1), sn.PointwiseConv2D(1, 3), sn.ReLU(), sn.MaxPool2D(2),
+            sn.Flatten(), sn.Dense(3, 3),
         ])
         print(sn.gradcheck(net, rng.standard_normal((2, 5, 6, 3)), max_entries=4).passed)
     """
@@ -151,6 +152,13 @@ def test_narrower_registers_give_the_same_results(features, bits):
         for ours, theirs in zip(
             [fast.conv2d_forward(x, w, b, 2, 1), *fast.conv2d_backward(dout, x, w, 2, 1)],
             [layers.conv2d_forward(x, w, b, 2, 1), *layers.conv2d_backward(dout, x, w, 2, 1)],
+        ):
+            assert np.abs(ours - theirs).max() < 2e-5 * np.abs(theirs).max()
+        x, w = x[..., :1], w[:1, :1, :1]
+        dout = rng.standard_normal((*x.shape[:3], 21)).astype(np.float32)
+        for ours, theirs in zip(
+            fast.pointwise_conv2d_backward(dout, x, w),
+            layers.pointwise_conv2d_backward(dout, x, w),
         ):
             assert np.abs(ours - theirs).max() < 2e-5 * np.abs(theirs).max()
         print("same")

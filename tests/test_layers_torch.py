@@ -95,7 +95,7 @@ def test_depthwise_conv2d(case, dtype, rng):
 
 
 @dtypes
-@pytest.mark.parametrize("shape", [(2, 5, 4, 3, 7), (1, 1, 1, 1, 1), (3, 2, 7, 17, 19)], ids=str)
+@pytest.mark.parametrize("shape", [(2, 5, 4, 3, 7), (1, 1, 1, 1, 1), (20, 5, 6, 1, 21), (3, 2, 7, 17, 19)], ids=str)
 def test_pointwise_conv2d(shape, dtype, rng):
     N, H, W, C, filters = shape
     x = rng.standard_normal((N, H, W, C)).astype(dtype)

@@ -267,21 +267,38 @@ def test_the_loss_refuses_what_it_cannot_judge(logits, labels, error, message):
         sn.softmax_cross_entropy(logits, labels)
 
 
-def test_a_relu_and_the_pool_behind_it_are_one_pass_and_leave_what_two_would(rng, engine):
-    """Bit for bit: output, gradients, and what the layers hold; also where windows overlap, at ties and at 0."""
-    x = np.round(rng.standard_normal((3, 7, 6, 5)), 1).astype(np.float32)
+def relu_and_pool():
+    return sn.Network([sn.Conv2D(5, 4, 3, rng=1), sn.ReLU(), sn.MaxPool2D(3, 2, padding=1)])
+
+
+def one_channel_relu_and_pool():
+    """More filters than a register has lanes, windows that are not square, and pixels in none of them."""
+    pointwise = sn.PointwiseConv2D(1, 21, rng=1)
+    return sn.Network(
+        [sn.DepthwiseConv2D(1, 3, padding=1), pointwise, sn.ReLU(), sn.MaxPool2D((2, 3)), sn.Dropout(0.4)]
+    )
+
+
+def one_channel_and_overlapping_windows():
+    return sn.Network([sn.PointwiseConv2D(1, 6, bias=False), sn.ReLU(), sn.MaxPool2D(3, 2)])
+
+
+@pytest.mark.parametrize(
+    ("make", "channels"),
+    [(relu_and_pool, 5), (one_channel_relu_and_pool, 1), (one_channel_and_overlapping_windows, 1)],
+)
+def test_layers_in_one_pass_leave_what_they_would_one_by_one(make, channels, rng, engine):
+    """Bit for bit: output, gradients, and what the layers hold; also at ties and at 0."""
+    x = np.round(rng.standard_normal((3, 7, 8, channels)), 1).astype(np.float32)
     x[0, :3] = 0
-
-    def make():
-        return sn.Network([sn.Conv2D(5, 4, 3, rng=1), sn.ReLU(), sn.MaxPool2D(3, 2, padding=1)])
-
     together, apart = make(), make()
     out = together.forward(x)
     stages = [x]
     for layer in apart.layers:
         stages.append(layer.forward(stages[-1]))
     assert np.array_equal(out, stages[-1])
-    assert np.array_equal(together.layers[2].argmax, apart.layers[2].argmax)
+    pool = next(i for i, layer in enumerate(apart.layers) if isinstance(layer, sn.MaxPool2D))
+    assert np.array_equal(together.layers[pool].argmax, apart.layers[pool].argmax)
     dout = rng.standard_normal(out.shape).astype(np.float32)
     dx = together.backward(dout)
     expected = dout
@@ -289,11 +306,32 @@ def test_a_relu_and_the_pool_behind_it_are_one_pass_and_leave_what_two_would(rng
         expected = layer.backward(expected)
     assert np.array_equal(dx, expected)
     for ours, theirs in zip(together.parameters(), apart.parameters(), strict=True):
-        assert np.array_equal(ours.grad, theirs.grad)
+        assert np.array_equal(ours.grad, theirs.grad), ours.name
+    assert together.backward(dout, need_dx=False) is None
     # Layers called one by one after a forward of the whole network: backward follows them.
     later = rng.standard_normal(x.shape).astype(np.float32)
-    for net in (together, apart):
-        out = later
-        for layer in net.layers:
-            out = layer.forward(out)
-    assert np.array_equal(together.backward(dout), apart.backward(dout))
+    for first in range(pool + 1):  # all of them, or the last ones only
+        inputs = later
+        for layer in apart.layers[:first]:
+            inputs = layer.forward(inputs)
+        for net in (together, apart):
+            net.forward(x)
+            out = inputs
+            for layer in net.layers[first:]:
+                out = layer.forward(out)
+        expected = dout
+        for layer in reversed(apart.layers):
+            expected = layer.backward(expected)
+        assert np.array_equal(together.backward(dout), expected)
+
+
+def test_which_layers_go_in_one_pass():
+    from scratchnet.fast.fused import OneChannelReLUMaxPool, ReLUMaxPool, fused
+
+    def kinds(net):
+        return [type(stage) for stage in fused(net.layers)]
+
+    assert kinds(relu_and_pool()) == [sn.Conv2D, ReLUMaxPool]
+    assert kinds(one_channel_relu_and_pool()) == [sn.DepthwiseConv2D, OneChannelReLUMaxPool, sn.Dropout]
+    assert kinds(one_channel_and_overlapping_windows()) == [sn.PointwiseConv2D, ReLUMaxPool]
+    assert OneChannelReLUMaxPool in kinds(sn.models.separable_cnn())

@@ -11,7 +11,7 @@ from scratchnet.fast.vector import lanes
 
 OPERATIONS: tuple[str, ...] = (
     "add", "fma", "load", "load_first", "load_int", "prefetch", "replaced", "splat", "store", "store_first",
-    "store_int", "subtract", "where_equal", "where_greater", "where_nan", "zeros",
+    "store_int", "subtract", "sum_of_lanes", "where_equal", "where_greater", "where_nan", "zeros",
 )  # fmt: skip
 
 
@@ -96,3 +96,10 @@ def where_equal(x, y, a, b):
 def where_nan(x, a, b):
     """a where x is NaN, else b, lane by lane."""
     return np.where(x != x, a, b)
+
+
+def sum_of_lanes(x):
+    """The sum of all lanes: one half added to the other, until one number is left."""
+    while len(x) > 1:
+        x = x[: len(x) // 2] + x[len(x) // 2 :]
+    return x[0]

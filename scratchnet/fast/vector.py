@@ -22,6 +22,10 @@ and those that pooling takes besides:
     where_equal(x, y, a, b)    a where x == y, else b
     where_nan(x, a, b)         a where x is NaN, else b
 
+and one that leads back to a single number:
+
+    sum_of_lanes(x)            the sum of all lanes: one half added to the other, until one number is left
+
 a is always a one-dimensional contiguous array, and nothing checks that i + LANES is inside it: the caller sees to that.
 
 LANES follows the host: a register of 512 bits (AVX-512) holds 16 float32 or 8 float64, one of 256 (AVX2) half as many,
@@ -310,6 +314,23 @@ def where_nan(typing, x, a, b):
         return builder.select(builder.fcmp_unordered("uno", x, x), a, b)
 
     return a(x, a, a), emit
+
+
+@intrinsic
+def sum_of_lanes(typing, x):
+    """The sum of all lanes: one half added to the other, until one number is left."""
+
+    def emit(context, builder, signature, arguments):
+        (half,) = arguments
+        while half.type.count > 1:
+            count = half.type.count // 2
+            low, high = (
+                ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(i, i + count))) for i in (0, count)
+            )
+            half = builder.fadd(builder.shuffle_vector(half, half, low), builder.shuffle_vector(half, half, high))
+        return builder.extract_element(half, ir.Constant(ir.IntType(32), 0))
+
+    return x.dtype(x), emit
 
 
 replaced = compiled_tuple_setitem  # replaced(t, i, v): the tuple t with v in place i
