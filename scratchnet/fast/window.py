@@ -8,17 +8,31 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
+from scratchnet.fast.vector import REGISTER_BITS, load_first, store_first
 from scratchnet.layers.shapes import Pads
 
 
 @inlined
+def copy_stretch(a, start, count, out, to):
+    """out[to : to + count] = a[start : start + count], a vector at a time."""
+    for i in range(0, count, REGISTER_BITS // (8 * a.itemsize)):
+        store_first(load_first(a, start + i, count - i), out, to + i, count - i)
+
+
+@inlined
 def copy_image(x, padded, top, left, SH, SW):
-    """padded[top + i*SH, left + j*SW, c] = x[i, j, c], where that is inside; all else in padded stays as it is."""
+    """padded[top + i*SH, left + j*SW, c] = x[i, j, c], where that is inside; all else in padded stays as it is, its
+    further channels, too, if it has more than x."""
     H, W, C = x.shape
-    PH, PW = padded.shape[:2]
+    PH, PW, channels = padded.shape
+    numbers, flat = x.reshape(-1), padded.reshape(-1)
+    side_by_side = SW == 1 and channels == C  # then the pixels of a row stay one stretch of memory
+    first, last = max(0, -left), min(W, PW - left)
     for i in range(H):
         row = top + i * SH
-        if 0 <= row < PH:
+        if 0 <= row < PH and side_by_side:
+            copy_stretch(numbers, (i * W + first) * C, (last - first) * C, flat, (row * PW + left + first) * C)
+        elif 0 <= row < PH:
             for j in range(W):
                 column = left + j * SW
                 if 0 <= column < PW:
