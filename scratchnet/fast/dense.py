@@ -4,7 +4,8 @@
     dw  = x^T @ dout     rows: inputs       k: examples    B: dout
     dx  = dout @ w^T     rows: inputs       k: outputs     B: dout^T, and the result is dx^T
 
-The last is turned round so that the large matrix, w, is read as it lies, and only the small one is transposed.
+The last is turned round so that a large matrix w is read as it lies, and only the small ones are transposed. Where w is
+the smaller one, as it is in front of ten classes, it is w that is transposed, and dx comes out as it should lie.
 
 For a few examples, one digit to be recognised say, the time is that of reading w once. There is nothing to gain from a
 tile then: w is read in long stretches, eight rows at a time, and the sums stay in the cache.
@@ -17,7 +18,7 @@ from numba import prange
 
 from scratchnet.fast.compiled import kernel
 from scratchnet.fast.product import column_sums, product
-from scratchnet.fast.vector import REGISTER_BITS, fma, load_first, replaced, splat, store_first, zeros
+from scratchnet.fast.vector import REGISTER_BITS, add, fma, load_first, replaced, splat, store_first, zeros
 
 BLOCK = 16  # numbers a line of the cache
 FEW = 4  # rows, up to which each weight is used so seldom that copying it for the tile costs more than it saves
@@ -53,8 +54,7 @@ def few_rows_kernel(a, b, bias, out, block):
     share = SHARE * lanes
     for part in prange((F + share - 1) // share):
         end = min((part + 1) * share, F)
-        for m in range(M):
-            out[m, part * share : end] = bias[part * share : end]
+        out[:, part * share : end] = 0.0
         z = zeros(left)
         factors = (z, z, z, z, z, z, z, z)
         whole = K - K % len(block)
@@ -72,6 +72,10 @@ def few_rows_kernel(a, b, bias, out, block):
                 for j in range(part * share, end, lanes):
                     row, total = load_first(right, k * F + j, end - j), load_first(sums, m * F + j, end - j)
                     store_first(fma(splat(left, m * K + k), row, total), sums, m * F + j, end - j)
+        for m in range(M):
+            for j in range(part * share, end, lanes):  # the bias last, as the tile does
+                total = add(load_first(sums, m * F + j, end - j), load_first(bias, j, end - j))
+                store_first(total, sums, m * F + j, end - j)
 
 
 def rows_times(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
@@ -104,5 +108,11 @@ def dense_backward(
     dout = np.ascontiguousarray(dout)
     db = column_sums(dout)
     dw = columns_times(np.ascontiguousarray(x), dout)
-    dx = transposed(rows_times(np.ascontiguousarray(w), transposed(dout), None)) if need_dx else None
-    return dx, dw, db
+    return input_gradient(dout, np.ascontiguousarray(w)) if need_dx else None, dw, db
+
+
+def input_gradient(dout: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """dx (N, D) = dout (N, K) @ w^T, for a contiguous w (D, K)."""
+    if w.size < len(dout) * sum(w.shape):
+        return rows_times(dout, transposed(w), None)
+    return transposed(rows_times(w, transposed(dout), None))

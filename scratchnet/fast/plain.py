@@ -62,7 +62,8 @@ def replaced(t, i, v):
 def load_first(a, i, count):
     """a[i : i + count], and zeros in the other lanes."""
     v = np.zeros(lanes(a.dtype), a.dtype)
-    v[: min(count, len(v))] = a[i : i + min(count, len(v))]
+    count = max(0, min(count, len(v)))
+    v[:count] = a[i : i + count]
     return v
 
 

@@ -35,7 +35,7 @@ from scratchnet.fast.vector import REGISTER_BITS, add, load, load_first, prefetc
 CACHE = 1 << 18  # bytes of B that a thread copies into its cache at a time: half of a common second level
 SLAB = 1024  # rows of B that are gone through together
 BLOCKS = 16  # shares of a product, at least, for the threads
-BLOCK_TILES = 12  # rows of tiles in a block, at least: each block copies its panels anew
+BLOCK_TILES = 4  # rows of tiles in a block, at least: each block copies its panels anew
 LINE = 64  # bytes that memory hands out at a time
 CHUNKS = 16  # of images; no more threads than this share a weight gradient
 
@@ -59,15 +59,9 @@ def copy_panel(b, start, K, F, first, width, out, to):
     """Columns first to first + width of B, row after row, to out[to:]; zeros beyond column F. B[k, f] is
     b[start + k * F + f]."""
     lanes = REGISTER_BITS // (8 * b.itemsize)
-    if first + width <= F:
-        for k in range(K):
-            for v in range(width // lanes):
-                store(load(b, start + k * F + first + v * lanes), out, to + k * width + v * lanes)
-    else:
-        out[to : to + K * width] = 0.0
-        for k in range(K):
-            for j in range(F - first):
-                out[to + k * width + j] = b[start + k * F + first + j]
+    for k in range(K):
+        for f in range(first, first + width, lanes):
+            store(load_first(b, start + k * F + f, F - f), out, to + k * width + f - first)
 
 
 @inlined

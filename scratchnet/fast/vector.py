@@ -14,7 +14,7 @@ missing, with the operations that a matrix product takes:
 
 and those that pooling takes besides:
 
-    load_first(a, i, count)    a[i : i + count], zeros behind; count may be more than LANES, and then is LANES
+    load_first(a, i, count)    a[i : i + count], zeros behind; a count outside 0 to LANES is the nearer one
     store_first(v, a, i, count)     a[i : i + count] = the first of v
     load_int(a, i, count, x)   as load_first, from an array of int32: numbers of the dtype of the vector x
     store_int(v, a, i, count)  as store_first, to an array of int32
