@@ -299,6 +299,7 @@ def test_layers_in_one_pass_leave_what_they_would_one_by_one(make, channels, rng
     assert np.array_equal(out, stages[-1])
     pool = next(i for i, layer in enumerate(apart.layers) if isinstance(layer, sn.MaxPool2D))
     assert np.array_equal(together.layers[pool].argmax, apart.layers[pool].argmax)
+    assert np.array_equal(np.asarray(together.layers[pool - 1].x), apart.layers[pool - 1].x)
     dout = rng.standard_normal(out.shape).astype(np.float32)
     dx = together.backward(dout)
     expected = dout
@@ -323,6 +324,35 @@ def test_layers_in_one_pass_leave_what_they_would_one_by_one(make, channels, rng
         for layer in reversed(apart.layers):
             expected = layer.backward(expected)
         assert np.array_equal(together.backward(dout), expected)
+
+
+@pytest.mark.parametrize("size", [2, 28])  # a few pixels are multiplied another way than many
+def test_layers_in_one_pass_do_so_for_few_pixels_and_many(size, rng):
+    x = rng.standard_normal((1, size, size, 1)).astype(np.float32)
+    layers = [sn.PointwiseConv2D(1, 8, init="pytorch"), sn.ReLU(), sn.MaxPool2D(2)]
+    expected = x
+    for layer in layers:
+        expected = layer.forward(expected)
+    assert np.array_equal(sn.Network(layers).forward(x), expected)
+
+
+def test_what_a_relu_holds_later_is_what_went_into_it(rng):
+    """Also when the weights have changed meanwhile, and on the other engine."""
+    net = one_channel_relu_and_pool()
+    relu = net.layers[2]
+    x = rng.standard_normal((2, 4, 6, 1)).astype(np.float32)
+    expected = net.layers[1].forward(net.layers[0].forward(x))
+    dout = rng.standard_normal(expected.shape).astype(np.float32)
+    for engine in ("numba", "numpy"):
+        sn.use_engine("numba")
+        net.forward(x)
+        for p in net.parameters():
+            p.value *= 2
+        sn.use_engine(engine)
+        assert np.array_equal(relu.backward(dout), dout * (expected > 0))
+        assert repr(relu.x) == repr(expected)
+        for p in net.parameters():
+            p.value /= 2
 
 
 def test_which_layers_go_in_one_pass():

@@ -8,23 +8,48 @@ the mask falls on the pool's small gradient instead of the large one: a winner's
     relu_backward(pool_backward(dout), x) = pool_backward(relu_backward(dout, out))
 
 to the last bit. In front of these a pointwise convolution of one channel, as in a depthwise separable network's first
-block, has so little to do with each number of its dout that making and reading it takes nearly all of its time. Most of
-them are zeros, written by the pool's backward; the convolution's reads the pool's gradient and winners instead.
+block, is so little work that writing its output, and reading the gradient for it, takes nearly all of its time. Neither
+is ever made: forward, each number goes from the multiplication right into the pool's comparison; backward, the
+convolution reads the pool's small gradient and its winners, instead of an array that is most of it zeros.
 
-The layers stay what they are, and hold afterwards what they would hold: `Network.layers`, and the stages that
-`Network.steps` shows, know nothing of it.
+The layers stay what they are, and hold afterwards what they would hold, the ReLU's part as something that is computed
+`Later`: `Network.layers`, and the stages that `Network.steps` shows, know nothing of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from scratchnet.fast.pointwise import one_channel_backward
+from scratchnet.fast.pointwise import one_channel_backward, one_channel_forward, pointwise_conv2d_forward
 from scratchnet.fast.pool import max_pool2d_backward, relu_max_pool2d_forward
 from scratchnet.fast.relu import relu_backward
 from scratchnet.layers import Layer, MaxPool2D, PointwiseConv2D, ReLU
+
+
+class Later:
+    """An array that is computed when somebody looks at it first.
+
+    What the ReLU of the three layers holds: only its own backward needs it, which is not called as long as they go
+    together, and to write it would take longer than all the rest of their forward pass.
+    """
+
+    def __init__(self, function: Callable[..., np.ndarray], *arguments: np.ndarray | None) -> None:
+        self.function, self.arguments = function, arguments
+        self.array: np.ndarray | None = None
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.array is None:
+            self.array = self.function(*self.arguments)
+        return np.array(self.array, dtype, copy=copy)
+
+    def __gt__(self, other: Any) -> np.ndarray:
+        return np.asarray(self) > other
+
+    def __repr__(self) -> str:
+        return repr(np.asarray(self))
 
 
 class ReLUMaxPool:
@@ -35,11 +60,20 @@ class ReLUMaxPool:
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """The pool's output for the ReLU's input."""
-        relu, pool = self.relu, self.pool
-        relu.x = relu.check_input(x)
-        pool.x_shape = pool.check_input(x).shape
-        out, pool.argmax = relu_max_pool2d_forward(x, pool.pool_size, pool.stride, pool.padding)
-        self.out, self.argmax = out, pool.argmax
+        pool = self.pool
+        self.accept(x)
+        return self.remember(x, *relu_max_pool2d_forward(x, pool.pool_size, pool.stride, pool.padding))
+
+    def accept(self, x: np.ndarray) -> None:
+        """Have both layers check an input, or an array of its shape and dtype."""
+        self.relu.check_input(x)
+        self.pool.x_shape = self.pool.check_input(x).shape
+
+    def remember(self, x: np.ndarray | Later, out: np.ndarray, argmax: np.ndarray) -> np.ndarray:
+        """Have both layers hold what a forward pass from x to out leaves; returns out."""
+        self.relu.x = x  # type: ignore[assignment]
+        self.out, self.argmax = out, argmax
+        self.pool.argmax = argmax
         return out
 
     def is_current(self) -> bool:
@@ -74,9 +108,12 @@ class OneChannelReLUMaxPool:
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """The pool's output for the convolution's input."""
-        out = self.rest.forward(self.pointwise.forward(x, training), training)
-        self.x = self.pointwise.x
-        return out
+        pointwise, rest = self.pointwise, self.rest
+        self.x = pointwise.x = pointwise.check_input(x)
+        rest.accept(np.broadcast_to(x, (*x.shape[:3], pointwise.filters)))
+        w, b = pointwise.weights(x.dtype)
+        convolved = Later(pointwise_conv2d_forward, x, w.copy(), None if b is None else b.copy())
+        return rest.remember(convolved, *one_channel_forward(x, w, b, rest.pool.pool_size))
 
     def backward(self, dout: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
         """The gradient for the convolution's input, from that for the pool's output."""

@@ -5,8 +5,8 @@ work for one of its rows or columns only. Backward, one pass over dout is enough
 
     dx[p] = sum of dout[p, :] * w        dw = sum over p of x[p] * dout[p, :]        db = sum over p of dout[p, :]
 
-The same pass takes a dout that lies behind a max-pool with windows side by side, which is most of it zeros: it reads
-the pool's small gradient and `argmax`, and the large array of zeros and winners is never made (see `fused.py`).
+Where ReLU and a max-pool with windows side by side follow, one pass goes through all three (see `fused.py`): forward,
+only the pool's winners are written; backward, dout is the pool's small gradient, and `argmax` says which pixels won.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numba import prange
 
 from scratchnet.fast.compiled import kernel
 from scratchnet.fast.dense import rows_times
-from scratchnet.fast.pool import places_of
+from scratchnet.fast.pool import larger, places_of
 from scratchnet.fast.product import CHUNKS, weight_gradient
 from scratchnet.fast.vector import (
     REGISTER_BITS,
@@ -28,19 +28,44 @@ from scratchnet.fast.vector import (
     load_int,
     splat,
     store,
+    store_first,
+    store_int,
     sum_of_lanes,
     where_equal,
+    where_greater,
     zeros,
 )
 
 
 @kernel
-def one_channel_kernel(dout, argmax, argmax_step, x, w, dx, sums, size, places, PH, PW):
+def one_channel_forward_kernel(x, w, bias, out, argmax, size, places, PH, PW):
+    """The largest number of each window of relu(x * w + bias), and its place, as `max_forward_kernel` finds them.
+
+    x : (N, H, W), flat. w, bias : F numbers, zeros behind them up to whole vectors. out, argmax : (N, OH, OW, F), flat.
+    size : (H, W, OH, OW, F). places : see `max_forward_kernel`. PH, PW : the windows' size, which is their stride.
+    """
+    H, W, OH, OW, F = size
+    for n in prange(x.size // (H * W)):
+        for i, j in np.ndindex(OH, OW):
+            to = ((n * OH + i) * OW + j) * F
+            for f in range(0, F, REGISTER_BITS // (8 * x.itemsize)):
+                filters, start = load(w, f), load(bias, f)
+                best, place = splat(places, 0), zeros(x)
+                for kh, kw in np.ndindex(PH, PW):
+                    pixel = (n * H + i * PH + kh) * W + j * PW + kw
+                    value = add(fma(splat(x, pixel), filters, zeros(x)), start)
+                    value = where_greater(zeros(x), value, zeros(x), value)
+                    best, place = larger(value, best, splat(places, 1 + kh * PW + kw), place)
+                store_first(best, out, to + f, F - f)
+                store_int(place, argmax, to + f, F - f)
+
+
+@kernel
+def one_channel_backward_kernel(dout, argmax, argmax_step, x, w, dx, sums, size, places, PH, PW):
     """dx, and for each chunk of the images dw and db, from the gradient dout of a pool's output.
 
-    dout : (N, OH, OW, F), flat. argmax : likewise; or F numbers for all windows, with an argmax_step of 0. x, dx :
-    (N, H, W), flat. w : F numbers, zeros behind them up to whole vectors. sums : (CHUNKS, 2, as many as w), dw and db.
-    size : (H, W, OH, OW, F). places : see `max_forward_kernel`. PH, PW : the windows' size, which is their stride.
+    dout : (N, OH, OW, F), flat. argmax : likewise; or F numbers for all windows, with an argmax_step of 0. dx : as x.
+    sums : (CHUNKS, 2, as many as w), dw and db. The rest as in `one_channel_forward_kernel`.
     """
     H, W, OH, OW, F = size
     N = x.size // (H * W)
@@ -69,6 +94,30 @@ def one_channel_kernel(dout, argmax, argmax_step, x, w, dx, sums, size, places, 
                 total[i] += image[i]
 
 
+def one_channel_forward(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, pool: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Output and `argmax` of a max-pool behind ReLU behind a pointwise convolution of x (N, H, W, 1).
+
+    pool : the windows' size, which is their stride.
+    """
+    N, H, W, _ = x.shape
+    F = w.shape[-1]
+    out = np.empty((N, H // pool[0], W // pool[1], F), x.dtype)
+    argmax = np.empty(out.shape, np.int32)
+    filters, bias = whole_vectors(w), whole_vectors(np.zeros(F, x.dtype) if b is None else b)
+    x, size, places = np.ascontiguousarray(x).reshape(-1), (H, W, *out.shape[1:]), places_of(pool[0] * pool[1], x.dtype)
+    one_channel_forward_kernel(x, filters, bias, out.reshape(-1), argmax.reshape(-1), size, places, *pool)
+    return out, argmax
+
+
+def whole_vectors(a: np.ndarray) -> np.ndarray:
+    """a, flat, with zeros behind up to whole vectors."""
+    out = np.zeros(-(-a.size // lanes(a.dtype)) * lanes(a.dtype), a.dtype)
+    out[: a.size] = a.reshape(-1)
+    return out
+
+
 def one_channel_backward(
     dout: np.ndarray, argmax: np.ndarray, x: np.ndarray, w: np.ndarray, pool: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -79,13 +128,12 @@ def one_channel_backward(
     _, H, W, _ = x.shape
     _, OH, OW, F = dout.shape
     dout, argmax, x = np.ascontiguousarray(dout), np.ascontiguousarray(argmax), np.ascontiguousarray(x)
-    filters = np.zeros(-(-F // lanes(w.dtype)) * lanes(w.dtype), w.dtype)
-    filters[:F] = w.reshape(-1)
+    filters = whole_vectors(w)
     dx = np.empty_like(x)
     sums = np.empty((CHUNKS, 2, filters.size), w.dtype)
     size, places = (H, W, OH, OW, F), places_of(pool[0] * pool[1], w.dtype)
-    flat = (a.reshape(-1) for a in (dout, argmax))
-    one_channel_kernel(*flat, int(argmax.ndim > 1), x.reshape(-1), filters, dx.reshape(-1), sums, size, places, *pool)
+    step, (dout, argmax, x) = int(argmax.ndim > 1), (a.reshape(-1) for a in (dout, argmax, x))
+    one_channel_backward_kernel(dout, argmax, step, x, filters, dx.reshape(-1), sums, size, places, *pool)
     dw, db = sums.sum(axis=0)[:, :F]
     return dx, dw.reshape(w.shape).copy(), db.copy()
 

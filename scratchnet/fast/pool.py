@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from scratchnet.fast.compiled import kernel
+from scratchnet.fast.compiled import inlined, kernel
 from scratchnet.fast.vector import (
     REGISTER_BITS,
     add,
@@ -21,6 +21,13 @@ from scratchnet.fast.vector import (
 )
 from scratchnet.layers.pool import pool_grid, window_counts
 from scratchnet.layers.shapes import Padding, Window, pair
+
+
+@inlined
+def larger(value, best, here, place):
+    """The larger one of a pixel and the best so far, lane by lane, and its place; NaN wins over all."""
+    place = where_greater(value, best, here, place)
+    return where_nan(value, value, where_greater(value, best, value, best)), place
 
 
 @kernel
@@ -43,8 +50,7 @@ def max_forward_kernel(x, size, out, argmax, places, PH, PW, SH, SW, top, left, 
                             value = load_first(x, ((n * H + h + kh) * W + w + kw) * C + c, C - c)
                             if relu:
                                 value = where_greater(zeros(out), value, zeros(out), value)
-                            place = where_greater(value, best, splat(places, 1 + kh * PW + kw), place)
-                            best = where_nan(value, value, where_greater(value, best, value, best))
+                            best, place = larger(value, best, splat(places, 1 + kh * PW + kw), place)
                     to = ((n * OH + i) * OW + j) * C + c
                     store_first(best, out, to, C - c)
                     store_int(place, argmax, to, C - c)
