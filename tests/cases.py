@@ -72,6 +72,7 @@ POOLS = {
     "strides_differ": Pool(2, (9, 10), 5, (3, 2), (1, 3), (1, 0)),
     "rows_left_over": Pool(2, (7, 5), 3, 2, 2, 0),
     "gaps_between_windows": Pool(2, (9, 9), 3, 2, 3, 0),
+    "overlapping_and_left_over": Pool(2, (6, 6), 3, 3, 2, 0),  # windows with as many pixels as the image has
     "padding": Pool(2, (7, 8), 3, 3, 2, 1),
     "same_even_window": Pool(2, (7, 5), 3, 2, 2, "same"),
     "same_stride_1": Pool(2, (5, 6), 2, 4, 1, "same"),

@@ -57,11 +57,15 @@ def max_forward_kernel(x, size, out, argmax, places, PH, PW, SH, SW, top, left, 
 
 
 @kernel
-def max_backward_kernel(dout, argmax, dx, size, places, PH, PW, SH, SW, top, left):
-    """Each output's gradient added to the pixel that won. dout, argmax, dx : flat; the rest as in forward."""
+def max_backward_kernel(dout, argmax, dx, size, places, PH, PW, SH, SW, top, left, once):
+    """Each output's gradient added to the pixel that won. dout, argmax, dx : flat; the rest as in forward.
+
+    once : whether each pixel is in one window, no more and no less; then it is written and need not be zero before.
+    """
     H, W, OH, OW, C = size
     for n in prange(dout.size // (OH * OW * C)):
-        dx[n * H * W * C : (n + 1) * H * W * C] = 0.0
+        if not once:
+            dx[n * H * W * C : (n + 1) * H * W * C] = 0.0
         for i in range(OH):
             h = i * SH - top
             for j in range(OW):
@@ -74,7 +78,9 @@ def max_backward_kernel(dout, argmax, dx, size, places, PH, PW, SH, SW, top, lef
                         for kw in range(max(0, -w), min(PW, W - w)):
                             to = ((n * H + h + kh) * W + w + kw) * C + c
                             here = where_equal(winner, splat(places, 1 + kh * PW + kw), d, zeros(dx))
-                            store_first(add(load_first(dx, to, C - c), here), dx, to, C - c)
+                            if not once:
+                                here = add(load_first(dx, to, C - c), here)
+                            store_first(here, dx, to, C - c)
 
 
 @kernel
@@ -150,7 +156,9 @@ def max_pool2d_backward(
     dx = np.empty(x_shape, dout.dtype)
     size = (*x_shape[1:3], OH, OW, x_shape[3])
     dout, argmax = np.ascontiguousarray(dout).reshape(-1), np.ascontiguousarray(argmax).reshape(-1)
-    max_backward_kernel(dout, argmax, dx.reshape(-1), size, places_of(PH * PW, dx.dtype), PH, PW, SH, SW, top, left)
+    places, grid = places_of(PH * PW, dx.dtype), (PH, PW, SH, SW, top, left)
+    once = grid == (PH, PW, PH, PW, 0, 0) and x_shape[1:3] == (OH * PH, OW * PW)
+    max_backward_kernel(dout, argmax, dx.reshape(-1), size, places, *grid, once)
     return dx
 
 
