@@ -43,6 +43,7 @@ CONVOLUTIONS = {
     "same_stride_3": Conv(2, (10, 11), 2, 5, 5, 3, "same"),
     "channels_fit_no_vector": Conv(2, (5, 6), 17, 19, 3, 1, 1),
     "many_channels": Conv(1, (4, 5), 33, 40, 3, 1, "same"),
+    "many_channels_two_tiles_a_line": Conv(2, (4, 28), 9, 17, (3, 4), (2, 1), "same"),
     "many_channels_5x5": Conv(5, (9, 6), 17, 35, 5, 1, "same"),
     "many_channels_5x5_wide_padding": Conv(4, (5, 10), 16, 16, 5, 1, (4, 3)),
     "many_channels_5x5_in_strips": Conv(10, (45, 38), 17, 16, 5, 1, 2),

@@ -122,6 +122,9 @@ def test_without_jit_the_same_sources_run_as_plain_python():
             [layers.conv2d_forward(x, w, dout[0, 0, 0], 2, 1), *layers.conv2d_backward(dout, x, w, 2, 1)],
         ):
             assert np.allclose(ours, theirs, rtol=1e-12), (ours, theirs)
+        x, w = rng.standard_normal((1, 2, 14, 8)), rng.standard_normal((2, 3, 8, 1))
+        ours, theirs = (m.depthwise_conv2d_forward(x, w, None, 1, "same") for m in (ops, layers))
+        assert np.allclose(ours, theirs, rtol=1e-12), (ours, theirs)
         net = sn.Network([
             sn.DepthwiseConv2D(3, 3, multiplier=2), sn.PointwiseConv2D(6, 4), sn.ReLU(), sn.MaxPool2D(2, 1),
             sn.AvgPool2D(2), sn.PointwiseConv2D(4, 1), sn.PointwiseConv2D(1, 3), sn.ReLU(), sn.MaxPool2D(2),

@@ -1,7 +1,8 @@
 """Depthwise convolution: the tile again, but each lane is a channel that meets only its own weights.
 
-No number is used by more than one lane, so there is one load for each multiply-add, and these are the pace now. Two
-pictures of an image, as the tile takes them, of the same memory:
+No number is used by more than one lane, so there is one load for each multiply-add, and these are the pace now. Unless
+a tile's rows are neighbouring pixels: then the pixel that one of them meets now, the one before meets next, and each is
+loaded once and slides through the tile. Two pictures of an image, as the tile takes them, of the same memory:
 
     "pixels"    a row of A is an output pixel, and its C channels are the lanes
     "lines"     a row of A is a line of the output, and all OW*C numbers in it are the lanes: with a stride of 1, the
@@ -19,17 +20,18 @@ from numba import prange
 
 from scratchnet.fast.compiled import kernel
 from scratchnet.fast.product import CHUNKS, addresses, column_sums
-from scratchnet.fast.tile import ACCUMULATORS, NARROW, add_part_to, lanewise_tile
+from scratchnet.fast.tile import ACCUMULATORS, NARROW, REGISTERS, add_part_to, lanewise_tile, sliding_tile
 from scratchnet.fast.vector import REGISTER_BITS, lanes
 from scratchnet.fast.window import copy_into, padded_copy, window_starts
 from scratchnet.layers.shapes import Padding, Window, pair, window_grid
 
 
 @kernel
-def lanewise_rows(a, image_size, starts, runs, a_run, K, a_k, b, bias, out, shape):
+def lanewise_rows(a, image_size, starts, runs, a_run, K, a_k, slides, b, bias, out, shape):
     """out[n, m, f] = bias[f] + sum over r < runs, k < K of  a[n, starts[m] + r * a_run + k * a_k + f] * B[r, k, f].
 
-    a : flat, image_size numbers an image. starts : (M,). b : B (runs, K, F), flat. bias : (F,). out : (N, M, F).
+    a : flat, image_size numbers an image. starts : (M,). slides : whether all of a tile's rows begin a_k apart.
+    b : B (runs, K, F), flat. bias : (F,). out : (N, M, F).
     """
     N, M, F = out.shape
     flat = out.reshape(-1)
@@ -38,7 +40,10 @@ def lanewise_rows(a, image_size, starts, runs, a_run, K, a_k, b, bias, out, shap
         for m in range(0, M, ACCUMULATORS):
             rows = addresses(starts, m, shape)
             for f in range(0, F, REGISTER_BITS // (8 * a.itemsize)):
-                acc = lanewise_tile(image[f:], rows, a_run, a_k, b, f, F, runs, K, F - f)
+                if slides:
+                    acc = sliding_tile(image[f:], rows[0], a_run, a_k, b, f, F, runs, K, F - f)
+                else:
+                    acc = lanewise_tile(image[f:], rows, a_run, a_k, b, f, F, runs, K, F - f)
                 add_part_to(acc, rows, flat, (n * M + m) * F + f, F, bias, f, 0, M - m, F - f)
 
 
@@ -76,13 +81,14 @@ def correlation(
     (OH, OW), (SH, SW), (KH, KW, _) = out_size, stride, w.shape
     bias = np.zeros(C, w.dtype) if b is None else b
     if in_lines(C, SW, w.dtype):
-        starts = np.arange(OH) * (SH * PW * C)
+        starts, slides = np.arange(OH) * (SH * PW * C), False
         w, bias = np.tile(w, OW), np.tile(bias, OW)
     else:
         starts = window_starts((1, *image.shape[1:]), (OH, OW), stride)
+        slides = REGISTERS >= 2 * ACCUMULATORS + 1 and SW == 1 and OW % ACCUMULATORS == 0
     out = np.empty((N, len(starts), w.shape[2]), w.dtype)
     taps = np.ascontiguousarray(w).reshape(-1)
-    lanewise_rows(image.reshape(-1), image[:1].size, starts, KH, PW * C, KW, C, taps, bias, out, NARROW)
+    lanewise_rows(image.reshape(-1), image[:1].size, starts, KH, PW * C, KW, C, slides, taps, bias, out, NARROW)
     return out.reshape(N, OH, OW, C)
 
 

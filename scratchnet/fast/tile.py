@@ -47,6 +47,7 @@ from scratchnet.fast.vector import (
     zeros,
 )
 
+REGISTERS = 32 if REGISTER_BITS == 512 else 16  # at least
 # 7 rows of 2, or 14 of 1: 7 divides the width of MNIST's images after each pool, 28, 14 and 7.
 ACCUMULATORS = 12 if REGISTER_BITS == 256 else 14
 WIDE, NARROW = (0,) * (ACCUMULATORS // 2), (0,) * ACCUMULATORS  # the two tiles, as what they hold for each row
@@ -120,6 +121,27 @@ def lanewise_tile(a, rows, a_run, a_k, b, bi, b_k, runs, K, count):
             for m in range(ACCUMULATORS // 2):
                 acc = replaced(acc, 2 * m, fma(load_first(a, rows[2 * m] + at, count), right, acc[2 * m]))
                 acc = replaced(acc, 2 * m + 1, fma(load_first(a, rows[2 * m + 1] + at, count), right, acc[2 * m + 1]))
+            bi += b_k
+    return acc
+
+
+@inlined
+def sliding_tile(a, first, a_run, a_k, b, bi, b_k, runs, K, count):
+    """As `lanewise_tile`, for rows that begin a_k apart, the first at `first`: what one row meets, the row before meets
+    next. So A is loaded once for all rows, and moves on from row to row, in registers."""
+    acc = accumulators(a)
+    for r in range(runs):
+        at = first + r * a_run
+        met = acc
+        for m in range(ACCUMULATORS // 2):  # row m + 1 gets what row m is about to meet
+            met = replaced(met, 2 * m, load_first(a, at + max(0, 2 * m - 1) * a_k, count))
+            met = replaced(met, 2 * m + 1, load_first(a, at + 2 * m * a_k, count))
+        for k in range(K):
+            met = met[1:] + (load_first(a, at + (ACCUMULATORS - 1 + k) * a_k, count),)  # noqa: RUF005 (Numba needs +)
+            right = load_first(b, bi, count)
+            for m in range(ACCUMULATORS // 2):
+                acc = replaced(acc, 2 * m, fma(met[2 * m], right, acc[2 * m]))
+                acc = replaced(acc, 2 * m + 1, fma(met[2 * m + 1], right, acc[2 * m + 1]))
             bi += b_k
     return acc
 
