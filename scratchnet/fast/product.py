@@ -25,6 +25,8 @@ chunks are as many as they are for any number of threads.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numba import prange
 
@@ -179,6 +181,7 @@ def column_sums(b: np.ndarray) -> np.ndarray:
     return sums.sum(axis=0)
 
 
+@functools.lru_cache(maxsize=256)  # a network asks for the same few at every step
 def shares(M: int, F: int, runs: int, K: int, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, int, int, int]:
     """How `product_rows` divides its work: runs and k of a slab, groups of panels, and blocks of rows.
 

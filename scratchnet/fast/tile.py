@@ -30,6 +30,8 @@ apart; the caller sees to it that COLUMNS numbers of each can be read. C is writ
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from scratchnet.fast.compiled import inlined
@@ -64,6 +66,7 @@ def padded_columns(F: int, shape: tuple[int, ...], dtype: np.dtype) -> int:
     return -(-F // columns(shape, dtype)) * columns(shape, dtype)
 
 
+@functools.cache
 def tile_cost(F: int, dtype: np.dtype) -> tuple[float, tuple[int, ...]]:
     """How many columns of work F columns make in the tile that suits them better, and that tile."""
     wide, narrow = padded_columns(F, WIDE, dtype), padded_columns(F, NARROW, dtype) * NARROW_COST

@@ -10,6 +10,7 @@ places, and at place i it covers the rows i*SH - top ... i*SH - top + KH - 1 of 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
@@ -26,6 +27,8 @@ def pair(value: Any, what: str, least: int = 1) -> tuple[int, int]:
 
     Raises ValueError, naming `what`, for anything but one or two integers of at least `least`.
     """
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and min(value) >= least:
+        return value  # a pair already, as nearly always: layers ask several times at every step
     both = (value, value) if isinstance(value, Integral) else value
     is_pair = isinstance(both, (tuple, list)) and len(both) == 2
     if not is_pair or not all(isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= least for v in both):
@@ -65,8 +68,15 @@ def window_grid(size: Sequence[int], window: Window, stride: Window, padding: Pa
     ValueError
         If the window is larger than the padded image.
     """
-    window, stride = pair(window, "window"), pair(stride, "stride")
-    padding = check_padding(padding)
+    H, W = size
+    return _window_grid((H, W), pair(window, "window"), pair(stride, "stride"), check_padding(padding))
+
+
+@functools.lru_cache(maxsize=256)  # a network asks for the same few at every step
+def _window_grid(
+    size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int], padding: Padding
+) -> tuple[tuple[int, int], Pads]:
+    """`window_grid`, of what has been checked."""
     outputs, pads = [], []
     for axis in range(2):
         if padding == "same":
