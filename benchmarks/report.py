@@ -286,7 +286,7 @@ def roofline(results: Results) -> Figure:
         )
         labelled: list[tuple[float, float]] = []
         for row, a, b in zip(found, x, y, strict=True):
-            apart = all(max(a / c, c / a) > 1.6 or max(b / d, d / b) > 1.12 for c, d in labelled)
+            apart = all(max(a / c, c / a) > 4 or max(b / d, d / b) > 1.12 for c, d in labelled)
             if direction == "forward" and apart:  # of those on top of each other, the first
                 labelled.append((a, b))
                 # On the left: backward does more for each byte, so its marker is on the right.
