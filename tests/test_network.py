@@ -327,7 +327,7 @@ def test_layers_in_one_pass_leave_what_they_would_one_by_one(make, channels, rng
 
 
 @pytest.mark.parametrize("size", [2, 28])  # a few pixels are multiplied another way than many
-def test_layers_in_one_pass_do_so_for_few_pixels_and_many(size, rng):
+def test_layers_in_one_pass_do_so_for_few_pixels_and_many(size, rng, engine):
     x = rng.standard_normal((1, size, size, 1)).astype(np.float32)
     layers = [sn.PointwiseConv2D(1, 8, init="pytorch"), sn.ReLU(), sn.MaxPool2D(2)]
     expected = x
@@ -341,15 +341,16 @@ def test_what_a_relu_holds_later_is_what_went_into_it(rng):
     net = one_channel_relu_and_pool()
     relu = net.layers[2]
     x = rng.standard_normal((2, 4, 6, 1)).astype(np.float32)
-    expected = net.layers[1].forward(net.layers[0].forward(x))
+    with sn.use_engine("numba"):
+        expected = net.layers[1].forward(net.layers[0].forward(x))
     dout = rng.standard_normal(expected.shape).astype(np.float32)
     for engine in ("numba", "numpy"):
-        sn.use_engine("numba")
-        net.forward(x)
+        with sn.use_engine("numba"):
+            net.forward(x)
         for p in net.parameters():
             p.value *= 2
-        sn.use_engine(engine)
-        assert np.array_equal(relu.backward(dout), dout * (expected > 0))
+        with sn.use_engine(engine):
+            assert np.array_equal(relu.backward(dout), dout * (expected > 0))
         assert repr(relu.x) == repr(expected)
         for p in net.parameters():
             p.value /= 2
