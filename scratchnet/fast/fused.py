@@ -43,7 +43,8 @@ class Later:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self.array is None:
             self.array = self.function(*self.arguments)
-        return np.array(self.array, dtype, copy=copy)
+        array = np.asarray(self.array, dtype)
+        return array.copy() if copy else array
 
     def __gt__(self, other: Any) -> np.ndarray:
         return np.asarray(self) > other

@@ -49,7 +49,7 @@ from scratchnet.fast.vector import (
     zeros,
 )
 
-REGISTERS = 32 if REGISTER_BITS == 512 else 16  # at least
+REGISTERS = 32 if REGISTER_BITS == 512 else 16  # that hold a vector; some processors have more
 # 7 rows of 2, or 14 of 1: 7 divides the width of MNIST's images after each pool, 28, 14 and 7.
 ACCUMULATORS = 12 if REGISTER_BITS == 256 else 14
 WIDE, NARROW = (0,) * (ACCUMULATORS // 2), (0,) * ACCUMULATORS  # the two tiles, as what they hold for each row
