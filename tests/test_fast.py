@@ -125,6 +125,10 @@ def test_without_jit_the_same_sources_run_as_plain_python():
         x, w = rng.standard_normal((1, 2, 14, 8)), rng.standard_normal((2, 3, 8, 1))
         ours, theirs = (m.depthwise_conv2d_forward(x, w, None, 1, "same") for m in (ops, layers))
         assert np.allclose(ours, theirs, rtol=1e-12), (ours, theirs)
+        x, w, dout = (rng.standard_normal(shape) for shape in ((64, 17), (17, 18), (64, 18)))
+        dout *= dout > 0.5
+        for ours, theirs in zip(ops.dense_backward(dout, x, w), layers.dense_backward(dout, x, w)):
+            assert np.allclose(ours, theirs, rtol=1e-12), (ours, theirs)
         net = sn.Network([
             sn.DepthwiseConv2D(3, 3, multiplier=2), sn.PointwiseConv2D(6, 4), sn.ReLU(), sn.MaxPool2D(2, 1),
             sn.AvgPool2D(2), sn.PointwiseConv2D(4, 1), sn.PointwiseConv2D(1, 3), sn.ReLU(), sn.MaxPool2D(2),
@@ -163,6 +167,10 @@ def test_narrower_registers_give_the_same_results(features, bits):
             fast.pointwise_conv2d_backward(dout, x, w),
             layers.pointwise_conv2d_backward(dout, x, w),
         ):
+            assert np.abs(ours - theirs).max() < 2e-5 * np.abs(theirs).max()
+        x, w, dout = (rng.standard_normal(n).astype(np.float32) for n in ((64, 30), (30, 19), (64, 19)))
+        dout *= dout > 0.5
+        for ours, theirs in zip(fast.dense_backward(dout, x, w), layers.dense_backward(dout, x, w)):
             assert np.abs(ours - theirs).max() < 2e-5 * np.abs(theirs).max()
         print("same")
     """

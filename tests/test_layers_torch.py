@@ -114,8 +114,11 @@ def test_pointwise_conv2d(shape, dtype, rng):
 
 
 @dtypes
-@pytest.mark.parametrize("shape", [(3, 5, 4), (1, 1, 1), (7, 17, 19), (2, 100, 33), (130, 2050, 1030)], ids=str)
-def test_dense(shape, dtype, rng):
+@pytest.mark.parametrize("kept", [1.0, 0.3, 0.0], ids=["dense", "mostly_zeros", "all_zeros"])
+@pytest.mark.parametrize(
+    "shape", [(3, 5, 4), (1, 1, 1), (7, 17, 19), (2, 100, 33), (64, 1, 1), (65, 119, 51), (130, 2050, 1030)], ids=str
+)
+def test_dense(shape, kept, dtype, rng):
     N, inputs, outputs = shape
     x = rng.standard_normal((N, inputs)).astype(dtype)
     w = rng.standard_normal((inputs, outputs)).astype(dtype)
@@ -123,7 +126,7 @@ def test_dense(shape, dtype, rng):
     tx, tw, tb = tensor(x), tensor(w), tensor(b)
     tout = tx @ tw + tb
     out = ops.dense_forward(x, w, b)
-    dout = rng.standard_normal(out.shape).astype(dtype)
+    dout = (rng.standard_normal(out.shape) * (rng.random(out.shape) < kept)).astype(dtype)  # as behind a ReLU
     tout.backward(torch.tensor(dout.astype(np.float64)))
 
     dx, dw, db = ops.dense_backward(dout, x, w)

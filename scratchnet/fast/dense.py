@@ -5,7 +5,8 @@
     dx  = dout @ w^T     rows: inputs       k: outputs     B: dout^T, and the result is dx^T
 
 The last is turned round so that a large matrix w is read as it lies, and only the small ones are transposed. Where w is
-the smaller one, as it is in front of ten classes, it is w that is transposed, and dx comes out as it should lie.
+the smaller one, as it is in front of ten classes, it is w that is transposed, and dx comes out as it should lie. Where
+most of dout is zeros, as behind a ReLU, `sparse.py` makes dw and dx of what is left.
 
 For a few examples, one digit to be recognised say, the time is that of reading w once. There is nothing to gain from a
 tile then: w is read in long stretches, eight rows at a time, and the sums stay in the cache.
@@ -16,32 +17,15 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from scratchnet.fast import sparse
 from scratchnet.fast.compiled import kernel
 from scratchnet.fast.product import column_sums, product
+from scratchnet.fast.transpose import transposed
 from scratchnet.fast.vector import REGISTER_BITS, add, fma, load_first, replaced, splat, store_first, zeros
 
-BLOCK = 16  # numbers a line of the cache
 FEW = 4  # rows, up to which each weight is used so seldom that copying it for the tile costs more than it saves
 SHARE = 16  # vectors of a row of b that a thread reads at a time, so that memory is gone through in long stretches
 EIGHT = (0,) * 8  # rows of b that are added up before a sum is stored again
-
-
-@kernel
-def transpose_kernel(a, out):
-    """out (F, M) = a (M, F)^T, in squares of BLOCK numbers: a row of one is a column of the other."""
-    M, F = a.shape
-    for block in prange((M + BLOCK - 1) // BLOCK):
-        for first in range(0, F, BLOCK):
-            for m in range(block * BLOCK, min((block + 1) * BLOCK, M)):
-                for f in range(first, min(first + BLOCK, F)):
-                    out[f, m] = a[m, f]
-
-
-def transposed(a: np.ndarray) -> np.ndarray:
-    """A contiguous copy of a^T."""
-    out = np.empty(a.shape[::-1], a.dtype)
-    transpose_kernel(a, out)
-    return out
 
 
 @kernel
@@ -105,10 +89,13 @@ def dense_backward(
     dout: np.ndarray, x: np.ndarray, w: np.ndarray, *, need_dx: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """See `scratchnet.layers.dense.dense_backward`."""
-    dout = np.ascontiguousarray(dout)
-    db = column_sums(dout)
-    dw = columns_times(np.ascontiguousarray(x), dout)
-    return input_gradient(dout, np.ascontiguousarray(w)) if need_dx else None, dw, db
+    dout, x, w = np.ascontiguousarray(dout), np.ascontiguousarray(x), np.ascontiguousarray(w)
+    zeros = sparse.pays(dout)
+    dw = sparse.transposed_product(dout, x) if zeros else columns_times(x, dout)
+    dx = None
+    if need_dx:
+        dx = sparse.times_transposed(dout, w) if zeros else input_gradient(dout, w)
+    return dx, dw, column_sums(dout)
 
 
 def input_gradient(dout: np.ndarray, w: np.ndarray) -> np.ndarray:

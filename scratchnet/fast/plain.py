@@ -11,7 +11,7 @@ from scratchnet.fast.vector import lanes
 
 OPERATIONS: tuple[str, ...] = (
     "add", "fma", "load", "load_first", "load_int", "prefetch", "replaced", "splat", "store", "store_first",
-    "store_int", "subtract", "sum_of_lanes", "where_equal", "where_greater", "where_nan", "zeros",
+    "store_int", "subtract", "sum_of_lanes", "transpose_square", "where_equal", "where_greater", "where_nan", "zeros",
 )  # fmt: skip
 
 
@@ -97,6 +97,13 @@ def where_equal(x, y, a, b):
 def where_nan(x, a, b):
     """a where x is NaN, else b, lane by lane."""
     return np.where(x != x, a, b)
+
+
+def transpose_square(a, i, row, out, j, out_row):
+    """out[j + c * out_row + r] = a[i + r * row + c], for r and c < LANES."""
+    for r in range(lanes(a.dtype)):
+        for c in range(lanes(a.dtype)):
+            out[j + c * out_row + r] = a[i + r * row + c]
 
 
 def sum_of_lanes(x):

@@ -22,6 +22,10 @@ and those that pooling takes besides:
     where_equal(x, y, a, b)    a where x == y, else b
     where_nan(x, a, b)         a where x is NaN, else b
 
+one that turns a square round:
+
+    transpose_square(a, i, row, out, j, out_row)   out[j + c*out_row + r] = a[i + r*row + c], for r and c < LANES
+
 and one that leads back to a single number:
 
     sum_of_lanes(x)            the sum of all lanes: one half added to the other, until one number is left
@@ -314,6 +318,42 @@ def where_nan(typing, x, a, b):
         return builder.select(builder.fcmp_unordered("uno", x, x), a, b)
 
     return a(x, a, a), emit
+
+
+@intrinsic
+def transpose_square(typing, a, i, row, out, j, out_row):
+    """out[j + c * out_row + r] = a[i + r * row + c], for r and c < LANES.
+
+    The rows are loaded, and where bit b of r and of c differ, the halves of a pair of rows change places, bit by bit.
+    """
+    vector = _vector_of(a)
+
+    def emit(context, builder, signature, arguments):
+        source, at, step, target, to, target_step = arguments
+        pointer, lanes = vector.llvm_type.as_pointer(), vector.lanes
+        rows = []
+        for r in range(lanes):
+            place = builder.add(at, builder.mul(step, step.type(r)))
+            value = builder.load(builder.bitcast(_address(context, builder, signature.args[0], source, place), pointer))
+            value.align = vector.dtype.bitwidth // 8
+            rows.append(value)
+        for bit in (1 << b for b in range(lanes.bit_length() - 1)):
+            # Of rows r and r | bit: the lanes without the bit of both, and those with it.
+            low = [c if not c & bit else lanes + c - bit for c in range(lanes)]
+            high = [c + bit if not c & bit else lanes + c for c in range(lanes)]
+            for r in range(lanes):
+                if not r & bit:
+                    pair = rows[r], rows[r | bit]
+                    for to_row, places in ((r, low), (r | bit, high)):
+                        mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), places)
+                        rows[to_row] = builder.shuffle_vector(*pair, mask)
+        for c in range(lanes):
+            place = builder.add(to, builder.mul(target_step, target_step.type(c)))
+            address = _address(context, builder, signature.args[3], target, place)
+            builder.store(rows[c], builder.bitcast(address, pointer)).align = vector.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp, types.intp, out, types.intp, types.intp), emit
 
 
 @intrinsic

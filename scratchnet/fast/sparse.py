@@ -1,0 +1,159 @@
+"""Products with a matrix that is mostly zeros: those are left out.
+
+A gradient behind a ReLU is zero wherever the ReLU was, half of it or more, and dropout adds to that. A tile multiplies
+zeros like any other number. Here each row of A is a list of the others, and only they are multiplied:
+
+    row m of A     0  .3   0   0  -1   0   0   2             B's rows 1, 4 and 7, VECTORS registers wide
+    as a list      places 1, 4, 7     values .3, -1, 2       sums = .3 * B[1] - 1 * B[4] + 2 * B[7]
+
+A number of B that is loaded meets one number of A, not seven as in the tile; so the loads set the pace, and they must
+come from the first level of the cache. Hence B is cut into panels of VECTORS registers' width, and a panel into slabs
+of so many rows that they stay there; the lists are cut likewise:
+
+                       slab 0         slab 1                    panel 0   panel 1
+    row 0 of A      .3 in place 1  -1 in place 0              +---------+---------+
+    row 1           ...            ...              slab 0    |         |         |      all rows of A meet slab 0
+      ...                                                     +---------+---------+      of a panel, then slab 1; a
+                                                    slab 1    |         |         |      thread takes whole panels
+                                                              +---------+---------+
+
+A multiply-add takes a third longer than in the tile, and turning matrices round takes time, too: see `pays`. A product
+of zero and infinity, NaN elsewhere, is left out as well.
+
+In the dense layer the gradient dout (N, F) is that matrix, and the vectors run along the layer's inputs:
+
+    dx   = dout @ w^T             B: columns of w, turned round as they are copied
+    dw^T = dout^T @ x             B: columns of x; the sums are turned round as they are written
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import prange
+
+from scratchnet.fast.compiled import inlined, kernel
+from scratchnet.fast.product import copy_panel
+from scratchnet.fast.transpose import transpose, transposed
+from scratchnet.fast.vector import REGISTER_BITS, fma, load, replaced, splat, store, zeros
+from scratchnet.fast.window import copy_stretch
+
+VECTORS = 7  # of a panel
+FIRST_LEVEL = 22 << 10  # bytes of a panel that are gone through together: most of a common first level of 32 KiB
+
+
+class Nonzeros(NamedTuple):
+    """The numbers of a matrix (M, K) that are not zero, slab after slab of its columns, and in a slab row after row.
+
+    Those of slab s and row m are values[starts[s, m] : starts[s, m + 1]], and places are their columns in the slab, of
+    which it has `slab`.
+    """
+
+    values: np.ndarray
+    places: np.ndarray
+    starts: np.ndarray
+    slab: int
+
+
+@kernel
+def nonzeros_kernel(a, values, places, starts, slab):
+    """See `Nonzeros`: of a (M, K), in slabs of `slab` columns."""
+    M, K = a.shape
+    for s in prange(len(starts)):
+        first, last = s * slab, min((s + 1) * slab, K)
+        to = first * M
+        for m in range(M):
+            starts[s, m] = to
+            for k in range(first, last):  # without a branch, which would be guessed wrong half of the time
+                values[to], places[to] = a[m, k], k - first
+                to += a[m, k] != 0
+        starts[s, M] = to
+
+
+def nonzeros(a: np.ndarray) -> Nonzeros:
+    """The lists of a's numbers, in slabs of as many columns as a panel of B may have rows."""
+    slab = FIRST_LEVEL // (VECTORS * REGISTER_BITS // 8)
+    starts = np.empty((-(-a.shape[1] // slab), len(a) + 1), np.int64)
+    lists = Nonzeros(np.empty(a.size, a.dtype), np.empty(a.size, np.int32), starts, slab)
+    nonzeros_kernel(a, *lists)
+    return lists
+
+
+@inlined
+def add_slab(values, places, starts, right, total):
+    """total[m] += sum of values[e] * right[places[e]] over the e from starts[m] to starts[m + 1].
+
+    right : a slab of a panel of B, and total : the sums, both flat in rows of VECTORS vectors.
+    """
+    lanes = REGISTER_BITS // (8 * right.itemsize)
+    width = VECTORS * lanes
+    z = zeros(right)
+    for m in range(starts.size - 1):
+        acc = (z, z, z, z, z, z, z)
+        for v in range(VECTORS):
+            acc = replaced(acc, v, load(total, m * width + v * lanes))
+        for e in range(starts[m], starts[m + 1]):
+            value, at = splat(values, e), places[e] * width
+            for v in range(VECTORS):
+                acc = replaced(acc, v, fma(value, load(right, at + v * lanes), acc[v]))
+        for v in range(VECTORS):
+            store(acc[v], total, m * width + v * lanes)
+
+
+@kernel
+def times_transposed_kernel(values, places, starts, slab, w, out):
+    """out (M, D) = A @ w^T, for the lists of A (M, K) and w (D, K)."""
+    M, D = out.shape
+    K = w.shape[1]
+    lanes = REGISTER_BITS // (8 * w.itemsize)
+    width = VECTORS * lanes
+    flat, flat_w = out.reshape(-1), w.reshape(-1)
+    for panel in prange((D + width - 1) // width):
+        first = panel * width
+        some = min(width, D - first)
+        right, total = np.empty(K * width, w.dtype), np.zeros(M * width, w.dtype)
+        if some < width:
+            right[:] = 0.0
+        for d in range(0, some, lanes):  # rows of w in long stretches, as many as a square has
+            transpose(flat_w, (first + d) * K, K, min(lanes, some - d), K, right, d, width)
+        for s in range(len(starts)):
+            add_slab(values, places, starts[s], right[s * slab * width :], total)
+        for m in range(M):
+            copy_stretch(total, m * width, some, flat, m * D + first)
+
+
+@kernel
+def transposed_product_kernel(values, places, starts, slab, x, out):
+    """out (D, M) = (A @ x)^T, for the lists of A (M, K) and x (K, D)."""
+    D, M = out.shape
+    K = x.shape[0]
+    width = VECTORS * (REGISTER_BITS // (8 * x.itemsize))
+    flat, flat_x = out.reshape(-1), x.reshape(-1)
+    for panel in prange((D + width - 1) // width):
+        first = panel * width
+        right, total = np.empty(slab * width, x.dtype), np.zeros(M * width, x.dtype)
+        for s in range(len(starts)):
+            k = s * slab
+            copy_panel(flat_x, k * D, min(slab, K - k), D, first, width, right, 0)
+            add_slab(values, places, starts[s], right, total)
+        transpose(total, 0, width, M, min(width, D - first), flat, first * M, M)
+
+
+def pays(dout: np.ndarray) -> bool:
+    """Whether leaving out the zeros of a dense layer's dout (N, F) is faster than the tile; measured."""
+    return len(dout) >= 64 and bool(np.count_nonzero(dout) < 0.55 * dout.size)
+
+
+def times_transposed(a: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """a (M, K) @ w^T, for a contiguous w (D, K): (M, D)."""
+    out = np.empty((len(a), len(w)), a.dtype)
+    times_transposed_kernel(*nonzeros(a), w, out)
+    return out
+
+
+def transposed_product(a: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """x^T @ a, for contiguous x (K, D) and a (K, M): (D, M)."""
+    out = np.empty((x.shape[1], a.shape[1]), a.dtype)
+    transposed_product_kernel(*nonzeros(transposed(a)), x, out)
+    return out

@@ -1,0 +1,45 @@
+"""Matrices turned round: rows become columns, in squares that fit into the registers.
+
+A number at a time, either the reads or the writes jump from row to row, and a line of the cache is fetched for each. Of
+a square as wide as a register, the rows are loaded and the columns stored as whole vectors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from scratchnet.fast.compiled import inlined, kernel
+from scratchnet.fast.vector import REGISTER_BITS, transpose_square
+
+BLOCK = 64  # rows that a thread takes at a time
+
+
+@inlined
+def transpose(a, start, row, M, F, out, to, out_row):
+    """out[to + f * out_row + m] = a[start + m * row + f]  for m < M and f < F."""
+    lanes = REGISTER_BITS // (8 * a.itemsize)
+    for f in range(0, F, lanes):
+        for m in range(0, M, lanes):
+            at, at_out = start + m * row + f, to + f * out_row + m
+            if m + lanes <= M and f + lanes <= F:
+                transpose_square(a, at, row, out, at_out, out_row)
+            else:
+                for i in range(min(lanes, M - m)):
+                    for j in range(min(lanes, F - f)):
+                        out[at_out + j * out_row + i] = a[at + i * row + j]
+
+
+@kernel
+def transpose_kernel(a, out, M, F):
+    """out (F, M) = a (M, F)^T, both flat."""
+    for block in prange((M + BLOCK - 1) // BLOCK):
+        first = block * BLOCK
+        transpose(a, first * F, F, min(BLOCK, M - first), F, out, first, M)
+
+
+def transposed(a: np.ndarray) -> np.ndarray:
+    """A contiguous copy of a^T, for a contiguous a."""
+    out = np.empty(a.shape[::-1], a.dtype)
+    transpose_kernel(a.reshape(-1), out.reshape(-1), *a.shape)
+    return out
