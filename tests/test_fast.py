@@ -11,10 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import CONVOLUTIONS, assert_close, each
 
 import scratchnet as sn
+from scratchnet import fast, layers
 from scratchnet.engine import KERNELS, ops
+from scratchnet.fast import sparse_conv
 from scratchnet.fast.process import SPINS
+from scratchnet.layers.shapes import pair, window_grid
 
 TESTS = Path(__file__).parent
 
@@ -103,6 +107,18 @@ def test_two_python_threads_at_once_get_right_results():
     """
     for layer in threading_layers():
         assert python(code, NUMBA_THREADING_LAYER=layer)[0] == "60 True\n"
+
+
+@each(CONVOLUTIONS)
+def test_a_kernel_gradient_without_the_zeros(case, rng):
+    """Of any shape, also those for which another way is chosen because it is faster."""
+    w_shape = (*pair(case.kernel, "kernel"), case.C, case.filters)
+    stride = pair(case.stride, "stride")
+    out_size, pads = window_grid(case.size, w_shape[:2], stride, case.padding)
+    x, dout = (rng.standard_normal((case.N, *size)) for size in ((*case.size, case.C), (*out_size, case.filters)))
+    dout *= dout > 1
+    expected = layers.conv2d_backward(dout, x, np.zeros(w_shape), stride, case.padding)[1]
+    assert_close(sparse_conv.kernel_gradient(x, dout, w_shape, stride, pads), expected, 1e-12)
 
 
 @pytest.mark.slow
@@ -197,8 +213,6 @@ def test_a_cache_that_cannot_be_written_is_named_and_does_not_stop_anything(tmp_
 
 def test_the_mirror_has_every_name_and_the_same_signatures():
     import inspect
-
-    from scratchnet import fast
 
     with sn.use_engine("numpy"):
         book = vars(ops).copy()

@@ -45,9 +45,15 @@ def check(results, truth, dtype):
         assert_close(ours, theirs, TOLERANCE[dtype], name)
 
 
+def mostly_zeros(shape, kept, dtype, rng):
+    """A gradient of which a share `kept` is not zero, as behind a ReLU."""
+    return (rng.standard_normal(shape) * (rng.random(shape) < kept)).astype(dtype)
+
+
 @dtypes
+@pytest.mark.parametrize("kept", [1.0, 0.1], ids=["dense", "mostly_zeros"])
 @each(CONVOLUTIONS)
-def test_conv2d(case, dtype, rng):
+def test_conv2d(case, kept, dtype, rng):
     KH, KW = pair(case.kernel, "kernel")
     x = rng.standard_normal((case.N, *case.size, case.C)).astype(dtype)
     w = rng.standard_normal((KH, KW, case.C, case.filters)).astype(dtype)
@@ -56,7 +62,7 @@ def test_conv2d(case, dtype, rng):
     padded = torch_pad(tx, case, case.kernel, case.stride, 0)
     tout = F.conv2d(padded, tw.permute(3, 2, 0, 1), tb, stride=case.stride)
     out = ops.conv2d_forward(x, w, b, case.stride, case.padding)
-    dout = rng.standard_normal(out.shape).astype(dtype)
+    dout = mostly_zeros(out.shape, kept, dtype, rng)
     tout.backward(torch.tensor(dout.astype(np.float64).transpose(0, 3, 1, 2).copy()))
 
     dx, dw, db = ops.conv2d_backward(dout, x, w, case.stride, case.padding)
@@ -126,7 +132,7 @@ def test_dense(shape, kept, dtype, rng):
     tx, tw, tb = tensor(x), tensor(w), tensor(b)
     tout = tx @ tw + tb
     out = ops.dense_forward(x, w, b)
-    dout = (rng.standard_normal(out.shape) * (rng.random(out.shape) < kept)).astype(dtype)  # as behind a ReLU
+    dout = mostly_zeros(out.shape, kept, dtype, rng)
     tout.backward(torch.tensor(dout.astype(np.float64)))
 
     dx, dw, db = ops.dense_backward(dout, x, w)

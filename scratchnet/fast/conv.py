@@ -21,7 +21,8 @@ kernel, which holds w G times, each time one stride further right, with zeros ar
     w w w w w 0     the first pixel's F columns        The zeros cost (KW + (G-1)*SW) / KW times the multiply-adds, and
     0 w w w w w     the second pixel's F columns       the lanes that are no longer empty win more than that.
 
-With many channels and a kernel of 5 x 5, `winograd.py` computes all three with fewer multiplications.
+With many channels and a kernel of 5 x 5, `winograd.py` computes all three with fewer multiplications. Where dout is
+mostly zeros, `sparse_conv.py` makes the gradient of w of what is left.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import functools
 import numpy as np
 from numba import prange
 
-from scratchnet.fast import winograd
+from scratchnet.fast import sparse_conv, winograd
 from scratchnet.fast.compiled import kernel
 from scratchnet.fast.product import column_sums, product, weight_gradient
 from scratchnet.fast.tile import tile_cost
@@ -60,7 +61,10 @@ def conv2d_backward(
     _, pads = window_grid((H, W), w.shape[:2], stride, padding)
     before = pads[0][0], pads[1][0]
     x, dout = np.ascontiguousarray(x), np.ascontiguousarray(dout)
-    if winograd.pays(w.shape, stride, dout.shape[1:3], len(x)):
+    few_products = winograd.pays(w.shape, stride, dout.shape[1:3], len(x))
+    if sparse_conv.pays(x, dout, w.shape, 0.35 if few_products else 1.1):
+        dw, db = sparse_conv.kernel_gradient(x, dout, w.shape, stride, pads), column_sums(dout)
+    elif few_products:
         dw, db = winograd.kernel_gradient(x, dout, w.shape[0], before), column_sums(dout)
     else:
         dw, db = kernel_gradient(padded_copy(x, pads), dout, w.shape, stride)

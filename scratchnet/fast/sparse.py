@@ -8,7 +8,7 @@ zeros like any other number. Here each row of A is a list of the others, and onl
 
 A number of B that is loaded meets one number of A, not seven as in the tile; so the loads set the pace, and they must
 come from the first level of the cache. Hence B is cut into panels of VECTORS registers' width, and a panel into slabs
-of so many rows that they stay there; the lists are cut likewise:
+of so many rows that they stay there; the lists are cut likewise. (In `sparse_conv.py`, B is an image.)
 
                        slab 0         slab 1                    panel 0   panel 1
     row 0 of A      .3 in place 1  -1 in place 0              +---------+---------+
@@ -40,6 +40,7 @@ from scratchnet.fast.vector import REGISTER_BITS, fma, load, replaced, splat, st
 from scratchnet.fast.window import copy_stretch
 
 VECTORS = 7  # of a panel
+PANEL = (0,) * VECTORS
 FIRST_LEVEL = 22 << 10  # bytes of a panel that are gone through together: most of a common first level of 32 KiB
 
 
@@ -58,16 +59,18 @@ class Nonzeros(NamedTuple):
 
 @kernel
 def nonzeros_kernel(a, values, places, starts, slab):
-    """See `Nonzeros`: of a (M, K), in slabs of `slab` columns."""
-    M, K = a.shape
+    """See `Nonzeros`: of a (M, K), flat, in slabs of `slab` columns."""
+    M = starts.shape[1] - 1
+    K = a.size // M
     for s in prange(len(starts)):
         first, last = s * slab, min((s + 1) * slab, K)
         to = first * M
         for m in range(M):
             starts[s, m] = to
             for k in range(first, last):  # without a branch, which would be guessed wrong half of the time
-                values[to], places[to] = a[m, k], k - first
-                to += a[m, k] != 0
+                value = a[m * K + k]
+                values[to], places[to] = value, k - first
+                to += value != 0
         starts[s, M] = to
 
 
@@ -76,8 +79,18 @@ def nonzeros(a: np.ndarray) -> Nonzeros:
     slab = FIRST_LEVEL // (VECTORS * REGISTER_BITS // 8)
     starts = np.empty((-(-a.shape[1] // slab), len(a) + 1), np.int64)
     lists = Nonzeros(np.empty(a.size, a.dtype), np.empty(a.size, np.int32), starts, slab)
-    nonzeros_kernel(a, *lists)
+    nonzeros_kernel(a.reshape(-1), *lists)
     return lists
+
+
+@inlined
+def add_products(acc, values, places, first, last, b, step, offsets):
+    """acc[v] + the sum of  values[e] * b[places[e] * step + offsets[v] : LANES further]  over e from first to last."""
+    for e in range(first, last):
+        value, at = splat(values, e), places[e] * step
+        for v in range(len(offsets)):
+            acc = replaced(acc, v, fma(value, load(b, at + offsets[v]), acc[v]))
+    return acc
 
 
 @inlined
@@ -89,14 +102,13 @@ def add_slab(values, places, starts, right, total):
     lanes = REGISTER_BITS // (8 * right.itemsize)
     width = VECTORS * lanes
     z = zeros(right)
+    acc, side_by_side = (z, z, z, z, z, z, z), PANEL
+    for v in range(VECTORS):
+        side_by_side = replaced(side_by_side, v, v * lanes)
     for m in range(starts.size - 1):
-        acc = (z, z, z, z, z, z, z)
         for v in range(VECTORS):
             acc = replaced(acc, v, load(total, m * width + v * lanes))
-        for e in range(starts[m], starts[m + 1]):
-            value, at = splat(values, e), places[e] * width
-            for v in range(VECTORS):
-                acc = replaced(acc, v, fma(value, load(right, at + v * lanes), acc[v]))
+        acc = add_products(acc, values, places, starts[m], starts[m + 1], right, width, side_by_side)
         for v in range(VECTORS):
             store(acc[v], total, m * width + v * lanes)
 
