@@ -101,5 +101,5 @@ def dense_backward(
 def input_gradient(dout: np.ndarray, w: np.ndarray) -> np.ndarray:
     """dx (N, D) = dout (N, K) @ w^T, for a contiguous w (D, K)."""
     if w.size < len(dout) * sum(w.shape):
-        return rows_times(dout, transposed(w), None)
+        return rows_times(dout, np.ascontiguousarray(w.T), None)
     return transposed(rows_times(w, transposed(dout), None))

@@ -31,13 +31,14 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
-from scratchnet.fast.tile import ACCUMULATORS, add_part_to, add_to, columns, padded_columns, tile, tile_cost
+from scratchnet.fast.tile import ACCUMULATORS, WIDE, add_part_to, add_to, columns, padded_columns, tile, tile_cost
 from scratchnet.fast.vector import REGISTER_BITS, add, load, load_first, prefetch, replaced, store, store_first, zeros
 
 CACHE = 1 << 18  # bytes of B that a thread copies into its cache at a time: half of a common second level
 SLAB = 1024  # rows of B that are gone through together
 BLOCKS = 16  # shares of a product, at least, for the threads
 BLOCK_TILES = 4  # rows of tiles in a block, at least: each block copies its panels anew
+LITTLE = 1 << 21  # multiply-adds of a product that may be in the wrong tile; a layer of ten classes has 1.3 million
 LINE = 64  # bytes that memory hands out at a time
 CHUNKS = 16  # of images; no more threads than this share a weight gradient
 
@@ -200,7 +201,8 @@ def shares(M: int, F: int, runs: int, K: int, shape: tuple[int, ...], dtype: np.
 def product(a, starts, runs, a_run, K, a_k, b, bias) -> np.ndarray:
     """`product_rows` into a new array (M, F), in the tile that suits its columns; bias : (F,) or None."""
     M, F = starts.size, b.shape[1]
-    _, shape = tile_cost(F, a.dtype)
+    # A little product in the wrong tile costs less than that tile's compilation, if nothing else needs it.
+    shape = WIDE if M * runs * K * F < LITTLE else tile_cost(F, a.dtype)[1]
     bias = np.zeros(F, a.dtype) if bias is None else np.ascontiguousarray(bias)
     if 0 in (M, F, runs, K):
         return np.tile(bias, (M, 1))  # no entries, or no terms in their sums, as in the gradients of an empty batch

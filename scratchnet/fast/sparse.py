@@ -35,7 +35,7 @@ from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
 from scratchnet.fast.product import copy_panel
-from scratchnet.fast.transpose import transpose, transposed
+from scratchnet.fast.transpose import transpose
 from scratchnet.fast.vector import REGISTER_BITS, fma, load, replaced, splat, store, zeros
 from scratchnet.fast.window import copy_stretch
 
@@ -58,8 +58,8 @@ class Nonzeros(NamedTuple):
 
 
 @kernel
-def nonzeros_kernel(a, values, places, starts, slab):
-    """See `Nonzeros`: of a (M, K), flat, in slabs of `slab` columns."""
+def nonzeros_kernel(a, row, step, values, places, starts, slab):
+    """See `Nonzeros`, with slabs of `slab` columns: number k of A's row m is a[m * row + k * step], and a is flat."""
     M = starts.shape[1] - 1
     K = a.size // M
     for s in prange(len(starts)):
@@ -68,18 +68,20 @@ def nonzeros_kernel(a, values, places, starts, slab):
         for m in range(M):
             starts[s, m] = to
             for k in range(first, last):  # without a branch, which would be guessed wrong half of the time
-                value = a[m * K + k]
+                value = a[m * row + k * step]
                 values[to], places[to] = value, k - first
                 to += value != 0
         starts[s, M] = to
 
 
 def nonzeros(a: np.ndarray) -> Nonzeros:
-    """The lists of a's numbers, in slabs of as many columns as a panel of B may have rows."""
-    slab = FIRST_LEVEL // (VECTORS * REGISTER_BITS // 8)
-    starts = np.empty((-(-a.shape[1] // slab), len(a) + 1), np.int64)
+    """The lists of a's numbers, in slabs of as many columns as a panel of B may have rows; a or a^T is contiguous."""
+    M, K = a.shape
+    slab = FIRST_LEVEL // (VECTORS * REGISTER_BITS // 8) // 16 * 16  # whole squares, to be turned round
+    starts = np.empty((-(-K // slab), M + 1), np.int64)
     lists = Nonzeros(np.empty(a.size, a.dtype), np.empty(a.size, np.int32), starts, slab)
-    nonzeros_kernel(a.reshape(-1), *lists)
+    flat, row, step = (a.reshape(-1), K, 1) if a.flags.c_contiguous else (a.T.reshape(-1), 1, M)
+    nonzeros_kernel(flat, row, step, *lists)
     return lists
 
 
@@ -114,42 +116,36 @@ def add_slab(values, places, starts, right, total):
 
 
 @kernel
-def times_transposed_kernel(values, places, starts, slab, w, out):
-    """out (M, D) = A @ w^T, for the lists of A (M, K) and w (D, K)."""
-    M, D = out.shape
-    K = w.shape[1]
-    lanes = REGISTER_BITS // (8 * w.itemsize)
+def product_kernel(values, places, starts, slab, b, turned, out):
+    """For A (M, K): if `turned`, out (M, D) = A @ b^T of b (D, K); else out (D, M) = (A @ b)^T of b (K, D).
+
+    b : flat. Either way, the vectors run along D.
+    """
+    M = starts.shape[1] - 1
+    D = out.size // M
+    K = b.size // D
+    lanes = REGISTER_BITS // (8 * b.itemsize)
     width = VECTORS * lanes
-    flat, flat_w = out.reshape(-1), w.reshape(-1)
+    flat = out.reshape(-1)
     for panel in prange((D + width - 1) // width):
         first = panel * width
         some = min(width, D - first)
-        right, total = np.empty(K * width, w.dtype), np.zeros(M * width, w.dtype)
-        if some < width:
-            right[:] = 0.0
-        for d in range(0, some, lanes):  # rows of w in long stretches, as many as a square has
-            transpose(flat_w, (first + d) * K, K, min(lanes, some - d), K, right, d, width)
-        for s in range(len(starts)):
-            add_slab(values, places, starts[s], right[s * slab * width :], total)
-        for m in range(M):
-            copy_stretch(total, m * width, some, flat, m * D + first)
-
-
-@kernel
-def transposed_product_kernel(values, places, starts, slab, x, out):
-    """out (D, M) = (A @ x)^T, for the lists of A (M, K) and x (K, D)."""
-    D, M = out.shape
-    K = x.shape[0]
-    width = VECTORS * (REGISTER_BITS // (8 * x.itemsize))
-    flat, flat_x = out.reshape(-1), x.reshape(-1)
-    for panel in prange((D + width - 1) // width):
-        first = panel * width
-        right, total = np.empty(slab * width, x.dtype), np.zeros(M * width, x.dtype)
+        right, total = np.empty((K if turned else slab) * width, b.dtype), np.zeros(M * width, b.dtype)
+        if turned:
+            if some < width:
+                right[:] = 0.0
+            for d in range(0, some, lanes):  # rows of b in long stretches, as many as a square has
+                transpose(b, (first + d) * K, K, min(lanes, some - d), K, right, d, width)
         for s in range(len(starts)):
             k = s * slab
-            copy_panel(flat_x, k * D, min(slab, K - k), D, first, width, right, 0)
-            add_slab(values, places, starts[s], right, total)
-        transpose(total, 0, width, M, min(width, D - first), flat, first * M, M)
+            if not turned:
+                copy_panel(b, k * D, min(slab, K - k), D, first, width, right, 0)
+            add_slab(values, places, starts[s], right[k * width if turned else 0 :], total)
+        if turned:
+            for m in range(M):
+                copy_stretch(total, m * width, some, flat, m * D + first)
+        else:
+            transpose(total, 0, width, M, some, flat, first * M, M)
 
 
 def pays(dout: np.ndarray) -> bool:
@@ -160,12 +156,12 @@ def pays(dout: np.ndarray) -> bool:
 def times_transposed(a: np.ndarray, w: np.ndarray) -> np.ndarray:
     """a (M, K) @ w^T, for a contiguous w (D, K): (M, D)."""
     out = np.empty((len(a), len(w)), a.dtype)
-    times_transposed_kernel(*nonzeros(a), w, out)
+    product_kernel(*nonzeros(a), w.reshape(-1), True, out)
     return out
 
 
 def transposed_product(a: np.ndarray, x: np.ndarray) -> np.ndarray:
     """x^T @ a, for contiguous x (K, D) and a (K, M): (D, M)."""
     out = np.empty((x.shape[1], a.shape[1]), a.dtype)
-    transposed_product_kernel(*nonzeros(transposed(a)), x, out)
+    product_kernel(*nonzeros(a.T), x.reshape(-1), False, out)
     return out
