@@ -10,10 +10,13 @@ loaded once and slides through the tile. Two pictures of an image, as the tile t
 
 In both, forward sums over the taps (kh, kw) with the weights as B, and the gradient of the weights sums over the output
 with dout as B, where a row of A is a tap. The gradient of the image is a forward pass over the spread dout with the
-kernel turned, as in `conv.py`.
+kernel turned, as in `conv.py`. With so few multiply-adds for a number, memory counts: a thread makes the padded image
+from its image just before it needs it, in an array of its own that its cache holds.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange
@@ -22,48 +25,72 @@ from scratchnet.fast.compiled import kernel
 from scratchnet.fast.product import CHUNKS, addresses, column_sums
 from scratchnet.fast.tile import ACCUMULATORS, NARROW, REGISTERS, add_part_to, lanewise_tile, sliding_tile
 from scratchnet.fast.vector import REGISTER_BITS, lanes
-from scratchnet.fast.window import copy_into, padded_copy, window_starts
-from scratchnet.layers.shapes import Padding, Window, pair, window_grid
+from scratchnet.fast.window import copy_image, window_starts
+from scratchnet.layers.shapes import Padding, Pads, Window, pair, window_grid
+
+Pair = tuple[int, int]
+
+
+class Frame(NamedTuple):
+    """Where an image stands in a padded one, each pair for height and width; all around it there are zeros."""
+
+    size: Pair  #: of the padded image
+    before: Pair  #: rows above the image's first pixel, and columns left of it
+    apart: Pair  #: from a pixel to the next
+
+
+def padding_of(x: np.ndarray, pads: Pads) -> Frame:
+    """The frame of x (N, H, W, C) for this padding."""
+    (top, bottom), (left, right) = pads
+    return Frame((top + x.shape[1] + bottom, left + x.shape[2] + right), (top, left), (1, 1))
 
 
 @kernel
-def lanewise_rows(a, image_size, starts, runs, a_run, K, a_k, slides, b, bias, out, shape):
-    """out[n, m, f] = bias[f] + sum over r < runs, k < K of  a[n, starts[m] + r * a_run + k * a_k + f] * B[r, k, f].
+def lanewise_rows(x, size, before, apart, starts, runs, a_run, K, a_k, slides, b, bias, out, shape):
+    """out[n, m, f] = bias[f] + sum over r < runs, k < K of  A[n, starts[m] + r * a_run + k * a_k + f] * B[r, k, f].
 
-    a : flat, image_size numbers an image. starts : (M,). slides : whether all of a tile's rows begin a_k apart.
-    b : B (runs, K, F), flat. bias : (F,). out : (N, M, F).
+    x : (N, H, W, C). A : its images in their `Frame` of size, before and apart, each flat. starts : (M,). slides :
+    whether all of a tile's rows begin a_k apart. b : B (runs, K, F), flat. bias : (F,). out : (N, M, F).
     """
     N, M, F = out.shape
     flat = out.reshape(-1)
-    for n in prange(N):
-        image = a[n * image_size : (n + 1) * image_size]
-        for m in range(0, M, ACCUMULATORS):
-            rows = addresses(starts, m, shape)
-            for f in range(0, F, REGISTER_BITS // (8 * a.itemsize)):
-                if slides:
-                    acc = sliding_tile(image[f:], rows[0], a_run, a_k, b, f, F, runs, K, F - f)
-                else:
-                    acc = lanewise_tile(image[f:], rows, a_run, a_k, b, f, F, runs, K, F - f)
-                add_part_to(acc, rows, flat, (n * M + m) * F + f, F, bias, f, 0, M - m, F - f)
+    PH, PW = size
+    C = x.shape[3]
+    chunks = min(CHUNKS, N)
+    for chunk in prange(chunks):
+        image = np.zeros(PH * PW * C, x.dtype)
+        for n in range(chunk * N // chunks, (chunk + 1) * N // chunks):
+            copy_image(x[n], image.reshape(PH, PW, C), *before, *apart)
+            for m in range(0, M, ACCUMULATORS):
+                rows = addresses(starts, m, shape)
+                for f in range(0, F, REGISTER_BITS // (8 * x.itemsize)):
+                    if slides:
+                        acc = sliding_tile(image[f:], rows[0], a_run, a_k, b, f, F, runs, K, F - f)
+                    else:
+                        acc = lanewise_tile(image[f:], rows, a_run, a_k, b, f, F, runs, K, F - f)
+                    add_part_to(acc, rows, flat, (n * M + m) * F + f, F, bias, f, 0, M - m, F - f)
 
 
 @kernel
-def lanewise_over_images(a, image_size, starts, runs, a_run, K, a_k, b, sums, shape):
-    """For each chunk of the images, sum over its n, r, k of  a[n, starts[m] + r*a_run + k*a_k + f] * B[n, r, k, f].
+def lanewise_over_images(x, size, before, apart, starts, runs, a_run, K, a_k, b, sums, shape):
+    """For each chunk of the images, sum over its n, r, k of  A[n, starts[m] + r*a_run + k*a_k + f] * B[n, r, k, f].
 
-    b : B (N, runs * K, F). sums : (CHUNKS, M, F).
+    x, A : as in `lanewise_rows`. b : B (N, runs * K, F). sums : (chunks, M, F).
     """
     N, P, F = b.shape
     flat = b.reshape(-1)
     M = sums.shape[1]
-    for chunk in prange(CHUNKS):
+    PH, PW = size
+    C = x.shape[3]
+    for chunk in prange(len(sums)):
         total = sums[chunk].reshape(-1)
         total[:] = 0.0
-        for n in range(chunk * N // CHUNKS, (chunk + 1) * N // CHUNKS):
-            image = a[n * image_size : (n + 1) * image_size]
+        image = np.zeros(PH * PW * C, x.dtype)
+        for n in range(chunk * N // len(sums), (chunk + 1) * N // len(sums)):
+            copy_image(x[n], image.reshape(PH, PW, C), *before, *apart)
             for m in range(0, M, ACCUMULATORS):
                 rows = addresses(starts, m, shape)
-                for f in range(0, F, REGISTER_BITS // (8 * a.itemsize)):
+                for f in range(0, F, REGISTER_BITS // (8 * x.itemsize)):
                     acc = lanewise_tile(image[f:], rows, a_run, a_k, flat, n * P * F + f, F, runs, K, F - f)
                     add_part_to(acc, rows, total, m * F + f, F, total, m * F + f, F, M - m, F - f)
 
@@ -74,38 +101,36 @@ def in_lines(C: int, SW: int, dtype: np.dtype) -> bool:
 
 
 def correlation(
-    image: np.ndarray, w: np.ndarray, b: np.ndarray | None, out_size: tuple[int, int], stride: tuple[int, int]
+    x: np.ndarray, frame: Frame, w: np.ndarray, b: np.ndarray | None, out_size: Pair, stride: Pair
 ) -> np.ndarray:
-    """out (N, OH, OW, C) of a padded image (N, PH, PW, C) and w (KH, KW, C)."""
-    N, _, PW, C = image.shape
-    (OH, OW), (SH, SW), (KH, KW, _) = out_size, stride, w.shape
+    """out (N, OH, OW, C) of x (N, H, W, C) in its frame and w (KH, KW, C)."""
+    N, C = len(x), x.shape[3]
+    (OH, OW), (SH, SW), (KH, KW, _), line = out_size, stride, w.shape, frame.size[1] * C
     bias = np.zeros(C, w.dtype) if b is None else b
     if in_lines(C, SW, w.dtype):
-        starts, slides = np.arange(OH) * (SH * PW * C), False
+        starts, slides = np.arange(OH) * (SH * line), False
         w, bias = np.tile(w, OW), np.tile(bias, OW)
     else:
-        starts = window_starts((1, *image.shape[1:]), (OH, OW), stride)
+        starts = window_starts((1, *frame.size, C), (OH, OW), stride)
         slides = REGISTERS >= 2 * ACCUMULATORS + 1 and SW == 1 and OW % ACCUMULATORS == 0
     out = np.empty((N, len(starts), w.shape[2]), w.dtype)
     taps = np.ascontiguousarray(w).reshape(-1)
-    lanewise_rows(image.reshape(-1), image[:1].size, starts, KH, PW * C, KW, C, slides, taps, bias, out, NARROW)
+    lanewise_rows(x, *frame, starts, KH, line, KW, C, slides, taps, bias, out, NARROW)
     return out.reshape(N, OH, OW, C)
 
 
-def kernel_gradient(
-    image: np.ndarray, dout: np.ndarray, kernel_size: tuple[int, int], stride: tuple[int, int]
-) -> np.ndarray:
-    """dw (KH, KW, C), from a padded image (N, PH, PW, C) and dout (N, OH, OW, C)."""
+def kernel_gradient(x: np.ndarray, frame: Frame, dout: np.ndarray, kernel_size: Pair, stride: Pair) -> np.ndarray:
+    """dw (KH, KW, C), from x (N, H, W, C) in its frame and dout (N, OH, OW, C)."""
     N, OH, OW, C = dout.shape
-    (KH, KW), (SH, SW), line = kernel_size, stride, image.shape[2] * C
+    (KH, KW), (SH, SW), line = kernel_size, stride, frame.size[1] * C
     starts = (np.arange(KH)[:, None] * line + np.arange(KW) * C).reshape(-1)
     if in_lines(C, SW, dout.dtype):
         runs, run, K, step, F = 1, 0, OH, SH * line, OW * C
     else:
         runs, run, K, step, F = OH, SH * line, OW, SW * C, C
-    sums = np.empty((CHUNKS, KH * KW, F), dout.dtype)
+    sums = np.empty((min(CHUNKS, N), KH * KW, F), dout.dtype)
     rows = dout.reshape(N, runs * K, F)
-    lanewise_over_images(image.reshape(-1), image[:1].size, starts, runs, run, K, step, rows, sums, NARROW)
+    lanewise_over_images(x, *frame, starts, runs, run, K, step, rows, sums, NARROW)
     return sums.sum(axis=0).reshape(KH, KW, F // C, C).sum(axis=2)
 
 
@@ -116,7 +141,8 @@ def depthwise_conv2d_forward(
     KH, KW, C, M = w.shape
     stride = pair(stride, "stride")
     out_size, pads = window_grid(x.shape[1:3], (KH, KW), stride, padding)
-    return correlation(padded_copy(repeated(x, M), pads), w.reshape(KH, KW, C * M), b, out_size, stride)
+    x, w = repeated(x, M), w.reshape(KH, KW, C * M)
+    return correlation(x, padding_of(x, pads), w, b, out_size, stride)
 
 
 def depthwise_conv2d_backward(
@@ -125,17 +151,16 @@ def depthwise_conv2d_backward(
     """See `scratchnet.layers.depthwise.depthwise_conv2d_backward`."""
     N, H, W, _ = x.shape
     KH, KW, C, M = w.shape
-    SH, SW = pair(stride, "stride")
-    _, pads = window_grid((H, W), (KH, KW), (SH, SW), padding)
-    dout = np.ascontiguousarray(dout)
+    stride = pair(stride, "stride")
+    _, pads = window_grid((H, W), (KH, KW), stride, padding)
+    dout, x = np.ascontiguousarray(dout), repeated(x, M)
     db = column_sums(dout)
-    dw = kernel_gradient(padded_copy(repeated(x, M), pads), dout, (KH, KW), (SH, SW)).reshape(w.shape)
+    dw = kernel_gradient(x, padding_of(x, pads), dout, (KH, KW), stride).reshape(w.shape)
     if not need_dx:
         return None, dw, db
-    spread = np.empty((N, H + KH - 1, W + KW - 1, C * M), dout.dtype)
-    copy_into(dout, spread, KH - 1 - pads[0][0], KW - 1 - pads[1][0], SH, SW)
     turned = w.reshape(KH, KW, C * M)[::-1, ::-1]
-    dx = correlation(spread, turned, None, (H, W), (1, 1))
+    frame = Frame((H + KH - 1, W + KW - 1), (KH - 1 - pads[0][0], KW - 1 - pads[1][0]), stride)
+    dx = correlation(dout, frame, turned, None, (H, W), (1, 1))
     return dx if M == 1 else dx.reshape(N, H, W, C, M).sum(axis=4), dw, db
 
 
