@@ -110,15 +110,18 @@ def test_two_python_threads_at_once_get_right_results():
 
 
 @each(CONVOLUTIONS)
-def test_a_kernel_gradient_without_the_zeros(case, rng):
+def test_a_convolutions_gradients_without_the_zeros(case, rng):
     """Of any shape, also those for which another way is chosen because it is faster."""
     w_shape = (*pair(case.kernel, "kernel"), case.C, case.filters)
     stride = pair(case.stride, "stride")
     out_size, pads = window_grid(case.size, w_shape[:2], stride, case.padding)
     x, dout = (rng.standard_normal((case.N, *size)) for size in ((*case.size, case.C), (*out_size, case.filters)))
     dout *= dout > 1
-    expected = layers.conv2d_backward(dout, x, np.zeros(w_shape), stride, case.padding)[1]
-    assert_close(sparse_conv.kernel_gradient(x, dout, w_shape, stride, pads), expected, 1e-12)
+    w = rng.standard_normal(w_shape)
+    dx, dw, _ = layers.conv2d_backward(dout, x, w, stride, case.padding)
+    assert_close(sparse_conv.kernel_gradient(x, dout, w_shape, stride, pads), dw, 1e-12)
+    before = pads[0][0], pads[1][0]
+    assert_close(sparse_conv.input_gradient(dout, w, case.size, stride, before), dx, 1e-12)
 
 
 @pytest.mark.slow
@@ -128,7 +131,7 @@ def test_without_jit_the_same_sources_run_as_plain_python():
         import numpy as np, scratchnet as sn
         from scratchnet import layers
         from scratchnet.engine import ops
-        from scratchnet.fast import product
+        from scratchnet.fast import product, sparse_conv
         assert type(product.tile).__name__ == "function"
         rng = np.random.default_rng(0)
         x, w = rng.standard_normal((2, 5, 6, 3)), rng.standard_normal((3, 2, 3, 4))
@@ -138,6 +141,10 @@ def test_without_jit_the_same_sources_run_as_plain_python():
             [layers.conv2d_forward(x, w, dout[0, 0, 0], 2, 1), *layers.conv2d_backward(dout, x, w, 2, 1)],
         ):
             assert np.allclose(ours, theirs, rtol=1e-12), (ours, theirs)
+        dout *= dout > 0.5
+        dx, dw, _ = layers.conv2d_backward(dout, x, w, 2, 1)
+        assert np.allclose(sparse_conv.kernel_gradient(x, dout, w.shape, (2, 2), ((1, 1), (1, 1))), dw, rtol=1e-12)
+        assert np.allclose(sparse_conv.input_gradient(dout, w, (5, 6), (2, 2), (1, 1)), dx, rtol=1e-12)
         x, w = rng.standard_normal((1, 2, 14, 8)), rng.standard_normal((2, 3, 8, 1))
         ours, theirs = (m.depthwise_conv2d_forward(x, w, None, 1, "same") for m in (ops, layers))
         assert np.allclose(ours, theirs, rtol=1e-12), (ours, theirs)
@@ -166,7 +173,7 @@ def test_narrower_registers_give_the_same_results(features, bits):
         features = type(llvmlite.binding.get_host_cpu_features())({features})
         llvmlite.binding.get_host_cpu_features = lambda: features
         from scratchnet import fast
-        from scratchnet.fast import vector
+        from scratchnet.fast import sparse_conv, vector
         assert vector.REGISTER_BITS == {bits}
         rng = np.random.default_rng(0)
         x, w, b = rng.standard_normal((2, 9, 8, 3)), rng.standard_normal((3, 3, 3, 21)), rng.standard_normal(21)
@@ -177,6 +184,12 @@ def test_narrower_registers_give_the_same_results(features, bits):
             [layers.conv2d_forward(x, w, b, 2, 1), *layers.conv2d_backward(dout, x, w, 2, 1)],
         ):
             assert np.abs(ours - theirs).max() < 2e-5 * np.abs(theirs).max()
+        dout *= dout > 0.5
+        dx, dw, _ = layers.conv2d_backward(dout, x, w, 2, 1)
+        ours = sparse_conv.kernel_gradient(x, dout, w.shape, (2, 2), ((1, 1), (1, 1)))
+        assert np.abs(ours - dw).max() < 2e-5 * np.abs(dw).max()
+        ours = sparse_conv.input_gradient(dout, w, (9, 8), (2, 2), (1, 1))
+        assert np.abs(ours - dx).max() < 2e-5 * np.abs(dx).max()
         x, w = x[..., :1], w[:1, :1, :1]
         dout = rng.standard_normal((*x.shape[:3], 21)).astype(np.float32)
         for ours, theirs in zip(

@@ -22,7 +22,7 @@ kernel, which holds w G times, each time one stride further right, with zeros ar
     0 w w w w w     the second pixel's F columns       the lanes that are no longer empty win more than that.
 
 With many channels and a kernel of 5 x 5, `winograd.py` computes all three with fewer multiplications. Where dout is
-mostly zeros, `sparse_conv.py` makes the gradient of w of what is left.
+mostly zeros, `sparse_conv.py` makes the gradients of what is left.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def conv2d_backward(
     before = pads[0][0], pads[1][0]
     x, dout = np.ascontiguousarray(x), np.ascontiguousarray(dout)
     few_products = winograd.pays(w.shape, stride, dout.shape[1:3], len(x))
-    if sparse_conv.pays(x, dout, w.shape, 0.35 if few_products else 1.1):
+    if sparse_conv.kernel_gradient_pays(x, dout, w.shape, time_of_others(few_products)):
         dw, db = sparse_conv.kernel_gradient(x, dout, w.shape, stride, pads), column_sums(dout)
     elif few_products:
         dw, db = winograd.kernel_gradient(x, dout, w.shape[0], before), column_sums(dout)
@@ -70,6 +70,11 @@ def conv2d_backward(
         dw, db = kernel_gradient(padded_copy(x, pads), dout, w.shape, stride)
     dx = input_gradient(dout, w, (H, W), stride, before) if need_dx else None
     return dx, dw, db
+
+
+def time_of_others(few_products: bool) -> float:
+    """What a multiply-add takes in Winograd's convolution or in the tile, seen from one of `sparse_conv`; measured."""
+    return 0.4 if few_products else 0.9
 
 
 @functools.cache
@@ -128,7 +133,10 @@ def input_gradient(
     """dx (N, H, W, C), from dout (N, OH, OW, F); `before` is the padding above and to the left of the image."""
     (H, W), (KH, KW, _, F) = size, w.shape
     turned = w[::-1, ::-1].transpose(0, 1, 3, 2)
-    if winograd.pays(turned.shape, stride, size, len(dout)):
+    few_products = winograd.pays(turned.shape, stride, size, len(dout))
+    if sparse_conv.input_gradient_pays(dout, w.shape, size, time_of_others(few_products)):
+        return sparse_conv.input_gradient(dout, w, size, stride, before)
+    if few_products:
         around = (KH - 1 - before[0], KW - 1 - before[1])
         return winograd.forward(dout, turned, None, around, size, decides=False)
     spread = np.empty((len(dout), H + KH - 1, W + KW - 1, F), dout.dtype)

@@ -10,8 +10,9 @@ import numpy as np
 from scratchnet.fast.vector import lanes
 
 OPERATIONS: tuple[str, ...] = (
-    "add", "fma", "load", "load_first", "load_int", "prefetch", "replaced", "splat", "store", "store_first",
-    "store_int", "subtract", "sum_of_lanes", "transpose_square", "where_equal", "where_greater", "where_nan", "zeros",
+    "add", "append_nonzero", "fma", "load", "load_first", "load_int", "prefetch", "replaced", "splat", "store",
+    "store_first", "store_int", "subtract", "sum_of_lanes", "transpose_square", "where_equal", "where_greater",
+    "where_nan", "zeros",
 )  # fmt: skip
 
 
@@ -97,6 +98,13 @@ def where_equal(x, y, a, b):
 def where_nan(x, a, b):
     """a where x is NaN, else b, lane by lane."""
     return np.where(x != x, a, b)
+
+
+def append_nonzero(x, numbers, i, values, places, at):
+    """values[at:] = the lanes of x that are not zero, places[at:] = numbers[i:] there; how many these are."""
+    here = np.flatnonzero(x)
+    values[at : at + len(here)], places[at : at + len(here)] = x[here], numbers[i + here]
+    return len(here)
 
 
 def transpose_square(a, i, row, out, j, out_row):

@@ -22,6 +22,11 @@ and those that pooling takes besides:
     where_equal(x, y, a, b)    a where x == y, else b
     where_nan(x, a, b)         a where x is NaN, else b
 
+one that leaves out zeros:
+
+    append_nonzero(x, numbers, i, values, places, at)   values[at:] = the lanes of x that are not zero, places[at:] =
+                               numbers[i:] of the same lanes, and how many these are
+
 one that turns a square round:
 
     transpose_square(a, i, row, out, j, out_row)   out[j + c*out_row + r] = a[i + r*row + c], for r and c < LANES
@@ -318,6 +323,35 @@ def where_nan(typing, x, a, b):
         return builder.select(builder.fcmp_unordered("uno", x, x), a, b)
 
     return a(x, a, a), emit
+
+
+@intrinsic
+def append_nonzero(typing, x, numbers, i, values, places, at):
+    """values[at:] = the lanes of x that are not zero, places[at:] = numbers[i:] of the same lanes; how many they are.
+
+    numbers and places are arrays of int32. Behind the new ones, values and places are overwritten up to at + LANES.
+    """
+    ints = ir.VectorType(ir.IntType(32), x.lanes)
+
+    def append(context, builder, vector, mask, array_type, array, at):
+        kind = ir.FunctionType(vector.type, [vector.type, mask.type, vector.type])
+        suffix = f"v{x.lanes}{'i32' if vector.type == ints else f'f{x.dtype.bitwidth}'}"
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.experimental.vector.compress.{suffix}")
+        first = builder.call(function, [vector, mask, ir.Constant(vector.type, ir.Undefined)])
+        address = _address(context, builder, array_type, array, at)
+        builder.store(first, builder.bitcast(address, first.type.as_pointer())).align = 4
+
+    def emit(context, builder, signature, arguments):
+        x_value, numbers, i, values, places, at = arguments
+        mask = builder.fcmp_unordered("!=", x_value, _constant(x, 0.0))
+        address = _address(context, builder, signature.args[1], numbers, i)
+        append(context, builder, x_value, mask, signature.args[3], values, at)
+        lanes_numbers = _load_masked(builder, address, ints, "i32", mask)
+        append(context, builder, lanes_numbers, mask, signature.args[4], places, at)
+        bits = builder.bitcast(mask, ir.IntType(x.lanes))
+        return builder.zext(builder.ctpop(bits), ir.IntType(64))
+
+    return types.intp(x, numbers, types.intp, values, places, types.intp), emit
 
 
 @intrinsic
