@@ -147,6 +147,8 @@ def markdown(results: Results) -> str:
             f"{model}: " + ", ".join(f"{name} {apart:.0e}" for name, apart in peers.items() if name != OURS)
             for model, peers in results["verified"].items()
         ) + ".",
+        "",
+        COUNTED,
     ]  # fmt: skip
     if results["timings"]:
         lines += ["", FIRST_RUNS + first_run_line(results) + "."]
@@ -163,7 +165,7 @@ def markdown(results: Results) -> str:
         ]
         lines += ["", "standard_cnn's step takes so many times separable_cnn's: " + ", ".join(times) + "."]
     if "layers" in results:
-        lines += ["", "## Layers", "", WINOGRAD, "", layer_table(results)]
+        lines += ["", "## Layers", "", RANDOM, "", layer_table(results)]
     for title, key, column in (("Image size", "sizes", "size"), ("Threads", "threads scaling", "threads")):
         if key in results:
             names = list(dict.fromkeys(name for row in results[key] for name in row["rounds"]))
@@ -184,10 +186,12 @@ FIRST_RUNS = (
     "Longest first run at a new shape, compilation included as far as the verification had not done it and no cache "
     "held it (the very first run in a process is under start-up): "
 )
-WINOGRAD = (
-    "GFLOP/s are those of the definition, two for each multiply-add. Where scratchnet uses Winograd's convolution it "
-    "does fewer, and can exceed the peak."
+COUNTED = (
+    "Operations, and with them GFLOP/s and shares of the peak, are those of the definition, two for each multiply-add. "
+    "scratchnet does fewer: in Winograd's convolution, and backward, where it leaves out the zeros that ReLU, dropout "
+    "and max-pooling have made in a gradient. So it can exceed the peak."
 )
+RANDOM = "Each layer alone gets a random gradient, in which no number is zero and none is left out."
 
 
 def start_up_table(start: Results) -> str:
@@ -227,8 +231,9 @@ def bars(results: Results) -> Figure:
         axis.set(title=model, ylim=(0, shown * 1.12))
     axes[0].set_ylabel("ms a training step, batch 128")
     figure.suptitle(
-        f"{results['threads']} threads, {results['machine']['processor']}. "
-        "Limit: the definition's multiply-adds at the measured peak; Winograd's convolution needs fewer",
+        f"{results['threads']} threads, {results['machine']['processor']}.\n"
+        "Limit: the definition's multiply-adds at the measured peak. "
+        "scratchnet does fewer: Winograd's convolution, and no zeros of gradients",
         fontsize=9,
     )
     return figure
