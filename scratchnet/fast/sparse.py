@@ -35,8 +35,8 @@ from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
 from scratchnet.fast.product import copy_panel
-from scratchnet.fast.transpose import transpose
-from scratchnet.fast.vector import REGISTER_BITS, fma, load, replaced, splat, store, zeros
+from scratchnet.fast.transpose import transpose, transposed
+from scratchnet.fast.vector import REGISTER_BITS, append_nonzero, fma, load, load_first, replaced, splat, store, zeros
 from scratchnet.fast.window import copy_stretch
 
 VECTORS = 7  # of a panel
@@ -58,30 +58,31 @@ class Nonzeros(NamedTuple):
 
 
 @kernel
-def nonzeros_kernel(a, row, step, values, places, starts, slab):
-    """See `Nonzeros`, with slabs of `slab` columns: number k of A's row m is a[m * row + k * step], and a is flat."""
-    M = starts.shape[1] - 1
-    K = a.size // M
+def nonzeros_kernel(a, numbers, values, places, starts):
+    """See `Nonzeros`, of a (M, K). numbers : 0, 1 and so on, int32, as many as a slab has columns."""
+    M, K = a.shape
+    slab, lanes = numbers.size, REGISTER_BITS // (8 * a.itemsize)
+    flat = a.reshape(-1)
     for s in prange(len(starts)):
         first, last = s * slab, min((s + 1) * slab, K)
-        to = first * M
+        to = s * (values.size // len(starts))
         for m in range(M):
             starts[s, m] = to
-            for k in range(first, last):  # without a branch, which would be guessed wrong half of the time
-                value = a[m * row + k * step]
-                values[to], places[to] = value, k - first
-                to += value != 0
+            for k in range(first, last, lanes):
+                some = load_first(flat, m * K + k, last - k)
+                to += append_nonzero(some, numbers, k - first, values, places, to)
         starts[s, M] = to
 
 
 def nonzeros(a: np.ndarray) -> Nonzeros:
-    """The lists of a's numbers, in slabs of as many columns as a panel of B may have rows; a or a^T is contiguous."""
+    """The lists of a contiguous a's numbers, in slabs of as many columns as a panel of B may have rows."""
     M, K = a.shape
     slab = FIRST_LEVEL // (VECTORS * REGISTER_BITS // 8) // 16 * 16  # whole squares, to be turned round
-    starts = np.empty((-(-K // slab), M + 1), np.int64)
-    lists = Nonzeros(np.empty(a.size, a.dtype), np.empty(a.size, np.int32), starts, slab)
-    flat, row, step = (a.reshape(-1), K, 1) if a.flags.c_contiguous else (a.T.reshape(-1), 1, M)
-    nonzeros_kernel(flat, row, step, *lists)
+    slabs = -(-K // slab)
+    room = slabs * (M * slab + REGISTER_BITS // (8 * a.itemsize))  # a vector is written whole, the last one, too
+    starts = np.empty((slabs, M + 1), np.int64)
+    lists = Nonzeros(np.empty(room, a.dtype), np.empty(room, np.int32), starts, slab)
+    nonzeros_kernel(a, np.arange(slab, dtype=np.int32), lists.values, lists.places, starts)
     return lists
 
 
@@ -163,5 +164,5 @@ def times_transposed(a: np.ndarray, w: np.ndarray) -> np.ndarray:
 def transposed_product(a: np.ndarray, x: np.ndarray) -> np.ndarray:
     """x^T @ a, for contiguous x (K, D) and a (K, M): (D, M)."""
     out = np.empty((x.shape[1], a.shape[1]), a.dtype)
-    product_kernel(*nonzeros(a.T), x.reshape(-1), False, out)
+    product_kernel(*nonzeros(transposed(a)), x.reshape(-1), False, out)
     return out
