@@ -246,6 +246,21 @@ def test_a_vector_of_anything_but_flat_floats_is_refused(operation):
         numba.njit(call)(np.zeros((2, 20)))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [0, 1, 16, 1000])
+def test_what_kernels_work_in_begins_with_a_line_of_the_cache(dtype, count):
+    from numba import njit
+
+    from scratchnet.fast.scratch import LINE, aligned_zeros, scratch, zeroed
+
+    a = np.ones(1, dtype)
+    some, zeros = njit(lambda a, count: (scratch(count, a), zeroed(count, a)))(a, count)
+    for array in (some, zeros, aligned_zeros(count, dtype)):
+        assert (array.dtype, array.shape) == (dtype, (count,))
+        assert array.ctypes.data % LINE == 0
+    assert not zeros.any()
+
+
 @pytest.mark.skipif("omp" not in threading_layers(), reason="Numba has no OpenMP here")
 def test_waiting_threads_soon_leave_the_cores_to_others():
     """GNU OpenMP's own default made a step ten times slower wherever another program was busy."""

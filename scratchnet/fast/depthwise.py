@@ -23,6 +23,7 @@ from numba import prange
 
 from scratchnet.fast.compiled import kernel
 from scratchnet.fast.product import CHUNKS, addresses, column_sums
+from scratchnet.fast.scratch import zeroed
 from scratchnet.fast.tile import ACCUMULATORS, NARROW, REGISTERS, add_part_to, lanewise_tile, sliding_tile
 from scratchnet.fast.vector import REGISTER_BITS, lanes
 from scratchnet.fast.window import copy_image, window_starts
@@ -58,7 +59,7 @@ def lanewise_rows(x, size, before, apart, starts, runs, a_run, K, a_k, slides, b
     C = x.shape[3]
     chunks = min(CHUNKS, N)
     for chunk in prange(chunks):
-        image = np.zeros(PH * PW * C, x.dtype)
+        image = zeroed(PH * PW * C, x)
         for n in range(chunk * N // chunks, (chunk + 1) * N // chunks):
             copy_image(x[n], image.reshape(PH, PW, C), *before, *apart)
             for m in range(0, M, ACCUMULATORS):
@@ -85,7 +86,7 @@ def lanewise_over_images(x, size, before, apart, starts, runs, a_run, K, a_k, b,
     for chunk in prange(len(sums)):
         total = sums[chunk].reshape(-1)
         total[:] = 0.0
-        image = np.zeros(PH * PW * C, x.dtype)
+        image = zeroed(PH * PW * C, x)
         for n in range(chunk * N // len(sums), (chunk + 1) * N // len(sums)):
             copy_image(x[n], image.reshape(PH, PW, C), *before, *apart)
             for m in range(0, M, ACCUMULATORS):

@@ -31,6 +31,7 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
+from scratchnet.fast.scratch import LINE, scratch
 from scratchnet.fast.tile import ACCUMULATORS, WIDE, add_part_to, add_to, columns, padded_columns, tile, tile_cost
 from scratchnet.fast.vector import REGISTER_BITS, add, load, load_first, prefetch, replaced, store, store_first, zeros
 
@@ -39,7 +40,6 @@ SLAB = 1024  # rows of B that are gone through together
 BLOCKS = 16  # shares of a product, at least, for the threads
 BLOCK_TILES = 4  # rows of tiles in a block, at least: each block copies its panels anew
 LITTLE = 1 << 21  # multiply-adds of a product that may be in the wrong tile; a layer of ten classes has 1.3 million
-LINE = 64  # bytes that memory hands out at a time
 CHUNKS = 16  # of images; no more threads than this share a weight gradient
 
 
@@ -91,7 +91,7 @@ def product_rows(a, starts, runs, a_run, K, a_k, b, bias, out, slab_runs, slab_K
         group, block = task // blocks, task % blocks
         first, last = group * panels // groups, (group + 1) * panels // groups
         top, bottom = block * tiles // blocks * rows, min((block + 1) * tiles // blocks * rows, M)
-        right = np.empty((last - first) * slab_runs * slab_K * width, a.dtype)
+        right = scratch((last - first) * slab_runs * slab_K * width, a)
         for run in range(0, runs, slab_runs):
             for k in range(0, K, slab_K):
                 some_runs, some_K = min(slab_runs, runs - run), min(slab_K, K - k)
@@ -139,7 +139,7 @@ def product_over_images(a, image_size, starts, runs, a_run, K, a_k, b, sums, bia
         total[:] = 0.0
         bias_total[:] = 0.0
         # Rows of B that are whole panels are read where they lie, others are copied and filled up.
-        copy = np.empty(0 if columns == F else P * columns, b.dtype)
+        copy = scratch(0 if columns == F else P * columns, b)
         right, right_k = (flat, F) if columns == F else (copy, columns)
         for n in range(chunk * N // CHUNKS, (chunk + 1) * N // CHUNKS):
             at = n * P * F

@@ -36,6 +36,7 @@ from numba import prange
 
 from scratchnet.fast.compiled import kernel
 from scratchnet.fast.product import CACHE, CHUNKS
+from scratchnet.fast.scratch import aligned_zeros, scratch, zeroed
 from scratchnet.fast.sparse import add_products
 from scratchnet.fast.transpose import transpose
 from scratchnet.fast.vector import REGISTER_BITS, append_nonzero, lanes, load, load_first, replaced, store, zeros
@@ -62,9 +63,9 @@ def kernel_gradient_kernel(x, padded_size, before, dout, pixels, stretches, sums
     C = x.shape[3]
     width = REGISTER_BITS // (8 * x.itemsize)
     for chunk in prange(len(sums)):
-        image = np.zeros(PH * PW * C + width, x.dtype)  # the last vector of a patch may reach beyond it
+        image = zeroed(PH * PW * C + width, x)  # the last vector of a patch may reach beyond it
         values, places = np.empty(pixels.size + width, x.dtype), np.empty(pixels.size + width, np.int32)
-        turned = np.empty(columns * P, x.dtype)
+        turned = scratch(columns * P, x)
         z = zeros(values)
         acc, offsets = (z, z, z, z, z), group
         sums[chunk] = 0.0
@@ -105,7 +106,7 @@ def input_gradient_kernel(dout, weights, numbers, homes, Q, G, block, stride, be
     rows = max((OH - 1) * SH + homes.size * width // block, H + top)
     chunks = min(CHUNKS, N)
     for chunk in prange(chunks):
-        sums = np.empty(rows * line, dx.dtype)
+        sums = scratch(rows * line, dx)
         values, places = np.empty(OW * F + width, dx.dtype), np.empty(OW * F + width, np.int32)
         starts = np.empty(OW + 1, np.intp)
         z = zeros(values)
@@ -185,10 +186,13 @@ def weights_table(w: np.ndarray, G: int) -> np.ndarray:
     KH, KW, C, F = w.shape
     V = -(-G * C // lanes(w.dtype))
     rows = KH if V % len(GROUP) == 0 else -(-KH // len(GROUP)) * len(GROUP)
-    table = np.zeros((KW + G - 1, F, rows, V * lanes(w.dtype)), w.dtype)
+    spread = np.zeros((KW + G - 1, F, rows, V * lanes(w.dtype)), w.dtype)
     for g in range(G):
-        table[G - 1 - g :][:KW, :, :KH, g * C : (g + 1) * C] = w.transpose(1, 3, 0, 2)
-    return table.reshape(*table.shape[:3], V, -1).transpose(0, 1, 3, 2, 4)
+        spread[G - 1 - g :][:KW, :, :KH, g * C : (g + 1) * C] = w.transpose(1, 3, 0, 2)
+    spread = spread.reshape(*spread.shape[:3], V, -1).transpose(0, 1, 3, 2, 4)
+    table = aligned_zeros(spread.size, w.dtype).reshape(spread.shape)
+    table[...] = spread
+    return table
 
 
 def pixels_at_once(C: int, W: int, dtype: np.dtype) -> int:
@@ -218,6 +222,6 @@ def input_gradient(
     homes = (np.arange(V)[:, None] * width + np.arange(rows) * (-(-W // G) * block)).reshape(-1)
     numbers = (np.arange(F) - np.arange(OW)[:, None] * (stride[1] * F)) * (rows * block)
     dx = np.empty((N, H, W, C), w.dtype)
-    numbers, table = numbers.astype(np.int32).reshape(-1), np.ascontiguousarray(table).reshape(-1)
-    input_gradient_kernel(dout, table, numbers, homes, Q, G, block, stride, before, dx, GROUP)
+    numbers = numbers.astype(np.int32).reshape(-1)
+    input_gradient_kernel(dout, table.reshape(-1), numbers, homes, Q, G, block, stride, before, dx, GROUP)
     return dx

@@ -45,6 +45,7 @@ from numba import prange
 from scratchnet.fast.compiled import inlined, kernel
 from scratchnet.fast.points import EIGHT, FIVE, FOUR, FROM_POINTS, SIDE, TO_POINTS, matrices, transform
 from scratchnet.fast.product import CHUNKS, addresses
+from scratchnet.fast.scratch import aligned_zeros, scratch, zeroed
 from scratchnet.fast.tile import ACCUMULATORS, add_to, padded_columns, tile, tile_cost
 from scratchnet.fast.vector import REGISTER_BITS, add, load, load_first, store_first
 from scratchnet.fast.window import copy_image
@@ -70,7 +71,7 @@ def weights_kernel(w, size, G, out, point):
     C, F, width = size
     lanes = REGISTER_BITS // (8 * w.itemsize)
     for c in prange(C):
-        half = np.zeros(SIDE * SIDE * lanes, w.dtype)
+        half = zeroed(SIDE * SIDE * lanes, w)
         for f in range(0, F, lanes):
             at, to = c * F + f, c * width + f
             transform(TO_POINTS, G, SIDE, FIVE, w, at, 5 * C * F, C * F, F - f, half, out, to, SIDE * point, point)
@@ -148,10 +149,10 @@ def forward_kernel(x, before, U, bias, out, strips, tiles, together, B_T, A_T, d
     padded = (together * T + rows - 1) // rows * rows
     x_point, y_point = padded * C + lanes, padded * width + lanes  # one vector more: points not 4096 bytes apart
     for chunk in prange(CHUNKS):
-        X, Y = np.empty(SIDE * SIDE * x_point, x.dtype), np.empty(SIDE * SIDE * y_point, x.dtype)
-        half, nothing = np.zeros(SIDE * SIDE * lanes, x.dtype), np.zeros(width, x.dtype)
-        corner = np.empty(m * m * lanes, x.dtype)
-        image = np.zeros((tiles[0] * m + SIDE - m, tiles[1] * m + SIDE - m, C), x.dtype)
+        X, Y = scratch(SIDE * SIDE * x_point, x), scratch(SIDE * SIDE * y_point, x)
+        half, corner, nothing = zeroed(SIDE * SIDE * lanes, x), scratch(m * m * lanes, x), zeroed(width, x)
+        PH, PW = tiles[0] * m + SIDE - m, tiles[1] * m + SIDE - m
+        image = zeroed(PH * PW * C, x).reshape(PH, PW, C)
         down, black = np.empty(image.shape[1], np.intp), np.zeros((together, tiles[0] * m, tiles[1] * m), np.bool_)
         starts = np.minimum(np.arange(padded), together * T - 1) * C
         end = (chunk + 1) * N // CHUNKS
@@ -187,11 +188,11 @@ def gradient_kernel(x, before, dout, strips, tiles, together, B_T, A, G_T, sums,
     channels, width = sums.shape[3:]
     x_point, y_point = together * T * C + lanes, together * T * width + lanes
     for chunk in prange(CHUNKS):
-        X, Y = np.zeros(SIDE * SIDE * x_point, x.dtype), np.empty(SIDE * SIDE * y_point, x.dtype)
-        half = np.zeros(SIDE * SIDE * lanes, x.dtype)
-        total = np.zeros(SIDE * SIDE * channels * width, x.dtype)
-        image = np.zeros((tiles[0] * m + SIDE - m, tiles[1] * m + SIDE - m, C), x.dtype)
-        douts = np.zeros((tiles[0] * m, tiles[1] * m, width), x.dtype)
+        X, Y = zeroed(SIDE * SIDE * x_point, x), scratch(SIDE * SIDE * y_point, x)
+        half, total = zeroed(SIDE * SIDE * lanes, x), zeroed(SIDE * SIDE * channels * width, x)
+        PH, PW = tiles[0] * m + SIDE - m, tiles[1] * m + SIDE - m
+        image = zeroed(PH * PW * C, x).reshape(PH, PW, C)
+        douts = zeroed(tiles[0] * m * tiles[1] * m * width, x).reshape(tiles[0] * m, tiles[1] * m, width)
         starts = np.arange(C)
         end = (chunk + 1) * N // CHUNKS
         for first in range(chunk * N // CHUNKS, end, together):
@@ -247,7 +248,7 @@ def forward(
     B_T, G, A_T = matrices(r, x.dtype)
     _, shape = tile_cost(F, x.dtype)
     width = padded_columns(F, shape, x.dtype)
-    U = np.zeros(SIDE * SIDE * C * width, x.dtype)
+    U = aligned_zeros(SIDE * SIDE * C * width, x.dtype)
     weights_kernel(np.ascontiguousarray(w).reshape(-1), (C, F, width), G.reshape(-1), U, C * width)
     out = np.empty((N, *out_size, F), x.dtype)
     bias = np.zeros(F, x.dtype) if b is None else b
