@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import shutil
 import sys
 import time
@@ -66,7 +67,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         session.note("not asked for: " + "; ".join(left_out))
     os.sched_setaffinity(0, first_cores(options.threads))
     results: dict[str, Any] = {
-        "command": "python -m benchmarks " + " ".join(sys.argv[1:]),
+        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d"),
         "machine": {k: v for k, v in describe_machine().items() if k in ("processor", "vector width", "BLAS")},
         "Python": platform.python_version(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,21 @@ def main_table(results: Results, work: str = "training", batch: int = 128) -> st
         speeds = [batch / statistics.median(timings[m]["rounds"][OURS]) for m in models]
         rows.append(["images a second, scratchnet", *(f"{speed:,.0f}" for speed in speeds)])
     return rows_to_markdown([f"{work}, batch {batch} (ms)", *models], rows)
+
+
+def processors_table(runs: Iterable[Results]) -> str:
+    """How many times faster ours is in training with a batch of 128, a row for each framework and run."""
+    runs = list(runs)
+    rows = []
+    for maker in ("PyTorch", "TensorFlow"):
+        for results in runs:
+            timings = select(results, "training", 128)
+            best = {model: best_of_each_framework(t["rounds"]) for model, t in timings.items()}
+            if all(maker in of_model for of_model in best.values()):
+                cells = [spread(ratios(t["rounds"], best[model][maker]), ".2f") for model, t in timings.items()]
+                processor = results["machine"]["processor"].partition(",")[0].replace("(R)", "")
+                rows.append([f"{maker}'s best: {processor}, {results['threads']} threads", *cells])
+    return rows_to_markdown(["times faster than", *select(runs[0], "training", 128)], rows)
 
 
 def layer_table(results: Results) -> str:
@@ -294,9 +310,9 @@ def roofline(results: Results) -> Figure:
             apart = all(max(a / c, c / a) > 4 or max(b / d, d / b) > 1.12 for c, d in labelled)
             if direction == "forward" and apart:  # of those on top of each other, the first
                 labelled.append((a, b))
-                # On the left: backward does more for each byte, so its marker is on the right.
+                # On the left, since backward does more for each byte, and beneath the markers, so that none is hidden.
                 axis.annotate(f"{row['model'].partition('_')[0]} {row['layer']}", (a, b), fontsize=7, ha="right",
-                              va="center", xytext=(-6, 0), textcoords="offset points", zorder=4,
+                              va="center", xytext=(-6, 0), textcoords="offset points", zorder=2.5,
                               path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
     axis.set(xscale="log", yscale="log", xlim=(0.06, 2500), xlabel="operations a byte", ylabel="GFLOP/s by definition",
              title="scratchnet's layers under the roofline, batch 128")  # fmt: skip
@@ -346,6 +362,13 @@ def write(results: Results, folder: Path) -> None:
         save_figure(roofline(results), folder / "roofline.png")
 
 
-if __name__ == "__main__":
+def published() -> dict[Path, Results]:
+    """The runs in this repository, by their folders: the newest on two cores first, then those on other machines."""
     here = Path(__file__).parent / "results"
-    write(json.loads((here / "results.json").read_text()), here)
+    folders = [here, *sorted(path.parent for path in here.glob("*/results.json"))]
+    return {folder: json.loads((folder / "results.json").read_text()) for folder in folders}
+
+
+if __name__ == "__main__":
+    for folder, results in published().items():
+        write(results, folder)

@@ -94,11 +94,13 @@ def test_more_threads_than_cores_are_refused(capsys):
     assert "--threads: expected 1 to" in capsys.readouterr().err
 
 
-def test_the_published_report_is_the_one_that_its_json_makes():
-    results = json.loads((RESULTS / "results.json").read_text())
-    assert (RESULTS / "README.md").read_text() == report.markdown(results)
+@pytest.mark.parametrize("folder", report.published(), ids=lambda folder: folder.name)
+def test_a_published_report_is_the_one_that_its_json_makes(folder):
+    assert (folder / "README.md").read_text() == report.markdown(report.published()[folder])
 
 
-def test_the_readme_shows_the_published_table():
-    results = json.loads((RESULTS / "results.json").read_text())
-    assert report.main_table(results) in (ROOT / "README.md").read_text()
+def test_the_readme_shows_the_published_tables():
+    runs = report.published()
+    text = (ROOT / "README.md").read_text()
+    assert report.main_table(runs[RESULTS]) in text
+    assert report.processors_table(runs.values()) in text
