@@ -22,8 +22,8 @@ import scratchnet as sn
 from benchmarks import measure, report
 from benchmarks.peers import OURS, PEERS
 from benchmarks.pool import first_cores
-from scratchnet.files import written_atomically
 from scratchnet.info import describe_machine
+from scratchnet.runs.files import written_atomically
 
 PARTS = ("training", "inference", "layers", "sizes", "threads", "start-up")
 SLOW_TO_COMPILE = ("PyTorch, torch.compile", "TensorFlow, XLA", "JAX, jit")  # left out of --quick: minutes of it

@@ -15,8 +15,8 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.dense import rows_times
-from scratchnet.fast.tile import ACCUMULATORS, accumulators
-from scratchnet.fast.vector import REGISTER_BITS, add, fma, load, replaced, store, zeros
+from scratchnet.fast.product.tile import ACCUMULATORS, accumulators
+from scratchnet.fast.register.vector import REGISTER_BITS, add, fma, load, replaced, store, zeros
 
 
 @numba.njit(parallel=True, error_model="numpy")

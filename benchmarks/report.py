@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import scratchnet as sn
 from benchmarks.peers import OURS, framework
-from scratchnet.plots import COLOURS, save_figure
+from scratchnet.show.plots import COLOURS, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -30,8 +30,8 @@ from showing import code, figure, keep
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # the project's folder: benchmarks/ lies there
 from benchmarks.limits import multiply_adds
 from scratchnet import fast, layers
-from scratchnet.fast.tile import ACCUMULATORS, tile
-from scratchnet.fast.vector import REGISTER_BITS
+from scratchnet.fast.product.tile import ACCUMULATORS, tile
+from scratchnet.fast.register.vector import REGISTER_BITS
 
 N, H, W, C, K, F = 32, 14, 14, 32, 5, 64
 rng = np.random.default_rng(0)
@@ -239,8 +239,8 @@ assert speeds["4. register tile"] > 0.1 * peak  # 0.7 to 0.9 on a quiet machine
 #    loops?
 # 2. Swap the loops over ``f`` and ``c`` in ``loops``, with ``out`` as the accumulator. The inner loop then runs over
 #    filters, and the compiler can use whole registers: how much does it gain?
-# 3. In ``scratchnet/fast/tile.py`` set ``ACCUMULATORS`` to 12 (or, if it is 12 on your processor, to 14) and run this
-#    again. It compiles anew. Which is faster on your processor?
+# 3. In ``scratchnet/fast/product/tile.py`` set ``ACCUMULATORS`` to 12 (or, if it is 12 on your processor, to 14) and
+#    run this again. It compiles anew. Which is faster on your processor?
 #
-# *Next:* ``12_honest_benchmarks.py``. *In the library:* ``scratchnet/fast/vector.py``, ``tile.py``, ``product.py``,
-# ``conv.py``.
+# *Next:* ``12_honest_benchmarks.py``. *In the library:* ``scratchnet/fast/``, from ``register/vector.py`` to
+# ``product/tile.py``, ``product/loops.py`` and ``conv.py``.

@@ -214,4 +214,5 @@ keep(drawn, "13_from_3_to_8")
 # 1. Do the same with a network that was trained for ten epochs, and with ``four_conv_cnn``. Does the attack get harder?
 # 2. Average the saliency of all 8s towards 8. What does it look like, compared with lesson 1's mean 8?
 #
-# This was the last lesson. From here: write a layer of your own (exercise 13), or read ``scratchnet/fast/winograd.py``.
+# This was the last lesson. From here: write a layer of your own (exercise 13), or read
+# ``scratchnet/fast/conv_winograd.py``.

@@ -3,8 +3,7 @@
 In reading order: data, layers, loss, network, models, optim, train.
 """
 
-from scratchnet import data, interop, models, plots
-from scratchnet.checkpoint import load, load_weights, save
+from scratchnet import data, interop, models
 from scratchnet.data import Dataset
 from scratchnet.engine import current_engine, use_engine
 from scratchnet.gradcheck import gradcheck
@@ -25,7 +24,9 @@ from scratchnet.layers import (
 from scratchnet.loss import softmax, softmax_cross_entropy
 from scratchnet.network import Network, Step
 from scratchnet.optim import SGD, Adam, constant, cosine, one_cycle, step_decay
-from scratchnet.run import History, TrainingDiverged, read_metrics
+from scratchnet.runs.checkpoint import load, load_weights, save
+from scratchnet.runs.run import History, TrainingDiverged, read_metrics
+from scratchnet.show import plots
 from scratchnet.train import evaluate, fit
 from scratchnet.version import __version__
 

@@ -21,9 +21,7 @@ import scratchnet as sn
 from scratchnet.engine import ENGINES
 from scratchnet.layers.initial import RULES
 from scratchnet.models import MODELS
-from scratchnet.recipes import RECIPES, SAMPLE, SCHEDULES
-from scratchnet.run import METRICS
-from scratchnet.settings import (
+from scratchnet.runs.options import (
     DEFAULT_LR,
     MODEL,
     as_recipe,
@@ -33,7 +31,9 @@ from scratchnet.settings import (
     resumed_settings,
     write_settings,
 )
-from scratchnet.text import table
+from scratchnet.runs.recipes import RECIPES, SAMPLE, SCHEDULES
+from scratchnet.runs.run import METRICS
+from scratchnet.tables import table
 from scratchnet.version import __version__
 
 UNSURE = 0.6  # a best probability below this is worth a word
@@ -116,7 +116,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """What digit each picture shows, what the network saw of it, and the probabilities."""
-    from scratchnet.images import as_text, read_digit
+    from scratchnet.data.photographs import as_text, read_digit
 
     if not options.model.exists():
         raise FileNotFoundError(
@@ -160,7 +160,7 @@ def reproduce(options: argparse.Namespace) -> None:
 
 def reproduce_on_mnist(options: argparse.Namespace, recipe: str) -> None:
     """Several runs of each architecture on all of MNIST, each kept as JSON when it is done."""
-    from scratchnet.reproduce import reproduce_on_mnist
+    from scratchnet.study.reproduce import reproduce_on_mnist
 
     folder = Path(options.out or f"runs/reproduce-{recipe}")
     settings = {model: asdict(r) for model, r in RECIPES[recipe].items()}
@@ -183,7 +183,7 @@ def reproduce_on_mnist(options: argparse.Namespace, recipe: str) -> None:
 
 def reproduce_on_sample(options: argparse.Namespace) -> None:
     """One run of each architecture on the sample, the models kept and their figures drawn."""
-    from scratchnet.reproduce import reproduce
+    from scratchnet.study.reproduce import reproduce
 
     folder = Path(options.out or REPRODUCE_FOLDER)
     settings = {"seed": options.seed, "recipe": asdict(SAMPLE)}
@@ -210,7 +210,7 @@ def summary(options: argparse.Namespace) -> None:
 
 def step(options: argparse.Namespace) -> None:
     """Walk one digit forward and backward through a network, a stage at a time."""
-    from scratchnet.step import as_text, walk
+    from scratchnet.show.stages import as_text, walk
 
     net = network(options.model)
     _, digits = sn.data.load("sample")
@@ -220,7 +220,7 @@ def step(options: argparse.Namespace) -> None:
     stages = walk(net, one.images, one.labels)
     subject = f"{net.name}, digit {options.digit}: a {one.labels[0]}"
     if sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
-        from scratchnet.step_app import run
+        from scratchnet.show.terminal import run
 
         run(stages, subject)
     else:

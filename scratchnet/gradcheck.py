@@ -19,7 +19,7 @@ import numpy as np
 
 from scratchnet.layers.base import Layer, Parameter
 from scratchnet.network import Network
-from scratchnet.text import table
+from scratchnet.tables import table
 
 STEP = 1e-6
 

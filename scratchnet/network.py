@@ -11,7 +11,7 @@ import numpy as np
 from scratchnet.engine import ops
 from scratchnet.layers.base import Layer, Parameter, Shape, check_float, check_shape, positive
 from scratchnet.loss import softmax, softmax_cross_entropy
-from scratchnet.text import table
+from scratchnet.tables import table
 
 
 class Step(NamedTuple):

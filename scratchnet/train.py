@@ -1,4 +1,4 @@
-"""The training loop, visible on one screen. What it writes, shows and resumes is kept out of its way in `run.py`."""
+"""The training loop, visible on one screen. What it writes, shows and resumes is kept apart, in `runs/`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scratchnet.layers.base import positive
 from scratchnet.loss import softmax_cross_entropy
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer, Schedule, at_least_zero
-from scratchnet.run import Augment, History, Run, interruptible, progress_bar
+from scratchnet.runs.run import Augment, History, Run, interruptible, progress_bar
 
 
 def fit(

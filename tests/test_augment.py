@@ -11,7 +11,7 @@ from test_train import same, stop_in_step, train_small, weights
 import scratchnet as sn
 from scratchnet.data import RandomAffine, turn_and_shift
 from scratchnet.engine import ops
-from scratchnet.recipes import SAMPLE
+from scratchnet.runs.recipes import SAMPLE
 
 
 def one_turn(x, degrees=0.0, down=0.0, right=0.0):

@@ -9,9 +9,9 @@ import pytest
 import safetensors.numpy
 
 import scratchnet as sn
-from scratchnet.checkpoint import load_checkpoint
-from scratchnet.files import written_atomically
 from scratchnet.models import MODELS
+from scratchnet.runs.checkpoint import load_checkpoint
+from scratchnet.runs.files import written_atomically
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_file_that_is_replaced_is_replaced_whole(tmp_path, net):
 
 def change_metadata(path, arrays=None, **changes):
     """Rewrite a file with other arrays or metadata, with a checksum that fits."""
-    from scratchnet.checkpoint import _digest
+    from scratchnet.runs.checkpoint import _digest
 
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata = file.metadata()

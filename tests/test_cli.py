@@ -17,9 +17,9 @@ from PIL import Image, ImageDraw
 
 import scratchnet as sn
 from scratchnet.cli import main
-from scratchnet.images import as_text, read_digit
-from scratchnet.recipes import SAMPLE
-from scratchnet.reproduce import reproduce
+from scratchnet.data.photographs import as_text, read_digit
+from scratchnet.runs.recipes import SAMPLE
+from scratchnet.study.reproduce import reproduce
 
 FAST = ["--steps", "3", "--batch-size", "16"]
 

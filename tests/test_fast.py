@@ -16,7 +16,7 @@ from cases import CONVOLUTIONS, assert_close, each
 import scratchnet as sn
 from scratchnet import fast, layers
 from scratchnet.engine import KERNELS, ops
-from scratchnet.fast import sparse_conv
+from scratchnet.fast import conv_sparse
 from scratchnet.fast.process import SPINS
 from scratchnet.layers.shapes import pair, window_grid
 
@@ -119,9 +119,9 @@ def test_a_convolutions_gradients_without_the_zeros(case, rng):
     dout *= dout > 1
     w = rng.standard_normal(w_shape)
     dx, dw, _ = layers.conv2d_backward(dout, x, w, stride, case.padding)
-    assert_close(sparse_conv.kernel_gradient(x, dout, w_shape, stride, pads), dw, 1e-12)
+    assert_close(conv_sparse.kernel_gradient(x, dout, w_shape, stride, pads), dw, 1e-12)
     before = pads[0][0], pads[1][0]
-    assert_close(sparse_conv.input_gradient(dout, w, case.size, stride, before), dx, 1e-12)
+    assert_close(conv_sparse.input_gradient(dout, w, case.size, stride, before), dx, 1e-12)
 
 
 @pytest.mark.slow
@@ -131,8 +131,9 @@ def test_without_jit_the_same_sources_run_as_plain_python():
         import numpy as np, scratchnet as sn
         from scratchnet import layers
         from scratchnet.engine import ops
-        from scratchnet.fast import product, sparse_conv
-        assert type(product.tile).__name__ == "function"
+        from scratchnet.fast import conv_sparse
+        from scratchnet.fast.product import loops
+        assert type(loops.tile).__name__ == "function"
         rng = np.random.default_rng(0)
         x, w = rng.standard_normal((2, 5, 6, 3)), rng.standard_normal((3, 2, 3, 4))
         dout = rng.standard_normal((2, 3, 4, 4))
@@ -143,8 +144,8 @@ def test_without_jit_the_same_sources_run_as_plain_python():
             assert np.allclose(ours, theirs, rtol=1e-12), (ours, theirs)
         dout *= dout > 0.5
         dx, dw, _ = layers.conv2d_backward(dout, x, w, 2, 1)
-        assert np.allclose(sparse_conv.kernel_gradient(x, dout, w.shape, (2, 2), ((1, 1), (1, 1))), dw, rtol=1e-12)
-        assert np.allclose(sparse_conv.input_gradient(dout, w, (5, 6), (2, 2), (1, 1)), dx, rtol=1e-12)
+        assert np.allclose(conv_sparse.kernel_gradient(x, dout, w.shape, (2, 2), ((1, 1), (1, 1))), dw, rtol=1e-12)
+        assert np.allclose(conv_sparse.input_gradient(dout, w, (5, 6), (2, 2), (1, 1)), dx, rtol=1e-12)
         x, w = rng.standard_normal((1, 2, 14, 8)), rng.standard_normal((2, 3, 8, 1))
         ours, theirs = (m.depthwise_conv2d_forward(x, w, None, 1, "same") for m in (ops, layers))
         assert np.allclose(ours, theirs, rtol=1e-12), (ours, theirs)
@@ -173,7 +174,8 @@ def test_narrower_registers_give_the_same_results(features, bits):
         features = type(llvmlite.binding.get_host_cpu_features())({features})
         llvmlite.binding.get_host_cpu_features = lambda: features
         from scratchnet import fast
-        from scratchnet.fast import sparse_conv, vector
+        from scratchnet.fast import conv_sparse
+        from scratchnet.fast.register import vector
         assert vector.REGISTER_BITS == {bits}
         rng = np.random.default_rng(0)
         x, w, b = rng.standard_normal((2, 9, 8, 3)), rng.standard_normal((3, 3, 3, 21)), rng.standard_normal(21)
@@ -186,9 +188,9 @@ def test_narrower_registers_give_the_same_results(features, bits):
             assert np.abs(ours - theirs).max() < 2e-5 * np.abs(theirs).max()
         dout *= dout > 0.5
         dx, dw, _ = layers.conv2d_backward(dout, x, w, 2, 1)
-        ours = sparse_conv.kernel_gradient(x, dout, w.shape, (2, 2), ((1, 1), (1, 1)))
+        ours = conv_sparse.kernel_gradient(x, dout, w.shape, (2, 2), ((1, 1), (1, 1)))
         assert np.abs(ours - dw).max() < 2e-5 * np.abs(dw).max()
-        ours = sparse_conv.input_gradient(dout, w, (9, 8), (2, 2), (1, 1))
+        ours = conv_sparse.input_gradient(dout, w, (9, 8), (2, 2), (1, 1))
         assert np.abs(ours - dx).max() < 2e-5 * np.abs(dx).max()
         x, w = x[..., :1], w[:1, :1, :1]
         dout = rng.standard_normal((*x.shape[:3], 21)).astype(np.float32)
@@ -238,7 +240,7 @@ def test_the_mirror_has_every_name_and_the_same_signatures():
 def test_a_vector_of_anything_but_flat_floats_is_refused(operation):
     import numba
 
-    from scratchnet.fast import vector
+    from scratchnet.fast.register import vector
 
     kernel = getattr(vector, operation)
     call = (lambda a: kernel(a)) if operation == "zeros" else (lambda a: kernel(a, 0))
@@ -251,7 +253,7 @@ def test_a_vector_of_anything_but_flat_floats_is_refused(operation):
 def test_what_kernels_work_in_begins_with_a_line_of_the_cache(dtype, count):
     from numba import njit
 
-    from scratchnet.fast.scratch import LINE, aligned_zeros, scratch, zeroed
+    from scratchnet.fast.register.scratch import LINE, aligned_zeros, scratch, zeroed
 
     a = np.ones(1, dtype)
     some, zeros = njit(lambda a, count: (scratch(count, a), zeroed(count, a)))(a, count)

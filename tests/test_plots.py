@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import scratchnet as sn
-from scratchnet.plots import draw_all
+from scratchnet.show.plots import draw_all
 
 
 @pytest.fixture(scope="module")

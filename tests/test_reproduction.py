@@ -21,9 +21,10 @@ from benchmarks.reproduction import __main__ as study
 from benchmarks.reproduction import jobs, report, speed
 from benchmarks.reproduction import run_job as one_run
 from benchmarks.reproduction.frameworks import run_stepwise
-from scratchnet import experiments, recipes
 from scratchnet.cli import main
-from scratchnet.experiments import Experiment, keep, planned, read, train_and_test
+from scratchnet.runs import recipes
+from scratchnet.study import experiments
+from scratchnet.study.experiments import Experiment, keep, planned, read, train_and_test
 
 ROOT = Path(__file__).parent.parent
 
@@ -164,7 +165,7 @@ class TestCommand:
                 raise KeyboardInterrupt
             return real(e, data_dir, progress=False)
 
-        monkeypatch.setattr("scratchnet.reproduce.train_and_test", third_stops)
+        monkeypatch.setattr("scratchnet.study.reproduce.train_and_test", third_stops)
         assert main(arguments) == 130
         assert f"--out {tmp_path} --seed 0 --seeds 1 --resume" in capsys.readouterr().err
         before = {path: path.read_bytes() for path in tmp_path.glob("seed-*.json")}

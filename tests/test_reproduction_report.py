@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks.reproduction import jobs, report
-from scratchnet.experiments import circumstances, keep
-from scratchnet.recipes import AUGMENTED, CANDIDATES, MODERN
+from scratchnet.runs.recipes import AUGMENTED, CANDIDATES, MODERN
+from scratchnet.study.experiments import circumstances, keep
 
 
 def test_the_report_is_what_its_data_say():

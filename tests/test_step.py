@@ -23,10 +23,10 @@ from rich.console import Console
 from textual.widgets import Input, Static
 
 import scratchnet as sn
-from scratchnet import step_app
 from scratchnet.cli import main
 from scratchnet.network import Loss
-from scratchnet.step import (
+from scratchnet.show import terminal as step_app
+from scratchnet.show.stages import (
     MATH,
     array_table,
     arrays,
@@ -40,7 +40,7 @@ from scratchnet.step import (
     to_pixels,
     walk,
 )
-from scratchnet.step_app import Jump, StepApp, colours, half_blocks
+from scratchnet.show.terminal import Jump, StepApp, colours, half_blocks
 
 WAIT = 60  # seconds for what takes less than one
 

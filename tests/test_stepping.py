@@ -25,7 +25,8 @@ from debug_adapter import TIMEOUT, Debugger, Frame, environment_to_debug_in
 
 LESSON = ROOT / "lessons" / "10_step_through_backprop.py"
 NETWORK, DENSE, CONV = (ROOT / "scratchnet" / name for name in ("network.py", "layers/dense.py", "layers/conv.py"))
-FAST_CONV, PRODUCT, TILE = (ROOT / "scratchnet" / "fast" / name for name in ("conv.py", "product.py", "tile.py"))
+FAST = ROOT / "scratchnet" / "fast"
+FAST_CONV, PRODUCT, TILE = (FAST / name for name in ("conv.py", "product/loops.py", "product/tile.py"))
 
 STEP_BY_STEP = "This lesson, step by step (NumPy engine)"
 INTO_THE_KERNELS = "This lesson, into the kernels (JIT disabled)"

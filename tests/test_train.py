@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import scratchnet as sn
-from scratchnet.run import METRICS
+from scratchnet.runs.run import METRICS
 
 pytestmark = pytest.mark.usefixtures("engine")
 

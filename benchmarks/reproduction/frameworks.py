@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import scratchnet as sn
-from scratchnet.experiments import Experiment, record, threads, versions
+from scratchnet.study.experiments import Experiment, record, threads, versions
 
 
 class Scratchnet:
@@ -133,14 +133,14 @@ def batches(train: sn.Dataset, experiment: Experiment) -> Iterator[tuple[np.ndar
 def run_stepwise(
     experiment: Experiment, framework: str, data_dir: str | None = None, test_every: int | None = None
 ) -> dict[str, Any]:
-    """Train in a framework and test at the end, as `scratchnet.experiments.train_and_test` does with scratchnet.
+    """Train in a framework and test at the end, as `scratchnet.study.experiments.train_and_test` does with scratchnet.
 
     With `test_every`, test every so many steps too; `seconds` and the result's `curve`, [steps, seconds, accuracy] of
     each test, do not count the time that this takes, nor that of the first step, in which frameworks compile.
     """
     if experiment.recipe.make_augment():
         raise ValueError(
-            f"{experiment.name}: expected a recipe without augmentation; `scratchnet.experiments.train_and_test` has it"
+            f"{experiment.name}: expected a recipe without augmentation; `train_and_test` of scratchnet has it"
         )
     train, test = experiment.digits(data_dir)
     trainer = FRAMEWORKS[framework](experiment)

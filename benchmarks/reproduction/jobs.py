@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scratchnet.experiments import Experiment, planned, read
 from scratchnet.models import MODELS
-from scratchnet.recipes import AUGMENTED, CANDIDATES, MODERN, SEED, SEPARABLE_CANDIDATES, Recipe
+from scratchnet.runs.recipes import AUGMENTED, CANDIDATES, MODERN, SEED, SEPARABLE_CANDIDATES, Recipe
+from scratchnet.study.experiments import Experiment, planned, read
 
 RESULTS = Path(__file__).parent / "results"
 

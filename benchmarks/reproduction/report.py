@@ -19,11 +19,11 @@ from benchmarks.pool import ROOT
 from benchmarks.report import rows_to_markdown, spread
 from benchmarks.reproduction.jobs import AIMS, PARTS, PUBLISHED_LOSSES, RESULTS, result_of
 from benchmarks.reproduction.speed import SPEED
-from scratchnet.experiments import LOSS_EVERY, Experiment, by_network, mean_and_deviation, planned
-from scratchnet.files import write_text_atomically
-from scratchnet.plots import COLOURS, save_figure
-from scratchnet.recipes import CANDIDATES, SEED, SEPARABLE_CANDIDATES, Recipe
-from scratchnet.reproduce import published_accuracy
+from scratchnet.runs.files import write_text_atomically
+from scratchnet.runs.recipes import CANDIDATES, SEED, SEPARABLE_CANDIDATES, Recipe
+from scratchnet.show.plots import COLOURS, save_figure
+from scratchnet.study.experiments import LOSS_EVERY, Experiment, by_network, mean_and_deviation, planned
+from scratchnet.study.reproduce import published_accuracy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

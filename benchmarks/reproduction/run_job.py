@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.reproduction.frameworks import run_stepwise
-from scratchnet.experiments import as_experiment, keep, train_and_test
+from scratchnet.study.experiments import as_experiment, keep, train_and_test
 
 
 def main(job: str, data_dir: str, path: str) -> None:

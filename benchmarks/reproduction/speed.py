@@ -16,8 +16,8 @@ from tqdm import tqdm
 import scratchnet as sn
 from benchmarks.reproduction.frameworks import Scratchnet
 from benchmarks.reproduction.jobs import RESULTS, causes_jobs, multipliers_jobs, seed_jobs
-from scratchnet.experiments import Experiment, circumstances, keep
-from scratchnet.recipes import AUGMENTED
+from scratchnet.runs.recipes import AUGMENTED
+from scratchnet.study.experiments import Experiment, circumstances, keep
 
 SPEED = "speed.json"
 ROUNDS = 7

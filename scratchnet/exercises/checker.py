@@ -14,7 +14,7 @@ import scratchnet
 from scratchnet.exercises import conv, dense, optim, own_layer, pool
 from scratchnet.exercises.diagnose import NotBegun, diagnose
 from scratchnet.exercises.exercise import Exercise, Task
-from scratchnet.text import table
+from scratchnet.tables import table
 
 EXERCISES = {
     exercise.number: exercise

@@ -1,8 +1,8 @@
 """The mirror: functions of the book's names and signatures, compiled by Numba for the processor they run on.
 
 Nobody has to read it to understand the network. Whoever wants to know how a convolution gets to the processor's limit
-reads `vector.py`, `tile.py` and `product.py`, then `conv.py`. Dropout is the book's own: a mask is drawn by NumPy in
-either engine, and what is left is too small to be worth a kernel.
+reads `register/vector.py`, `product/tile.py` and `product/loops.py`, then `conv.py`. Dropout is the book's own: NumPy
+draws the mask on either engine, and what is left is too small to be worth a kernel.
 """
 
 from scratchnet.fast.augment import turn_and_shift

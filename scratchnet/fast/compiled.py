@@ -38,7 +38,7 @@ keep_memory()
 def sources_digest() -> str:
     """A short name for what the compiled code is made of: these sources and Numba's version."""
     digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -21,8 +21,8 @@ kernel, which holds w G times, each time one stride further right, with zeros ar
     w w w w w 0     the first pixel's F columns        The zeros cost (KW + (G-1)*SW) / KW times the multiply-adds, and
     0 w w w w w     the second pixel's F columns       the lanes that are no longer empty win more than that.
 
-With many channels and a kernel of 5 x 5, `winograd.py` computes all three with fewer multiplications. Where dout is
-mostly zeros, `sparse_conv.py` makes the gradients of what is left.
+With many channels and a kernel of 5 x 5, `conv_winograd.py` computes all three with fewer multiplications. Where
+dout is mostly zeros, `conv_sparse.py` makes the gradients of what is left.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ import functools
 import numpy as np
 from numba import prange
 
-from scratchnet.fast import sparse_conv, winograd
+from scratchnet.fast import conv_sparse, conv_winograd
 from scratchnet.fast.compiled import kernel
-from scratchnet.fast.product import column_sums, product, weight_gradient
-from scratchnet.fast.tile import tile_cost
+from scratchnet.fast.product.loops import column_sums, product, weight_gradient
+from scratchnet.fast.product.tile import tile_cost
 from scratchnet.fast.window import copy_into, padded_copy, window_starts
 from scratchnet.layers.shapes import Padding, Window, pair, window_grid
 
@@ -47,8 +47,8 @@ def conv2d_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: W
     stride = pair(stride, "stride")
     (OH, OW), pads = window_grid((H, W), (KH, KW), stride, padding)
     x = np.ascontiguousarray(x)
-    if winograd.pays(w.shape, stride, (OH, OW), len(x)):
-        return winograd.forward(x, w, b, (pads[0][0], pads[1][0]), (OH, OW))
+    if conv_winograd.pays(w.shape, stride, (OH, OW), len(x)):
+        return conv_winograd.forward(x, w, b, (pads[0][0], pads[1][0]), (OH, OW))
     return correlation(padded_copy(x, pads), w, b, (OH, OW), stride)
 
 
@@ -61,11 +61,11 @@ def conv2d_backward(
     _, pads = window_grid((H, W), w.shape[:2], stride, padding)
     before = pads[0][0], pads[1][0]
     x, dout = np.ascontiguousarray(x), np.ascontiguousarray(dout)
-    few_products = winograd.pays(w.shape, stride, dout.shape[1:3], len(x))
-    if sparse_conv.kernel_gradient_pays(x, dout, w.shape, time_of_others(few_products)):
-        dw, db = sparse_conv.kernel_gradient(x, dout, w.shape, stride, pads), column_sums(dout)
+    few_products = conv_winograd.pays(w.shape, stride, dout.shape[1:3], len(x))
+    if conv_sparse.kernel_gradient_pays(x, dout, w.shape, time_of_others(few_products)):
+        dw, db = conv_sparse.kernel_gradient(x, dout, w.shape, stride, pads), column_sums(dout)
     elif few_products:
-        dw, db = winograd.kernel_gradient(x, dout, w.shape[0], before), column_sums(dout)
+        dw, db = conv_winograd.kernel_gradient(x, dout, w.shape[0], before), column_sums(dout)
     else:
         dw, db = kernel_gradient(padded_copy(x, pads), dout, w.shape, stride)
     dx = input_gradient(dout, w, (H, W), stride, before) if need_dx else None
@@ -73,7 +73,7 @@ def conv2d_backward(
 
 
 def time_of_others(few_products: bool) -> float:
-    """What a multiply-add takes in Winograd's convolution or in the tile, seen from one of `sparse_conv`; measured."""
+    """What a multiply-add takes in Winograd's convolution or in the tile, seen from one of `conv_sparse`; measured."""
     return 0.4 if few_products else 0.9
 
 
@@ -133,12 +133,12 @@ def input_gradient(
     """dx (N, H, W, C), from dout (N, OH, OW, F); `before` is the padding above and to the left of the image."""
     (H, W), (KH, KW, _, F) = size, w.shape
     turned = w[::-1, ::-1].transpose(0, 1, 3, 2)
-    few_products = winograd.pays(turned.shape, stride, size, len(dout))
-    if sparse_conv.input_gradient_pays(dout, w.shape, size, time_of_others(few_products)):
-        return sparse_conv.input_gradient(dout, w, size, stride, before)
+    few_products = conv_winograd.pays(turned.shape, stride, size, len(dout))
+    if conv_sparse.input_gradient_pays(dout, w.shape, size, time_of_others(few_products)):
+        return conv_sparse.input_gradient(dout, w, size, stride, before)
     if few_products:
         around = (KH - 1 - before[0], KW - 1 - before[1])
-        return winograd.forward(dout, turned, None, around, size, decides=False)
+        return conv_winograd.forward(dout, turned, None, around, size, decides=False)
     spread = np.empty((len(dout), H + KH - 1, W + KW - 1, F), dout.dtype)
     copy_into(dout, spread, KH - 1 - before[0], KW - 1 - before[1], *stride)
     return correlation(spread, turned, None, (H, W), (1, 1))

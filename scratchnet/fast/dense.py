@@ -6,7 +6,7 @@
 
 The last is turned round so that a large matrix w is read as it lies, and only the small ones are transposed. Where w is
 the smaller one, as it is in front of ten classes, it is w that is transposed, and dx comes out as it should lie. Where
-most of dout is zeros, as behind a ReLU, `sparse.py` makes dw and dx of what is left.
+most of dout is zeros, as behind a ReLU, `product/sparse.py` makes dw and dx of what is left.
 
 For a few examples, one digit to be recognised say, the time is that of reading w once. There is nothing to gain from a
 tile then: w is read in long stretches, eight rows at a time, and the sums stay in the cache.
@@ -17,11 +17,11 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from scratchnet.fast import sparse
 from scratchnet.fast.compiled import kernel
-from scratchnet.fast.product import column_sums, product
-from scratchnet.fast.transpose import transposed
-from scratchnet.fast.vector import REGISTER_BITS, add, fma, load_first, replaced, splat, store_first, zeros
+from scratchnet.fast.product import sparse
+from scratchnet.fast.product.loops import column_sums, product
+from scratchnet.fast.register.transpose import transposed
+from scratchnet.fast.register.vector import REGISTER_BITS, add, fma, load_first, replaced, splat, store_first, zeros
 
 FEW = 4  # rows, up to which each weight is used so seldom that copying it for the tile costs more than it saves
 SHARE = 16  # vectors of a row of b that a thread reads at a time, so that memory is gone through in long stretches

@@ -22,10 +22,10 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import kernel
-from scratchnet.fast.product import CHUNKS, addresses, column_sums
-from scratchnet.fast.scratch import zeroed
-from scratchnet.fast.tile import ACCUMULATORS, NARROW, REGISTERS, add_part_to, lanewise_tile, sliding_tile
-from scratchnet.fast.vector import REGISTER_BITS, lanes
+from scratchnet.fast.product.loops import CHUNKS, addresses, column_sums
+from scratchnet.fast.product.tile import ACCUMULATORS, NARROW, REGISTERS, add_part_to, lanewise_tile, sliding_tile
+from scratchnet.fast.register.scratch import zeroed
+from scratchnet.fast.register.vector import REGISTER_BITS, lanes
 from scratchnet.fast.window import copy_image, window_starts
 from scratchnet.layers.shapes import Padding, Pads, Window, pair, window_grid
 

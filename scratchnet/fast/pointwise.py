@@ -17,8 +17,8 @@ from numba import prange
 from scratchnet.fast.compiled import kernel
 from scratchnet.fast.dense import rows_times
 from scratchnet.fast.pool import larger, places_of
-from scratchnet.fast.product import CHUNKS, weight_gradient
-from scratchnet.fast.vector import (
+from scratchnet.fast.product.loops import CHUNKS, weight_gradient
+from scratchnet.fast.register.vector import (
     REGISTER_BITS,
     add,
     fma,

@@ -6,7 +6,7 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
-from scratchnet.fast.vector import (
+from scratchnet.fast.register.vector import (
     REGISTER_BITS,
     add,
     load_first,

@@ -8,7 +8,7 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
-from scratchnet.fast.vector import REGISTER_BITS, load_first, store_first
+from scratchnet.fast.register.vector import REGISTER_BITS, load_first, store_first
 from scratchnet.layers.shapes import Pads
 
 

@@ -2,7 +2,7 @@
 
 `walk` runs `Network.steps` to its end and keeps every stage. The functions after it say what a stage shows: its line of
 math, its arrays as a table, two pictures and the notes beside them. `as_text` puts all of it on a page of 80 x 23
-characters; `step_app.py` shows the same in the terminal, in colour and with keys. `run_again` is what the key for pdb
+characters; `terminal.py` shows the same in the terminal, in colour and with keys. `run_again` is what the key for pdb
 does.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from scratchnet.loss import softmax, softmax_cross_entropy
 from scratchnet.network import Loss, Network, Step
-from scratchnet.text import table
+from scratchnet.tables import table
 
 WIDTH = 80
 SIDE = 28  # pixels of a picture's side: as many characters wide, and half as many lines high

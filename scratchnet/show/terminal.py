@@ -1,4 +1,4 @@
-"""The screens of `scratchnet step`: what `step.py` says of a stage, in colour where there is colour, and the keys.
+"""The screens of `scratchnet step`: what `stages.py` says of a stage, in colour where there is colour, and the keys.
 
 The app ends when pdb is asked for and starts again afterwards, at the same stage: so pdb has the terminal to itself,
 with no event loop below it.
@@ -22,7 +22,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, OptionList, Static
 
 from scratchnet.network import Loss
-from scratchnet.step import SIGNS, Picture, Stage, array_table, describe, notes, pictures, run_again
+from scratchnet.show.stages import SIGNS, Picture, Stage, array_table, describe, notes, pictures, run_again
 
 COLOUR_SIGNS = ["with signs: blue < 0,", "grey 0, yellow > 0"]
 # From darker to lighter: nobody has to see colours to tell them apart.

@@ -43,11 +43,11 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
-from scratchnet.fast.points import EIGHT, FIVE, FOUR, FROM_POINTS, SIDE, TO_POINTS, matrices, transform
-from scratchnet.fast.product import CHUNKS, addresses
-from scratchnet.fast.scratch import aligned_zeros, scratch, zeroed
-from scratchnet.fast.tile import ACCUMULATORS, add_to, padded_columns, tile, tile_cost
-from scratchnet.fast.vector import REGISTER_BITS, add, load, load_first, store_first
+from scratchnet.fast.product.loops import CHUNKS, addresses
+from scratchnet.fast.product.points import EIGHT, FIVE, FOUR, FROM_POINTS, SIDE, TO_POINTS, matrices, transform
+from scratchnet.fast.product.tile import ACCUMULATORS, add_to, padded_columns, tile, tile_cost
+from scratchnet.fast.register.scratch import aligned_zeros, scratch, zeroed
+from scratchnet.fast.register.vector import REGISTER_BITS, add, load, load_first, store_first
 from scratchnet.fast.window import copy_image
 
 MOST_TILES = 64  # of a strip, unless a single row of them is more

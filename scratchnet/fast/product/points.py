@@ -1,4 +1,4 @@
-"""To the points and back: the transforms of Winograd's convolution (`winograd.py` tells what they are for).
+"""To the points and back: the transforms of Winograd's convolution (`conv_winograd.py` tells what they are for).
 
 Both ways are a small matrix on either side of a tile of pixels, for LANES channels at once:
 
@@ -16,7 +16,7 @@ import functools
 import numpy as np
 
 from scratchnet.fast.compiled import inlined
-from scratchnet.fast.vector import (
+from scratchnet.fast.register.vector import (
     REGISTER_BITS,
     add,
     fma,

@@ -31,9 +31,28 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
-from scratchnet.fast.scratch import LINE, scratch
-from scratchnet.fast.tile import ACCUMULATORS, WIDE, add_part_to, add_to, columns, padded_columns, tile, tile_cost
-from scratchnet.fast.vector import REGISTER_BITS, add, load, load_first, prefetch, replaced, store, store_first, zeros
+from scratchnet.fast.product.tile import (
+    ACCUMULATORS,
+    WIDE,
+    add_part_to,
+    add_to,
+    columns,
+    padded_columns,
+    tile,
+    tile_cost,
+)
+from scratchnet.fast.register.scratch import LINE, scratch
+from scratchnet.fast.register.vector import (
+    REGISTER_BITS,
+    add,
+    load,
+    load_first,
+    prefetch,
+    replaced,
+    store,
+    store_first,
+    zeros,
+)
 
 CACHE = 1 << 18  # bytes of B that a thread copies into its cache at a time: half of a common second level
 SLAB = 1024  # rows of B that are gone through together

@@ -3,7 +3,7 @@
 The cache is filled and read in lines of 64 bytes, as many as the widest register has. A vector that begins at a
 multiple of 64 lies in one line, any other in two, and is two loads. NumPy puts an array wherever 16 or 32 bytes divide
 the address, which for what passes through once makes no difference. A panel that is read again and again is worth the
-few lines here: where loads set the pace, as in `sparse.py`, they save a fifth of the time.
+few lines here: where loads set the pace, as in `product/sparse.py`, they save a fifth of the time.
 """
 
 from __future__ import annotations

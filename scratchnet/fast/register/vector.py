@@ -1,8 +1,8 @@
 """Vectors: one processor register of numbers, as a type that compiled code can hold, load, multiply and store.
 
-Numba compiles loops over scalars and leaves it to the compiler to find vectors in them. For a register tile (`tile.py`)
-that is not enough: its accumulators have to stay in registers for the whole of its loop. So here is the type that is
-missing, with the operations that a matrix product takes:
+Numba compiles loops over scalars and leaves it to the compiler to find vectors in them. For a register tile
+(`product/tile.py`) that is not enough: its accumulators have to stay in registers for the whole of its loop. So here
+is the type that is missing, with the operations that a matrix product takes:
 
     zeros(a)                   LANES zeros, of the dtype of the array a
     load(a, i)                 a[i : i + LANES]
@@ -410,6 +410,6 @@ def sum_of_lanes(typing, x):
 replaced = compiled_tuple_setitem  # replaced(t, i, v): the tuple t with v in place i
 
 if config.DISABLE_JIT:
-    from scratchnet.fast import plain
+    from scratchnet.fast.register import plain
 
     globals().update({name: getattr(plain, name) for name in plain.OPERATIONS})

@@ -35,7 +35,7 @@ import functools
 import numpy as np
 
 from scratchnet.fast.compiled import inlined
-from scratchnet.fast.vector import (
+from scratchnet.fast.register.vector import (
     REGISTER_BITS,
     add,
     fma,

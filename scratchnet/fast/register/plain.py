@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scratchnet.fast.vector import lanes
+from scratchnet.fast.register.vector import lanes
 
 OPERATIONS: tuple[str, ...] = (
     "add", "append_nonzero", "fma", "load", "load_first", "load_int", "prefetch", "replaced", "splat", "store",

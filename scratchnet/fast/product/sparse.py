@@ -8,7 +8,7 @@ zeros like any other number. Here each row of A is a list of the others, and onl
 
 A number of B that is loaded meets one number of A, not seven as in the tile; so the loads set the pace, and they must
 come from the first level of the cache. Hence B is cut into panels of VECTORS registers' width, and a panel into slabs
-of so many rows that they stay there; the lists are cut likewise. (In `sparse_conv.py`, B is an image.)
+of so many rows that they stay there; the lists are cut likewise. (In `conv_sparse.py`, B is an image.)
 
                        slab 0         slab 1                    panel 0   panel 1
     row 0 of A      .3 in place 1  -1 in place 0              +---------+---------+
@@ -34,10 +34,20 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
-from scratchnet.fast.product import copy_panel
-from scratchnet.fast.scratch import scratch, zeroed
-from scratchnet.fast.transpose import transpose, transposed
-from scratchnet.fast.vector import REGISTER_BITS, append_nonzero, fma, load, load_first, replaced, splat, store, zeros
+from scratchnet.fast.product.loops import copy_panel
+from scratchnet.fast.register.scratch import scratch, zeroed
+from scratchnet.fast.register.transpose import transpose, transposed
+from scratchnet.fast.register.vector import (
+    REGISTER_BITS,
+    append_nonzero,
+    fma,
+    load,
+    load_first,
+    replaced,
+    splat,
+    store,
+    zeros,
+)
 from scratchnet.fast.window import copy_stretch
 
 VECTORS = 7  # of a panel

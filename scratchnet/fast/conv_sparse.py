@@ -1,7 +1,8 @@
 """A convolution's gradients where the gradient of its output is mostly zeros: those are left out.
 
 Behind a max-pool, one pixel of a window has a gradient, the winner, and behind the ReLU between them not even all
-winners. What is left goes into lists, as in `sparse.py`, where the loop over them is, and what becomes of infinities.
+winners. What is left goes into lists, as in `product/sparse.py`, which has the loop over them and says what becomes of
+infinities.
 
 Gradient of w. Each filter gets a list of its pixels that are left, image by image, and dw sums their patches:
 
@@ -35,11 +36,20 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import kernel
-from scratchnet.fast.product import CACHE, CHUNKS
-from scratchnet.fast.scratch import aligned_zeros, scratch, zeroed
-from scratchnet.fast.sparse import add_products
-from scratchnet.fast.transpose import transpose
-from scratchnet.fast.vector import REGISTER_BITS, append_nonzero, lanes, load, load_first, replaced, store, zeros
+from scratchnet.fast.product.loops import CACHE, CHUNKS
+from scratchnet.fast.product.sparse import add_products
+from scratchnet.fast.register.scratch import aligned_zeros, scratch, zeroed
+from scratchnet.fast.register.transpose import transpose
+from scratchnet.fast.register.vector import (
+    REGISTER_BITS,
+    append_nonzero,
+    lanes,
+    load,
+    load_first,
+    replaced,
+    store,
+    zeros,
+)
 from scratchnet.fast.window import copy_image, copy_stretch, window_starts
 from scratchnet.layers.shapes import Pads
 

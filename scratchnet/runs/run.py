@@ -22,9 +22,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from scratchnet.checkpoint import load_checkpoint, save_checkpoint
+from scratchnet.runs.checkpoint import load_checkpoint, save_checkpoint
 from scratchnet.data import Dataset
-from scratchnet.files import write_text_atomically
+from scratchnet.runs.files import write_text_atomically
 from scratchnet.layers.base import positive
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer, Schedule

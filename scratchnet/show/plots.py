@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scratchnet.data import Dataset
-from scratchnet.files import written_atomically
 from scratchnet.layers.conv import Conv2D
 from scratchnet.layers.depthwise import DepthwiseConv2D
 from scratchnet.network import Network
-from scratchnet.run import History, progress_bar
+from scratchnet.runs.files import written_atomically
+from scratchnet.runs.run import History, progress_bar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scratchnet.files import write_text_atomically
-from scratchnet.recipes import SAMPLE, Recipe
-from scratchnet.run import CHECKPOINT, METRICS
+from scratchnet.runs.files import write_text_atomically
+from scratchnet.runs.recipes import SAMPLE, Recipe
+from scratchnet.runs.run import CHECKPOINT, METRICS
 
 SETTINGS = "settings.json"
 MODEL = "model.safetensors"

@@ -21,11 +21,11 @@ import numpy as np
 
 from scratchnet.data import Dataset, load
 from scratchnet.engine import current_engine
-from scratchnet.files import write_text_atomically
 from scratchnet.info import processor_name, vector_width
 from scratchnet.models import MODELS
 from scratchnet.network import Network
-from scratchnet.recipes import RECIPES, Recipe
+from scratchnet.runs.files import write_text_atomically
+from scratchnet.runs.recipes import RECIPES, Recipe
 from scratchnet.train import evaluate, fit
 
 VALIDATION_IMAGES = 5000  # the last of the training set

@@ -10,7 +10,7 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
-from scratchnet.fast.vector import REGISTER_BITS, transpose_square
+from scratchnet.fast.register.vector import REGISTER_BITS, transpose_square
 
 BLOCK = 64  # rows that a thread takes at a time
 

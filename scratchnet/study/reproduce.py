@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from scratchnet.checkpoint import load, save
 from scratchnet.data import Dataset
-from scratchnet.experiments import Experiment, by_network, keep, kept, mean_and_deviation, planned, train_and_test
 from scratchnet.models import MODELS
 from scratchnet.network import Network
-from scratchnet.plots import draw_all
-from scratchnet.recipes import Recipe
-from scratchnet.run import CHECKPOINT, METRICS, History, read_metrics
-from scratchnet.settings import MODEL
-from scratchnet.text import table
+from scratchnet.runs.checkpoint import load, save
+from scratchnet.runs.options import MODEL
+from scratchnet.runs.recipes import Recipe
+from scratchnet.runs.run import CHECKPOINT, METRICS, History, read_metrics
+from scratchnet.show.plots import draw_all
+from scratchnet.study.experiments import Experiment, by_network, keep, kept, mean_and_deviation, planned, train_and_test
+from scratchnet.tables import table
 from scratchnet.train import fit
 
 
