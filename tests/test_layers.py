@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import assert_close
+from cases import CONVOLUTIONS, POOLS, assert_close, each
 
 import scratchnet as sn
 from scratchnet.engine import ops
@@ -76,6 +76,27 @@ def test_an_empty_batch_goes_through(make, shape, rng):
     assert out.shape == (0, *layer.output_shape(shape[1:]))
     assert layer.backward(np.zeros_like(out)).shape == (0, *shape[1:])
     assert all((p.grad == 0).all() for p in layer.parameters())
+
+
+@each(CONVOLUTIONS)
+@pytest.mark.parametrize("kind", [sn.Conv2D, sn.DepthwiseConv2D])
+def test_an_empty_batch_goes_through_every_shape_of_convolution(case, kind):
+    """Which way a kernel goes depends on the shapes, and with them on the width of the registers."""
+    outputs = case.filters if kind is sn.Conv2D else case.C
+    arguments = (case.C, outputs) if kind is sn.Conv2D else (case.C,)
+    layer = kind(*arguments, kernel_size=case.kernel, stride=case.stride, padding=case.padding)
+    out = layer.forward(np.zeros((0, *case.size, case.C), np.float32))
+    assert layer.backward(np.zeros_like(out)).shape == (0, *case.size, case.C)
+    assert out.shape[3] == outputs
+    assert all((p.grad == 0).all() for p in layer.parameters())
+
+
+@each(POOLS)
+@pytest.mark.parametrize("kind", [sn.MaxPool2D, sn.AvgPool2D])
+def test_an_empty_batch_goes_through_every_shape_of_pool(case, kind):
+    layer = kind(case.pool, case.stride, case.padding)
+    out = layer.forward(np.zeros((0, *case.size, case.C), np.float32))
+    assert layer.backward(np.zeros_like(out)).shape == (0, *case.size, case.C)
 
 
 @every_layer

@@ -182,7 +182,7 @@ def kernel_gradient(
     whole = np.zeros(-(-stretches.size // len(GROUP)) * len(GROUP), np.intp)
     whole[: stretches.size] = stretches
     sums = np.empty((min(CHUNKS, N), F, whole.size * lanes(x.dtype)), x.dtype)
-    kernel_gradient_kernel(x, size, (top, left), dout.reshape(N, -1, G * F), pixels, whole, sums, GROUP)
+    kernel_gradient_kernel(x, size, (top, left), dout.reshape(N, pixels.size // G, G * F), pixels, whole, sums, GROUP)
     dw = sums.sum(axis=0)[:, : stretches.size * lanes(x.dtype)].reshape(F, KH, -1)[:, :, : KW * C]
     return np.ascontiguousarray(dw.reshape(F, KH, KW, C).transpose(1, 2, 3, 0))
 
