@@ -151,10 +151,10 @@ print(f"the nearest mean is right for {accuracy:.1%} of the held-out digits")
 assert 0.78 < accuracy < 0.84
 
 # %%
-# It reads about four digits of five, with hardly any learning. Keep this number in mind: a network that does no better
-# has learned nothing that ten averages do not know. The three networks of this project reach 97 to 98 % with the same
-# digits. The mean images compare pixel by pixel, so they depend too much on *where* the ink is, and too little on its
-# shape.
+# This classifier reads about four digits of five, with hardly any learning. Keep this number in mind: a network that
+# does no better has learned nothing that ten averages do not know. The three networks of this project reach 97 to 98 %
+# with the same digits. The mean images compare pixel by pixel, so they depend too much on *where* the ink is, and too
+# little on its shape.
 #
 # To see this, shift all digits two pixels to the right. For us nothing changes, but the classifier gets one more digit
 # in five wrong. Convolution mends this weakness (lesson 4).

@@ -19,7 +19,7 @@ and move all weights a little that way. This lesson does it with a single layer,
 #
 # .. math:: z_k = b_k + \sum_i x_i \, w_{ik}
 #
-# For a batch this is one matrix product. It is all that the library does:
+# For a batch this is one matrix product, plus the biases. The library does no more than that:
 
 import numpy as np
 from showing import code, figure, keep

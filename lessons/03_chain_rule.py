@@ -186,8 +186,8 @@ assert usual["float64"] < 1e-6
 assert usual["float32"] > 1e-4
 
 # %%
-# The library's checker does this for every number of every array. Its ``dout`` is random: with a ``dout`` of ones,
-# errors that cancel in a sum would go unnoticed.
+# The library's checker measures the slope for every number of every array. Its ``dout`` is random: with a ``dout`` of
+# ones, errors that cancel in a sum would go unnoticed.
 
 report = sn.gradcheck(sn.Network([sn.Dense(3, 2), sn.ReLU()]), x)
 print(report)

@@ -57,9 +57,9 @@ assert db[0] == 5
 # %%
 # dw: which pixels did a weight meet?
 # -----------------------------------
-# The kernel's upper left weight, ``w[0, 0]``, met the upper left pixel of each of the four patches: ``x[0, 0]``, ``x[0,
-# 1]``, ``x[1, 0]`` and ``x[1, 1]``. At each place it was multiplied by that pixel, and the product was added into the
-# output of that place. So
+# The kernel's upper left weight, ``w[0, 0]``, met the upper left pixel of each of the four patches: ``x[0, 0]``,
+# ``x[0, 1]``, ``x[1, 0]`` and ``x[1, 1]``. At each place it was multiplied by that pixel, and the product was added
+# into the output of that place. So
 #
 # ::
 #

@@ -145,7 +145,7 @@ probabilities = net.predict(test.images)
 predicted = probabilities.argmax(axis=1)
 wrong = np.flatnonzero(predicted != test.labels)
 surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]])][:16]
-print(f"{len(wrong)} mistakes; the surest of them are sure by {probabilities[surest[0], predicted[surest[0]]]:.0%}")
+print(f"{len(wrong)} mistakes; the surest has the probability {probabilities[surest[0], predicted[surest[0]]]:.0%}")
 keep(sn.plots.prediction_grid(test[surest], predicted[surest], "the sixteen mistakes it was surest of"), "08_mistakes")
 keep(sn.plots.confusion_matrix(test, predicted, net.name), "08_confusion")
 assert 20 < len(wrong) < 80

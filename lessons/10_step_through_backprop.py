@@ -270,7 +270,7 @@ if kernel_transcript:
 # 2. Find out with ``net.steps`` where a gradient becomes 0. Build the network anew, and set all of
 #    ``net.layers[0].b.value`` to -10. From which stage on is the gradient all zeros, and why? (From relu2's backward
 #    on. relu1 returns only zeros. The biases of conv2 are 0 in a new network, so its outputs are 0 as well, and ReLU
-#    passes no gradient at 0. Only the last bias still learns, and the other weights never change again.) If you do the
+#    passes no gradient at 0. Only the last bias still learns, and nothing else ever changes again.) If you do the
 #    same after ``train_a_little``, the gradient is 0 only from relu1 on. Why? (By then the biases of conv2 are not 0.)
 # 3. Exercise 13, ``scratchnet check 13``: write a layer of your own, and step through it in the same way.
 #

@@ -49,7 +49,7 @@ def figure(rows: int = 1, columns: int = 1, width: float = 8, height: float = 3.
 
 
 def numbers(axes, matrix, title: str = "", form: str = "{:g}", shade=None) -> None:
-    """Draw a small matrix as a table of numbers; `shade`, of the same shape, sets how dark each field is, from 0 to 1."""
+    """Draw a small matrix as a table of numbers; `shade`, of its shape, sets how dark each field is, from 0 to 1."""
     rows, columns = matrix.shape
     shade = 0 * matrix if shade is None else shade
     axes.imshow(shade, cmap="Greys", vmin=0, vmax=2.5)  # light enough for black text
