@@ -59,8 +59,8 @@ dout = np.array([[1.0, -1], [2, 4]])
 # %%
 # Through ReLU
 # ------------
-# Where ``z > 0``, ``out`` changes as ``z`` does: its slope is 1. Where ``z < 0``, ``out`` does not change: its slope is
-# 0. The chain rule multiplies the slopes:
+# Where ``z > 0``, ``out`` changes as ``z`` does, so the slope is 1. Where ``z < 0``, ``out`` does not change, so the
+# slope is 0. The chain rule multiplies the slopes:
 #
 # ::
 #

@@ -45,8 +45,8 @@ np.testing.assert_array_equal(argmax[0, :, :, 0], [[2, 0], [1, 0]])
 # %%
 # Backward: the winner takes it
 # -----------------------------
-# Change a pixel that lost by a little, and the maximum stays the same: slope 0. Change the winner, and the maximum
-# changes as much: slope 1. So each number of ``dout`` goes to the winner of its window, and all other pixels get
+# Change a losing pixel a little, and the maximum stays the same: slope 0. Change the winner a little, and the maximum
+# changes by as much: slope 1. So each number of ``dout`` goes to the winner of its window, and all other pixels get
 # nothing.
 
 dout = np.array([[10.0, 20], [30, 40]])

@@ -94,7 +94,7 @@ assert weak[-1] < 0.003
 # .. math:: \mathrm{Var}(z) = fan\_in \cdot \mathrm{Var}(w) \cdot \mathrm{E}[x^2]
 #
 # A uniform distribution in ±a has the variance a²/3. With a = 1/sqrt(fan_in), the variance of an output is a third of
-# the mean square of the inputs, and the ReLU after it halves this. So from the output of one layer to the output of the
+# the mean square of the inputs. A ReLU halves the mean square. So from the output of one layer to the output of the
 # next, 1/6 of the variance is left: the signal shrinks by a factor of sqrt(6), about 2.4. From conv1 to the logits
 # there are five such steps, which leave ``6**-2.5 = 0.011`` of it.
 

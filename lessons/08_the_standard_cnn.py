@@ -36,8 +36,8 @@ assert by_heart >= 0.99
 assert 0.6 < on_new < 0.9
 
 # %%
-# It knows all hundred by heart, and does far worse on new digits. This gap is called *overfitting*: the weights fit
-# these hundred digits, not digits in general. Here we want it, because it shows that the network can learn.
+# The network knows all hundred by heart, and does far worse on new digits. This gap is called *overfitting*: the
+# weights fit these hundred digits, not digits in general. Here we want it, because it shows that the network can learn.
 #
 # What a bug looks like
 # ---------------------

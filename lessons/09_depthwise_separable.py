@@ -52,7 +52,7 @@ assert abs(separated / full - 0.0556) < 0.0001
 # %%
 # What do you lose?
 # -----------------
-# In this network a pointwise convolution follows a depthwise one with nothing between them. (MobileNet puts a
+# In ``separable_cnn``, a pointwise convolution follows a depthwise one with nothing between them. (MobileNet puts a
 # normalisation and a ReLU there.) Together, the two are a convolution of a special kind, whose weights are a product:
 # ``w[kh, kw, c, f] = depthwise[kh, kw, c] * pointwise[c, f]``. Each channel has only *one* pattern of pixels, and the
 # filters differ only in how much of each pattern they take. Check this:

@@ -15,9 +15,8 @@ factor of more than ten thousand.
 # %%
 # The job
 # -------
-# The task is the second convolution of ``standard_cnn``: 14 x 14 pixels, 32 channels, 64 filters of 5 x 5, and a batch
-# of
-# 32. From the count in lesson 9 this is ``32 * 10,035,200 = 321 million`` multiply-adds.
+# The task is the second convolution of ``standard_cnn``, for a batch of 32 images: 14 x 14 pixels, 32 channels, and 64
+# filters of 5 x 5. From the count in lesson 9 this is ``32 * 10,035,200 = 321 million`` multiply-adds.
 
 import sys
 import time
@@ -188,7 +187,7 @@ assert round((7 + 2) / (7 * 2), 2) == 0.64
 #   two can start in each cycle. So eight or ten must be under way at any time. For this the kernel holds a tile of 7
 #   pixels x 2 registers of sums (6 x 2 with AVX2, which has fewer registers).
 # - **Few loads.** In such a tile each loaded pixel is used twice, and each loaded register of filters 7 times. So the
-#   loads do not slow it down.
+#   multiply-adds set the pace, not the loads.
 # - **No matrix of patches.** The tile reads each patch where it lies in the padded image. Only addresses are computed,
 #   and nothing is copied.
 # - **All cores.** Each thread computes its own pixels. No thread waits for another, and the result is the same with any
