@@ -107,8 +107,7 @@ for place, (i, j) in zip(dout.flat, [(0, 1), (0, 1), (1, 1), (1, 1)], strict=Tru
 np.testing.assert_array_equal(overwritten, [[0, 2, 0], [0, 4, 0], [0, 0, 0]])
 
 # %%
-# The library loops over the pixels of the window, not over the windows. For each pixel it adds the gradients of all
-# places at once:
+# The library goes over the window's pixels rather than over the windows, and adds all places at once:
 
 code(max_pool2d_backward)
 
