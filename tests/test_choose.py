@@ -90,7 +90,7 @@ def test_the_way_of_a_dense_layer(N, zeros, ways, rng):
     x, w, dout = arrays(rng, (N, 300), (300, 200), (N, 200), zeros=zeros)
     chosen = made(lambda: fast.dense_forward(x, w, None)) + made(lambda: fast.dense_backward(dout, x, w))
     assert chosen == list(zip(["out", "dw", "dx"], ways, strict=True))
-    assert len(made(lambda: fast.dense_backward(dout, x, w, need_dx=False))) == 2
+    assert made(lambda: fast.dense_backward(dout, x, w, need_dx=False)) == chosen[1:2]
 
 
 def test_nothing_is_recorded_unless_somebody_asks(rng):
