@@ -94,6 +94,7 @@ class use_engine:
 
     Examples
     --------
+    >>> import numpy as np
     >>> import scratchnet as sn
     >>> sn.use_engine("numpy").name
     'numpy'

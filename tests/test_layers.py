@@ -382,10 +382,10 @@ def test_an_array_that_cannot_be_made_says_why_each_time():
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
 def test_a_copied_layer_makes_what_it_remembers_for_itself(make, shape, duplicate):
     layer = make()
-    layer.remember_later("seen_later", partial(np.arange, 3))
+    layer.remember_later("winners", partial(np.arange, 3))
     twin = duplicate(layer)
     for either in (twin, layer):
-        assert either.seen_later.tolist() == [0, 1, 2]
+        assert either.winners.tolist() == [0, 1, 2]
     assert repr(twin) == repr(layer)
 
 
