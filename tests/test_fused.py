@@ -147,6 +147,7 @@ def test_backward_follows_layers_that_were_called_one_by_one(make, channels, rng
             expected = gradients(apart, lambda d: backward_one_by_one(apart, d), dout)
             for ours, theirs in zip(gradients(net, net.backward, dout), expected, strict=True):
                 assert np.array_equal(ours, theirs), f"layers {first} to {end}"
+            assert net.backward(dout, need_dx=False) is None
 
 
 @pytest.mark.parametrize("size", [2, 28])  # a few pixels are multiplied another way than many
