@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import scratchnet as sn
-from scratchnet.engine import ENGINES
+from scratchnet.engine import DEFAULT_ENGINE, ENGINES, READABLE_ENGINE
 from scratchnet.layers.initial import RULES
 from scratchnet.models import MODELS
 from scratchnet.runs.options import (
@@ -347,7 +347,7 @@ def build_parser() -> argparse.ArgumentParser:
     command = _add(commands, "summary", summary, "scratchnet summary separable_cnn")
     command.add_argument("model", help=f"{', '.join(MODELS)}, or a trained model's file")
 
-    command = _add(commands, "step", step, "scratchnet step standard_cnn --digit 3", engine="numpy")
+    command = _add(commands, "step", step, "scratchnet step standard_cnn --digit 3", engine=READABLE_ENGINE)
     command.add_argument("model", help=f"{', '.join(MODELS)}, or a trained model's file")
     command.add_argument("--digit", type=int, default=0, metavar="K", help="which of the held-out digits (default: 0)")
 
@@ -379,7 +379,7 @@ def _add(
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    default = engine or "SCRATCHNET_ENGINE, or numba"
+    default = engine or f"SCRATCHNET_ENGINE, or {DEFAULT_ENGINE}"
     command.add_argument("--engine", choices=ENGINES, default=engine, help=f"the kernels to run (default: {default})")
     command.set_defaults(command=function)
     return command

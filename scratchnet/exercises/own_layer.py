@@ -80,7 +80,7 @@ def _forward(make: Any, x: np.ndarray) -> list[str]:
         out = layer.forward(given.astype(dtype))
         if not isinstance(out, np.ndarray):
             return [f"forward: expected an array, got {'None' if out is None else type(out).__name__}"]
-        if layer._seen is None:
+        if layer.seen is None:
             return ["forward has to begin with x = self.check_input(x): backward checks dout against it"]
         if out.dtype != dtype:
             findings.append(f"forward: the dtype changed: {np.dtype(dtype)} went in and {out.dtype} came out")
