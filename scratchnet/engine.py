@@ -18,7 +18,10 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from scratchnet.network import Network
 
 Function = Callable[..., Any]
 
@@ -122,6 +125,36 @@ def current_engine() -> str:
 def is_compiled() -> bool:
     """Whether Numba compiles the engine in use; ValueError if the environment names an engine that does not exist."""
     return _find(current_engine()).compiled
+
+
+def explain(net: Network, batch_size: int = 128) -> str:
+    """Which kernels of the compiled engine a training step of a network runs, and why these.
+
+    Parameters
+    ----------
+    net : Network
+        It is not changed: a copy of it does one step, on digits if it takes images like theirs, else on random images.
+    batch_size : int
+
+    Returns
+    -------
+    str
+        A table with a row for each layer and pass: the way that was chosen, its multiply-adds, these as a share of
+        those that the definition has, and the reason. More than 100 % is padding: rows and columns that fill up a tile.
+
+    Raises
+    ------
+    ValueError
+        If the engine in use is not compiled, or the shape of the network's input is not known.
+    """
+    if not is_compiled():
+        raise ValueError(
+            f"explain: expected a compiled engine, got {current_engine()}, on which each pass is the one function that "
+            "you find in scratchnet/layers; choose another with sn.use_engine, --engine or SCRATCHNET_ENGINE"
+        )
+    from scratchnet.fast import explain as mirror
+
+    return mirror.explain(net, batch_size)
 
 
 def add_kernels(*book: Function, mirror: Sequence[Function] = ()) -> None:

@@ -98,6 +98,11 @@ def recorded() -> Iterator[list[Choice]]:
         _record = before
 
 
+def share_of_zeros(dout: np.ndarray) -> str:
+    """Why zeros are left out."""
+    return f"{np.count_nonzero(dout == 0) / max(1, dout.size):.0%} of dout is zeros"
+
+
 def note(make: Callable[[], Choice]) -> None:
     """Record a choice, if somebody collects them. `make` describes it, and is called only then."""
     if _record is not None:
@@ -263,14 +268,14 @@ def _conv_choice(
     if way == "Winograd":
         channels, filters = (F, C) if computes == "dx" else (C, F)
         out_size = window.image if computes == "dx" else window.out
-        why = f"5 x 5 kernels, stride 1, at least {WINOGRAD_CHANNELS} channels and filters: 64 products instead of 400"
+        why = "5 x 5 kernels and many channels: 64 products instead of 400"
         return Choice(computes, way, why, _winograd_work(computes, channels, filters, out_size, N, dtype), defined)
     if way == "nonzeros":
         assert dout is not None
         nonzeros = int(np.count_nonzero(dout))
-        share = nonzeros / max(1, dout.size)
-        why = f"{1 - share:.0%} of dout is zeros, and they are left out"
-        return Choice(computes, way, why, nonzeros * _listed_work(computes, w_shape, window, dtype), defined)
+        return Choice(
+            computes, way, share_of_zeros(dout), nonzeros * _listed_work(computes, w_shape, window, dtype), defined
+        )
     if computes == "dx":  # a forward pass over dout, with channels and filters exchanged
         window = turned_window(window)
         (OH, OW), C, F = window.out, F, C
@@ -280,7 +285,7 @@ def _conv_choice(
     M, depth = (wide_depth, places) if computes == "dw" else (places, wide_depth)
     shape = tile_for(n * F, dtype).shape if computes == "dw" else product_shape(M, depth, n * F, dtype)
     neighbours = f", {n} neighbouring pixels at once" if n > 1 else ""
-    why = f"rows of {n * F} numbers fill the tile of {len(shape)} x {columns(shape, dtype)}{neighbours}"
+    why = f"tile of {len(shape)} x {columns(shape, dtype)}{neighbours}"
     return Choice(computes, "tile", why, tile_work(M, depth, n * F, shape, dtype), defined)
 
 
@@ -335,9 +340,9 @@ def note_lanewise(computes: str, N: int, w_shape: Shape, window: Window, dtype: 
         rows, terms = (KH * KW, OH * OW * C // F) if computes == "dw" else (OH * OW * C // F, KH * KW)
         done = N * -(-rows // ACCUMULATORS) * ACCUMULATORS * terms * wide_F
         if in_lines:
-            way, why = "lines", f"{C} channels fill no vector of {lanes(dtype)}, so the pixels of a line do"
+            way, why = "lines", f"{C} channels fill no vector, the pixels of a line do"
         elif computes != "dw" and lanewise_slides(OW, SW):
-            way, why = "sliding pixels", "channels fill the vectors, and a pixel that is loaded serves its neighbours"
+            way, why = "sliding", "channels fill the vectors, and neighbours share a load"
         else:
             way, why = "pixels", "channels fill the vectors"
         return Choice(computes, way, why, done, N * OH * OW * KH * KW * C)
@@ -353,7 +358,11 @@ def one_channel(C: int) -> bool:
 def note_one_channel(computes: str, pixels: int, F: int, dtype: np.dtype) -> None:
     """Record a pass of a pointwise convolution of one channel."""
     done = pixels * -(-F // lanes(dtype)) * lanes(dtype)
-    note(lambda: Choice(computes, "one pass", "one channel: no product of matrices", done, pixels * F))
+    note(
+        lambda: Choice(
+            computes, "one pass", "one channel: a number times a row, no product of matrices", done, pixels * F
+        )
+    )
 
 
 # ---------------------------------------------------------------- products of matrices
@@ -374,8 +383,7 @@ def dense_backward(dout: np.ndarray, D: int, need_dx: bool) -> str:
     def choice(computes: str) -> Choice:
         nonzeros = int(np.count_nonzero(dout))
         width = len(PANEL) * lanes(dout.dtype)
-        why = f"{1 - nonzeros / max(1, dout.size):.0%} of dout is zeros, and they are left out"
-        return Choice(computes, "nonzeros", why, nonzeros * -(-D // width) * width, dout.size * D)
+        return Choice(computes, "nonzeros", share_of_zeros(dout), nonzeros * -(-D // width) * width, dout.size * D)
 
     if zeros:
         note(lambda: choice("dw"))
@@ -397,9 +405,10 @@ def note_product(computes: str, way: str, M: int, K: int, F: int, dtype: np.dtyp
 
     def choice() -> Choice:
         if way == "few rows":
-            return Choice(computes, way, "few rows: the time is that of reading the weights once", M * K * F, M * K * F)
+            return Choice(computes, way, "each weight is read once, and used seldom", M * K * F, M * K * F)
         shape = product_shape(M, K, F, dtype)
-        why = f"{M:,} rows of {F:,} numbers fill the tile of {len(shape)} x {columns(shape, dtype)}"
+        little = ": too little work to compile another" if M * K * F < LITTLE else ""
+        why = f"tile of {len(shape)} x {columns(shape, dtype)}{little}"
         return Choice(computes, "tile", why, tile_work(M, K, F, shape, dtype), M * K * F)
 
     note(choice)

@@ -19,7 +19,7 @@ from scratchnet.loss import softmax_cross_entropy
 from scratchnet.network import Network
 from scratchnet.tables import table
 
-HEADER = ["layer", "computes", "way", "multiply-adds", "of the definition", "why"]
+HEADER = ["layer", "computes", "way", "multiply-adds", "why"]
 
 
 def explain(net: Network, batch_size: int = 128) -> str:
@@ -27,7 +27,7 @@ def explain(net: Network, batch_size: int = 128) -> str:
     positive("explain", "batch_size", batch_size)
     net = copy.deepcopy(net)  # its gradients and its random generators stay as they are
     x, labels, data = _batch(net, batch_size)
-    rows: list[list[Any]] = []
+    rows: list[list[str]] = []
     stages = ops.stages(net.layers)
     given = x
     for stage in stages:
@@ -39,8 +39,10 @@ def explain(net: Network, batch_size: int = 128) -> str:
         with recorded() as choices:
             dout = stage.backward(dout, need_dx=stage is not stages[0])
         rows += _rows(stage, "backward", choices)
-    shown = table(HEADER, [[cell if cell is not None else "" for cell in row] for row in rows])
-    return f"{net.name}, a training step of {batch_size} {data}, registers of {REGISTER_BITS} bits\n{shown}"
+    return (
+        f"{net.name}, a training step of {batch_size} {data}, registers of {REGISTER_BITS} bits\n{table(HEADER, rows)}\n"
+        "Multiply-adds as a share of those that the definition has. More than 100% is padding, which fills up a tile."
+    )
 
 
 def _batch(net: Network, size: int) -> tuple[np.ndarray, np.ndarray, str]:
@@ -56,11 +58,9 @@ def _batch(net: Network, size: int) -> tuple[np.ndarray, np.ndarray, str]:
     return rng.random((size, *shape), np.float32), rng.integers(0, classes, size), "random images"
 
 
-def _rows(stage: Any, direction: str, choices: list[Choice]) -> list[list[Any]]:
+def _rows(stage: Any, direction: str, choices: list[Choice]) -> list[list[str]]:
     """The table's rows for one pass of a stage."""
     name = "+".join(layer.name for layer in getattr(stage, "layers", [stage]))
     if not choices:
-        return [[name, direction, "one pass", None, "", "no products: memory sets the pace"]]
-    return [
-        [name, c.computes, c.way, c.done, f"{c.done / max(1, c.defined):.0%}", c.why] for c in choices
-    ]  # fmt: skip
+        return [[name, direction, "one pass", "", ""]]
+    return [[name, c.computes, c.way, f"{c.done / max(1, c.defined):4.0%} of {c.defined:,}", c.why] for c in choices]
