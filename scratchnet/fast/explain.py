@@ -39,8 +39,9 @@ def explain(net: Network, batch_size: int = 128) -> str:
         with recorded() as choices:
             dout = stage.backward(dout, need_dx=stage is not stages[0])
         rows += _rows(stage, "backward", choices)
+    headline = f"{net.name}, a training step of {batch_size} {data}, registers of {REGISTER_BITS} bits"
     return (
-        f"{net.name}, a training step of {batch_size} {data}, registers of {REGISTER_BITS} bits\n{table(HEADER, rows)}\n"
+        f"{headline}\n{table(HEADER, rows)}\n"
         "Multiply-adds as a share of those that the definition has. More than 100% is padding, which fills up a tile."
     )
 
