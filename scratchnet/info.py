@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scratchnet.data.sources import cache_folder, find_mnist
+from scratchnet.data import DATASETS, DatasetInfo
+from scratchnet.data.sources import cache_folder, find, holds_labels_of
 from scratchnet.engine import current_engine
 from scratchnet.version import __version__
 
@@ -26,9 +27,9 @@ def describe_machine() -> dict[str, str]:
             [*numba_layer(), *(f"{lib.get('threading_layer', 'unknown')} in {lib['internal_api']}" for lib in blas)]
         ),
         "BLAS": ", ".join(blas_line(lib) for lib in blas) or "not recognised",
-        "cache folder": str(cache_folder().parent),
+        "cache folder": str(cache_folder(DATASETS["mnist"]).parent),
         "compiled code": compiled_folder(),
-        "data": f"sample: inside the package; mnist: {mnist_line()}",
+        "data": "; ".join(f"{name}: {where(info)}" for name, info in DATASETS.items()),
     }
 
 
@@ -93,10 +94,14 @@ def blas_line(library: dict[str, str]) -> str:
     return f"{library['internal_api']} {library['version']} for {library.get('architecture', 'unknown')}"
 
 
-def mnist_line() -> str:
-    """Where the complete MNIST is, or that it would be downloaded."""
+def where(info: DatasetInfo) -> str:
+    """Where a data set is, or that it would be downloaded."""
+    if info.read is not None:
+        return "inside the package" if info.name == "sample" else "made by a function"
     try:
-        folder = find_mnist()
+        folder = find(info)
     except FileNotFoundError as error:
         return str(error)
-    return str(folder) if folder else f"not found; would be downloaded to {cache_folder()}"
+    if folder is None:
+        return f"not found; would be downloaded to {cache_folder(info)}"
+    return f"{folder}{'' if holds_labels_of(info, folder) else ' (other files of the same names)'}"

@@ -9,7 +9,7 @@ import pytest
 import safetensors.numpy
 
 import scratchnet as sn
-from scratchnet.models import MODELS
+from scratchnet.models import ARCHITECTURES
 from scratchnet.runs.checkpoint import load_checkpoint
 from scratchnet.runs.files import written_atomically
 
@@ -19,9 +19,9 @@ def net():
     return sn.models.separable_cnn(seed=1, dense_units=16)
 
 
-@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_a_saved_model_comes_back_the_same(name, tmp_path, sample):
-    net = MODELS[name](seed=4)
+    net = ARCHITECTURES[name].make(seed=4)
     net.parameters()[0].value = net.parameters()[0].value.astype(np.float64)
     sn.save(net, tmp_path / "m.safetensors")
     back = sn.load(tmp_path / "m.safetensors")

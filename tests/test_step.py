@@ -88,7 +88,11 @@ def net_of_every_layer() -> sn.Network:
     return sn.Network(layers, input_shape=(28, 28, 1), name="every_layer")
 
 
-NETS = {"small": small_net, "every_layer": net_of_every_layer, **sn.models.MODELS}
+NETS = {
+    "small": small_net,
+    "every_layer": net_of_every_layer,
+    **{name: a.make for name, a in sn.models.ARCHITECTURES.items()},
+}
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def run_stepwise(
         raise ValueError(
             f"{experiment.name}: expected a recipe without augmentation; `train_and_test` of scratchnet has it"
         )
-    train, test = experiment.digits(data_dir)
+    train, test = experiment.images(data_dir)
     trainer = FRAMEWORKS[framework](experiment)
     schedule = experiment.recipe.make_schedule(len(train))
     losses, curve, seconds = [], [], 0.0

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from scratchnet import layers as book
+from scratchnet.data import Dataset
 from scratchnet.layers.base import Layer
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer
@@ -23,8 +24,10 @@ from scratchnet.runs.files import written_atomically
 FORMAT = "scratchnet 1"
 
 
-def save(net: Network, path: str | Path) -> None:
+def save(net: Network, path: str | Path, trained_on: Dataset | None = None) -> None:
     """Write a network, layers and weights, to a safetensors file. The file is replaced as a whole or not at all.
+
+    Of `trained_on`, the name of its data set is kept, so that whoever uses the file knows what its classes are called.
 
     Raises
     ------
@@ -33,7 +36,8 @@ def save(net: Network, path: str | Path) -> None:
     OSError
         If the file cannot be written.
     """
-    _write(path, _weights(path, net), {"kind": "model", "network": _describe(net)})
+    data = {} if trained_on is None else {"data": trained_on.info.name if trained_on.info else None}
+    _write(path, _weights(path, net), {"kind": "model", "network": _describe(net)} | data)
 
 
 def load(path: str | Path) -> Network:
@@ -50,6 +54,16 @@ def load(path: str | Path) -> Network:
     net = _build(path, description["network"])
     _set_weights(path, net, arrays)
     return net
+
+
+def trained_on(path: str | Path, default: str) -> str | None:
+    """The name of the data set that a model was trained on: None if no record knew it, `default` if nothing was kept.
+
+    Errors as of `load`.
+    """
+    _, description = _read(path, "model")
+    name: str | None = description.get("data", default)
+    return name
 
 
 def save_checkpoint(
