@@ -10,7 +10,7 @@ notebooks behind it. What it states of a network stands in the network's record,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -202,7 +202,7 @@ class Architecture:
     name : str
         What the command line calls it: the `name` of the networks that `make` gives.
     make : function
-        Makes the network, untrained. It takes `seed` and `init`, and has a default for every argument.
+        Makes the network, untrained. It takes `seed` and `init`, and every argument has a default.
     title : str
         What it is, in a line.
     input_shape : (H, W, C)
@@ -233,8 +233,8 @@ class Architecture:
         return next((variant.published for variant in self.variants if variant.options == options), None)
 
     def recipe_named(self, name: str) -> Recipe:
-        """How a recipe in `RECIPES`, by its name, trains this architecture."""
-        return self.recipe if name == ORIGINAL else RECIPES[name]
+        """How a recipe trains this architecture: its own for "original", else that of `RECIPES`."""
+        return replace(self.recipe, name=ORIGINAL) if name == ORIGINAL else RECIPES[name]
 
     def takes(self, image_shape: tuple[int, ...], classes: int) -> bool:
         """Whether it can be trained on images (H, W, C) of so many classes."""

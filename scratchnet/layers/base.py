@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,13 @@ class Parameter:
         return f"Parameter({self.name!r}, shape={self._value.shape}, dtype={self._value.dtype})"
 
 
+class Formulas(NamedTuple):
+    """A layer's math in a few lines, for whoever steps through it: what forward computes, and what backward does."""
+
+    forward: list[str]
+    backward: list[str]
+
+
 class Layer:
     """One stage of a network: a forward pass, a backward pass and the parameters between them.
 
@@ -53,6 +60,7 @@ class Layer:
     """
 
     kind = "layer"  # the stem of its name in a network: conv1, conv2, ...
+    formulas: Formulas | None = None
 
     def __init__(self) -> None:
         self.name = self.kind

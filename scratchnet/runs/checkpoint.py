@@ -119,7 +119,7 @@ def load_checkpoint(path: str | Path, net: Network, optimizer: Optimizer, argume
 
 
 def _describe(net: Network) -> dict[str, Any]:
-    layers = [{"layer": type(layer).__name__, **layer.config()} for layer in net.layers]
+    layers = [{"layer": _layer_name(type(layer)), **layer.config()} for layer in net.layers]
     return _as_json({"name": net.name, "input_shape": net.input_shape, "layers": layers})
 
 
@@ -136,13 +136,28 @@ def _build(path: str | Path, description: dict[str, Any]) -> Network:
         raise ValueError(f"{path}: describes a network that cannot be built: {error}") from None
 
 
-def _build_layer(layer: str, **config: Any) -> Layer:
-    kind = getattr(book, layer, None)
-    if not (isinstance(kind, type) and issubclass(kind, Layer)):
+def _layer_name(kind: type[Layer]) -> str:
+    """What a file calls a class of layers: by its name alone if it is scratchnet's, else with its module."""
+    return kind.__name__ if getattr(book, kind.__name__, None) is kind else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _layer_class(name: str) -> type[Layer]:
+    """The class that a file calls by this name, among all that are defined in this process; the newest, if several."""
+    found = [kind for kind in _subclasses(Layer) if _layer_name(kind) == name]
+    if not found:
         raise ValueError(
-            f"it has a layer {layer!r} that scratchnet does not know. "
-            "A network with layers of your own is restored with load_weights(net, path)"
+            f"it has a layer {name!r} that scratchnet does not know. Import the module that defines it first; or make "
+            "the network yourself, and restore its weights with load_weights(net, path)"
         )
+    return found[-1]
+
+
+def _subclasses(kind: type[Layer]) -> list[type[Layer]]:
+    return [found for child in kind.__subclasses__() for found in (child, *_subclasses(child))]
+
+
+def _build_layer(layer: str, **config: Any) -> Layer:
+    kind = _layer_class(layer)
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in config.items()})
 
 
