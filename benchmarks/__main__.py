@@ -8,6 +8,7 @@ table in Markdown, and figures. Close everything else meanwhile: what else runs 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import platform
@@ -22,6 +23,7 @@ import scratchnet as sn
 from benchmarks import measure, report
 from benchmarks.peers import OURS, PEERS
 from benchmarks.pool import first_cores
+from benchmarks.report import main_model
 from scratchnet.info import describe_machine
 from scratchnet.runs.files import written_atomically
 
@@ -38,7 +40,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="a few parts, peers and rounds: done in 3 minutes")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="only these (default: all)")
-    parser.add_argument("--models", nargs="+", choices=list(sn.models.MODELS), default=list(sn.models.MODELS))
+    parser.add_argument(
+        "--models", nargs="+", metavar="MODEL", help=f"(default: all: {', '.join(sn.models.ARCHITECTURES)})"
+    )
+    parser.add_argument(
+        "--import", nargs="+", dest="modules", metavar="MODULE", default=[],
+        help="import these first: they register networks from outside the package",
+    )  # fmt: skip
     parser.add_argument(
         "--peers", nargs="+", choices=list(PEERS), help="beside scratchnet (default: all that are installed)"
     )
@@ -52,6 +60,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     cores = len(os.sched_getaffinity(0))
     if not 1 <= options.threads <= cores:
         parser.error(f"--threads: expected 1 to {cores}, the cores of this machine, got {options.threads}")
+    for module in options.modules:
+        importlib.import_module(module)
+    known = list(sn.models.ARCHITECTURES)
+    options.models = options.models or known
+    if unknown := [model for model in options.models if model not in known]:
+        parser.error(f"--models: expected some of {', '.join(known)}, got {', '.join(unknown)}")
     options.rounds = options.rounds or (3 if options.quick else 7)
     options.seconds = options.seconds or (0.2 if options.quick else 0.6)
     options.parts = options.parts or (("training", "inference") if options.quick else PARTS)
@@ -62,7 +76,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """All parts that were asked for, as what goes into the JSON file."""
-    session = measure.Session(options.threads, options.rounds, options.seconds)
+    session = measure.Session(options.threads, options.rounds, options.seconds, options.modules)
     if left_out := [name for name in PEERS if name not in options.peers]:
         session.note("not asked for: " + "; ".join(left_out))
     os.sched_setaffinity(0, first_cores(options.threads))
@@ -82,7 +96,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         if "threads" in options.parts and options.threads > 1:
             results["threads scaling"] = _fewer_threads(options, session)
         if "start-up" in options.parts:
-            results["start-up"] = measure.start_ups(session, list(workers), "standard_cnn", repeats=3)
+            results["start-up"] = measure.start_ups(session, list(workers), main_model(options.models), repeats=3)
         results["limits"].append(measure.limits(session))
     finally:
         shutil.rmtree(session.folder)
@@ -92,24 +106,29 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _networks(options: argparse.Namespace, session: measure.Session, workers: dict, results: dict[str, Any]) -> None:
-    results["verified"] = {}
+    results["verified"], able = {}, {}
     for model in options.models:
         session.say(f"verifying: {model}")
         results["verified"][model] = measure.verify(session, workers, model)
+        able[model] = {name: workers[name] for name in results["verified"][model]}
     plan = {
         "training": (128,) if options.quick else (32, 128, 512),
         "inference": (1, 128) if options.quick else (1, 128, 1024),
     }
     results["timings"] = [
-        measure.timings(session, workers, model, work, batch)
+        measure.timings(session, able[model], model, work, batch)
         for work in plan if work in options.parts for model in options.models for batch in plan[work]
     ]  # fmt: skip
-    alone = {name: worker for name, worker in workers.items() if name in (OURS, "PyTorch, channels_last")}
+    alone = (OURS, "PyTorch, channels_last")
     if "layers" in options.parts:
-        results["layers"] = [row for model in options.models for row in measure.layers(session, alone, model, 128)]
+        results["layers"] = [
+            row
+            for model in options.models
+            for row in measure.layers(session, {n: w for n, w in able[model].items() if n in alone}, model, 128)
+        ]
     if "sizes" in options.parts:
-        able = {n: w for n, w in workers.items() if n in (*alone, "PyTorch, NCHW", "TensorFlow, tf.function")}
-        results["sizes"] = measure.image_sizes(session, able, (28, 56, 112, 224))
+        some = {n: w for n, w in workers.items() if n in (*alone, "PyTorch, NCHW", "TensorFlow, tf.function")}
+        results["sizes"] = measure.image_sizes(session, some, (28, 56, 112, 224))
 
 
 def _fewer_threads(options: argparse.Namespace, session: measure.Session) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ import numpy as np
 
 import scratchnet as sn
 from benchmarks.peers import OURS
-from benchmarks.pool import PeerError, PeerMissing, Remote, environment, first_cores
+from benchmarks.pool import PeerError, PeerMissing, PeerUnable, Remote, environment, first_cores
 
 TOLERANCE = 1e-4  # of the largest entry: how far logits and gradients in float32 may be apart
 Rounds = dict[str, list[float]]  # for each peer, the median of each round, in seconds
@@ -28,8 +28,9 @@ Rounds = dict[str, list[float]]  # for each peer, the median of each round, in s
 class Session:
     """The files that peers are given, the workers that run, and a line on stderr for what is going on."""
 
-    def __init__(self, threads: int, rounds: int, seconds: float) -> None:
+    def __init__(self, threads: int, rounds: int, seconds: float, modules: Sequence[str] = ()) -> None:
         self.threads, self.rounds, self.seconds = threads, rounds, seconds
+        self.modules = tuple(modules)  # which register networks from outside the package
         self.folder = Path(tempfile.mkdtemp(prefix="scratchnet-bench-"))
         self.images, self.labels = (np.concatenate([a] * 2) for a in _digits())
         self.notes: list[str] = []
@@ -50,7 +51,7 @@ class Session:
         path = self.folder / f"{model}.npz"
         if not path.exists():
             rng = np.random.default_rng(0)
-            net = sn.models.MODELS[model](seed=0, init="he_normal")
+            net = sn.models.ARCHITECTURES[model].make(seed=0, init="he_normal")
             arrays = {p.name: p.value for p in net.parameters()}
             np.savez(
                 path,
@@ -58,11 +59,17 @@ class Session:
             )
         return str(path)
 
-    def batch(self, size: int) -> str:
-        """A file with the first digits of the sample."""
-        path = self.folder / f"batch{size}.npz"
+    def batch(self, size: int, model: str) -> str:
+        """A file with images that a model takes: the first digits of the sample, or noise if it takes another shape."""
+        architecture = sn.models.ARCHITECTURES[model]
+        shape, classes = architecture.input_shape, architecture.classes
+        path = self.folder / f"batch{size}-{'x'.join(map(str, shape))}-{classes}.npz"
         if not path.exists():
-            np.savez(path, x=self.images[:size], labels=self.labels[:size])
+            x, labels = self.images[:size], self.labels[:size]
+            if shape != x.shape[1:] or classes <= labels.max():
+                rng = np.random.default_rng(0)
+                x, labels = rng.random((size, *shape), np.float32), rng.integers(0, classes, size)
+            np.savez(path, x=x, labels=labels)
         return str(path)
 
     def start(self, names: Sequence[str], threads: int | None = None) -> dict[str, Remote]:
@@ -70,7 +77,7 @@ class Session:
         workers = {}
         for name in names:
             try:
-                workers[name] = Remote(name, threads or self.threads)
+                workers[name] = Remote(name, threads or self.threads, self.modules)
             except PeerMissing as error:
                 self.note(f"{name}: left out, not installed ({error})")
             except PeerError as error:
@@ -125,7 +132,8 @@ def running(workers: dict[str, Remote]):
 def verify(session: Session, workers: dict[str, Remote], model: str) -> dict[str, float]:
     """The same weights and digits in every framework: the largest difference of logits and gradients from ours.
 
-    Relative to the largest entry of each array. A peer that is further off than TOLERANCE is not timed.
+    Relative to the largest entry of each array. A peer that is further off than TOLERANCE is not timed. One that has
+    nothing like a layer of this network is left out of the result, and a note says so.
 
     Raises
     ------
@@ -135,8 +143,12 @@ def verify(session: Session, workers: dict[str, Remote], model: str) -> dict[str
     results = {}
     for name, worker in workers.items():
         out = str(session.folder / f"gradients{len(results)}.npz")
-        worker.ask("build", model=model, weights=session.weights(model), dropout=False)
-        worker.ask("gradients", batch=session.batch(32), out=out)
+        try:
+            worker.ask("build", model=model, weights=session.weights(model), dropout=False)
+        except PeerUnable as error:
+            session.note(f"{model}: {name} left out: {error}")
+            continue
+        worker.ask("gradients", batch=session.batch(32, model), out=out)
         with np.load(out) as arrays:
             results[name] = dict(arrays)
     return differences(model, results)
@@ -167,7 +179,7 @@ def timings(session: Session, workers: dict[str, Remote], model: str, work: str,
 
     def ask(worker: Remote) -> float:
         worker.ask("build", model=model, weights=session.weights(model), dropout=True)
-        return worker.ask("prepare", work=work, batch=session.batch(batch))
+        return worker.ask("prepare", work=work, batch=session.batch(batch, model))
 
     rounds, first = session.in_rounds(workers, ask)
     return {"work": work, "model": model, "batch": batch, "rounds": rounds, "first run": first}
@@ -175,7 +187,7 @@ def timings(session: Session, workers: dict[str, Remote], model: str, work: str,
 
 def layers(session: Session, workers: dict[str, Remote], model: str, batch: int) -> list[dict[str, Any]]:
     """Every layer of one network alone, forward and backward."""
-    net = sn.models.MODELS[model](seed=0)
+    net = sn.models.ARCHITECTURES[model].make(seed=0)
     session.say(f"layers: {model}")
     for worker in workers.values():
         worker.ask("build", model=model, weights=session.weights(model), dropout=True)
@@ -183,7 +195,7 @@ def layers(session: Session, workers: dict[str, Remote], model: str, batch: int)
     for index, (layer, before) in enumerate(zip(net.layers, net.output_shapes(), strict=False)):
         for direction in ("forward", "backward"):
             passes = 1 if direction == "forward" or index == 0 else 2
-            ask = functools.partial(_ask_layer, index=index, direction=direction, batch=session.batch(batch))
+            ask = functools.partial(_ask_layer, index=index, direction=direction, batch=session.batch(batch, model))
             rounds, _ = session.in_rounds(workers, ask, rounds=3, seconds=0.15)
             results.append(
                 {
@@ -233,7 +245,16 @@ def start_ups(session: Session, names: Sequence[str], model: str, repeats: int) 
 
 
 def _first_step(session: Session, name: str, model: str, extra: dict[str, str]) -> tuple[float | None, float]:
-    command = [sys.executable, "-m", "benchmarks.first_step", name, model, session.weights(model), session.batch(128)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.first_step",
+        name,
+        model,
+        session.weights(model),
+        session.batch(128, model),
+    ]
+    command += session.modules
     start = time.perf_counter()
     with subprocess.Popen(
         command,

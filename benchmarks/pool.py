@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ ROOT = Path(__file__).parent.parent
 
 class PeerError(Exception):
     """A peer could not do what it was asked for; the message is its own."""
+
+
+class PeerUnable(PeerError):
+    """A peer's framework has nothing like one of a network's layers."""
 
 
 class PeerMissing(Exception):
@@ -39,10 +44,10 @@ def first_cores(threads: int) -> set[int]:
 class Remote:
     """A worker process."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, modules: Sequence[str] = ()) -> None:
         self.name = name
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", name],
+            [sys.executable, "-m", "benchmarks.worker", name, *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -72,6 +77,8 @@ class Remote:
         answer = json.loads(line)
         if "missing" in answer:
             raise PeerMissing(answer["missing"])
+        if "no equivalent" in answer:
+            raise PeerUnable(answer["no equivalent"])
         if "error" in answer:
             raise PeerError(f"{self.name}: {do} failed:\n{answer['error']}")
         return answer["result"]

@@ -26,8 +26,14 @@ Results = dict[str, Any]
 def step_flop(model: str, batch: int) -> int:
     """Floating-point operations of a training step by the definition: 2 for each multiply-add of the forward pass, and
     twice that for the backward pass, where the first layer needs no gradient of its input."""
-    net = sn.models.MODELS[model](seed=0)
+    net = sn.models.ARCHITECTURES[model].make(seed=0)
     return 2 * batch * (3 * net.multiply_adds() - net.layers[0].multiply_adds(net.input_shape))
+
+
+def main_model(models: Iterable[str]) -> str:
+    """The network whose figures stand for all: standard_cnn, or the first of those that were measured."""
+    models = list(models)
+    return "standard_cnn" if "standard_cnn" in models else models[0]
 
 
 def best_of_each_framework(rounds: dict[str, list[float]]) -> dict[str, str]:
@@ -228,8 +234,9 @@ def start_up_table(start: Results) -> str:
 
 def bars(results: Results) -> Figure:
     """A training step of each network for each framework's best configuration, with the arithmetic's limit."""
-    figure, axes = _axes(11, 4.2, 3)
-    for axis, (model, timing) in zip(axes, select(results, "training", 128).items(), strict=False):
+    timings = select(results, "training", 128)
+    figure, axes = _axes(max(5.0, 11 * len(timings) / 3), 4.2, len(timings))
+    for axis, (model, timing) in zip(axes, timings.items(), strict=True):
         names = [OURS, *best_of_each_framework(timing["rounds"]).values()]
         medians = [statistics.median(timing["rounds"][n]) * 1e3 for n in names]
         shown = 2.4 * max(
@@ -258,14 +265,15 @@ def bars(results: Results) -> Figure:
 def scaling(results: Results) -> Figure:
     """Images a second against the batch, a convolution's speed against the image's size, and steps against threads."""
     figure, axes = _axes(11, 4.2, 3)
+    model = main_model(select(results, "training", 128))
     batches = sorted({t["batch"] for t in results["timings"] if t["work"] == "training"})
     _lines(
         axes[0],
         batches,
-        lambda n, b: b / statistics.median(select(results, "training", b)["standard_cnn"]["rounds"][n]),
+        lambda n, b: b / statistics.median(select(results, "training", b)[model]["rounds"][n]),
         results,
     )
-    axes[0].set(title="Training standard_cnn", xlabel="batch", ylabel="images a second", xscale="log", yscale="log")
+    axes[0].set(title=f"Training {model}", xlabel="batch", ylabel="images a second", xscale="log", yscale="log")
     axes[0].set_xticks(batches, map(str, batches))
     axes[0].minorticks_off()
     axes[0].yaxis.set_major_formatter("{x:,.0f}")
@@ -277,12 +285,10 @@ def scaling(results: Results) -> Figure:
     axes[1].axhline(peak(results) / 1e9, color="black", linewidth=0.8, linestyle=":")
     axes[1].set(title="5x5 convolution, 32 to 64 channels", xlabel="image side (pixels)", ylabel="GFLOP/s",
                 ylim=(0, None))  # fmt: skip
-    few = {
-        row["threads"]: row["rounds"] for row in results.get("threads scaling", []) if row["model"] == "standard_cnn"
-    }
-    few[results["threads"]] = select(results, "training", 128)["standard_cnn"]["rounds"]
+    few = {row["threads"]: row["rounds"] for row in results.get("threads scaling", []) if row["model"] == model}
+    few[results["threads"]] = select(results, "training", 128)[model]["rounds"]
     _lines(axes[2], sorted(few), lambda n, t: 1 / statistics.median(few[t][n]), results)
-    axes[2].set(title="Training standard_cnn, batch 128", xlabel="threads", ylabel="steps a second", ylim=(0, None))
+    axes[2].set(title=f"Training {model}, batch 128", xlabel="threads", ylabel="steps a second", ylim=(0, None))
     axes[2].set_xticks(sorted(few))
     handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=8)

@@ -1,12 +1,14 @@
 """One peer in a process of its own: does what the benchmark asks for on stdin, and answers on stdout, a line each.
 
-Started as `python -m benchmarks.worker NAME`. A process of its own, so that no framework's threads, allocator or
-environment touches another's; and one for all rounds, so that each is warm when its turn comes.
+Started as `python -m benchmarks.worker NAME [MODULE ...]`; the modules register networks from outside the package. A
+process of its own, so that no framework's threads, allocator or environment touches another's; and one for all rounds,
+so that each is warm when its turn comes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import resource
 import sys
@@ -16,6 +18,7 @@ import traceback
 import numpy as np
 
 from benchmarks.peers import make_peer
+from scratchnet.interop.equivalents import NoEquivalent
 
 
 class Worker:
@@ -82,6 +85,8 @@ class Worker:
 def main() -> None:
     answers = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # whatever a framework prints must not look like an answer
+        for module in sys.argv[2:]:
+            importlib.import_module(module)
         worker: Worker | None = None
         for line in sys.stdin:
             request = json.loads(line)
@@ -91,6 +96,8 @@ def main() -> None:
                 answer = {"result": getattr(worker, request.pop("do"))(**request)}
             except ImportError as error:
                 answer = {"missing": str(error)}
+            except NoEquivalent as error:
+                answer = {"no equivalent": str(error)}
             except Exception:
                 answer = {"error": traceback.format_exc()}
             print(json.dumps(answer), file=answers, flush=True)

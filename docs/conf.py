@@ -26,6 +26,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "docstrings",
     "mathml",
+    "records",
 ]
 
 # ---------------------------------------------------------------- the course

@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 
 import scratchnet as sn
+from scratchnet.data.registry import DATASETS, DIGITS
 from scratchnet.engine import DEFAULT_ENGINE, ENGINES, READABLE_ENGINE
 from scratchnet.layers.initial import RULES
-from scratchnet.models import MODELS
+from scratchnet.models import ARCHITECTURES
+from scratchnet.runs.checkpoint import trained_on
 from scratchnet.runs.options import (
     DEFAULT_LR,
     MODEL,
@@ -31,7 +33,7 @@ from scratchnet.runs.options import (
     resumed_settings,
     write_settings,
 )
-from scratchnet.runs.recipes import RECIPES, SAMPLE, SCHEDULES
+from scratchnet.runs.recipes import ORIGINAL, RECIPES, SAMPLE, SCHEDULES
 from scratchnet.runs.run import METRICS
 from scratchnet.tables import table
 from scratchnet.version import __version__
@@ -40,8 +42,7 @@ UNSURE = 0.6  # a best probability below this is worth a word
 
 REPRODUCE_FOLDER = Path("runs/reproduce")
 STUDY_SEEDS = 5
-LONG = {"sample": "the sample (a minute or two)", "mnist": "MNIST (some minutes for each run of each network)"}
-WHERE = "the folder with the four MNIST files; otherwise SCRATCHNET_DATA, the cache folder, or a download"
+WHERE = "the folder with the four IDX files; otherwise SCRATCHNET_DATA, the cache folder, or a download"
 DEFAULT_MODEL = REPRODUCE_FOLDER / "standard_cnn" / MODEL
 
 
@@ -70,7 +71,8 @@ def train(options: argparse.Namespace) -> None:
     settings = resumed_settings(folder, options) if options.resume else new_settings(options)
     sn.use_engine(sn.current_engine())  # an engine that cannot run is noticed before anything is written
     training, test = load_data(settings)
-    net = MODELS[settings["model"]](seed=settings["seed"], init=settings["init"])
+    net = ARCHITECTURES[settings["model"]].make(seed=settings["seed"], init=settings["init"])
+    check_fit(net, training)
     arguments = as_recipe(settings).fit_arguments(net, len(training))
     if not options.resume:
         make_room(folder, options.overwrite)
@@ -87,7 +89,7 @@ def train(options: argparse.Namespace) -> None:
             resume=options.resume,
             checkpoint_every=options.checkpoint_every,
         )
-    sn.save(net, folder / MODEL)
+    sn.save(net, folder / MODEL, trained_on=training)
     curves = sn.plots.save_figure(sn.plots.training_curves({net.name: history}), folder / "training_curves.png")
     print(f"accuracy on {len(test):,} {test.name}: {history.epochs[-1]['test_accuracy']:.2%}")
     print_written([folder / MODEL, folder / METRICS, curves])
@@ -109,14 +111,15 @@ def resume_hint(command: str, engine: str | None) -> Iterator[None]:
 def evaluate(options: argparse.Namespace) -> None:
     """Loss and accuracy of a trained model."""
     net = sn.load(options.model)
-    _, test = load_data({"data": options.data, "data_dir": options.data_dir, "train_images": 60_000})
+    _, test = sn.data.load(options.data, options.data_dir)
+    check_fit(net, test)
     loss, accuracy = sn.evaluate(net, test, progress=True)
     print(f"{net.name} on {len(test):,} {test.name}: accuracy {accuracy:.2%}, cross-entropy {loss:.4f} nats")
 
 
 def predict(options: argparse.Namespace) -> None:
-    """What digit each picture shows, what the network saw of it, and the probabilities."""
-    from scratchnet.data.photographs import as_text, read_digit
+    """What each picture shows, what the network saw of it, and the probabilities."""
+    from scratchnet.data.photographs import as_text
 
     if not options.model.exists():
         raise FileNotFoundError(
@@ -124,79 +127,113 @@ def predict(options: argparse.Namespace) -> None:
         )
     sn.use_engine(sn.current_engine())
     net = sn.load(options.model)
-    images = [read_digit(path) for path in options.images]
+    info = info_of(options.model, options.data)
+    images = [read_picture(path, net, info) for path in options.images]
+    what = "digit" if info and info.classes == DIGITS else "class"
     for path, image, probabilities in zip(options.images, images, net.predict(np.stack(images)), strict=True):
-        print(f"{path}: {probabilities.argmax()}, with probability {probabilities.max():.1%}; {net.name} saw")
+        names = [info.classes[k] if info and k < len(info.classes) else str(k) for k in range(len(probabilities))]
+        print(f"{path}: {names[probabilities.argmax()]}, with probability {probabilities.max():.1%}; {net.name} saw")
         if probabilities.max() < UNSURE:
-            print("(unsure: does the picture below look like one digit, upright and whole?)")
+            print(f"(unsure: does the picture below look like one {what}, upright and whole?)")
         print(as_text(image))
-        print(
-            table(
-                ["digit", "probability"], [[d, f"{p:6.1%} {'#' * round(30 * p)}"] for d, p in enumerate(probabilities)]
-            )
+        bars = [f"{p:6.1%} {'#' * round(30 * p)}" for p in probabilities]
+        print(table([what, "probability"], list(zip(names, bars, strict=True))))
+
+
+def info_of(model: Path, name: str | None) -> sn.data.DatasetInfo | None:
+    """The record of the data set that a model's file says it was trained on, or of the one that is named.
+
+    Models of digits from before the file said it are taken for such. None if it was trained on files that no record
+    knows.
+    """
+    name = name or trained_on(model, default="mnist")
+    if name is not None and name not in DATASETS:
+        raise ValueError(
+            f"{model}: was trained on the data set {name!r}, which is not known here. Import the module that registers "
+            f"it first, or name one of {', '.join(DATASETS)} with --data"
         )
+    return None if name is None else DATASETS[name]
+
+
+def read_picture(path: Path, net: sn.Network, info: sn.data.DatasetInfo | None) -> np.ndarray:
+    """A picture as an image that the network takes, prepared as those of the data set were."""
+    from scratchnet.data.photographs import BOX, SIDE, read_digit
+
+    H, W, C = net.input_shape or (SIDE, SIDE, 1)
+    if H != W or C != 1:
+        raise ValueError(f"{net.name}: takes images of shape ({H}, {W}, {C}), but pictures are read as square and grey")
+    return read_digit(path, H, min(info.box if info else BOX, H))
 
 
 def reproduce(options: argparse.Namespace) -> None:
-    """Train the three architectures, and compare with what the seed reports."""
-    recipe = options.recipe or ("seed" if options.data == "mnist" else "sample")
-    if (options.data or "mnist") == "mnist" and recipe in RECIPES:
-        reproduce_on_mnist(options, recipe)
-    elif options.data == "mnist" or recipe in RECIPES:
-        fits = "sample" if recipe == "sample" else "mnist"
+    """Train every network, and compare with what the original reports."""
+    recipe = options.recipe or (ORIGINAL if options.data and DATASETS[options.data].files else "sample")
+    data = options.data or ("sample" if recipe == "sample" else "mnist")
+    whole = bool(DATASETS[data].files)  # as opposed to a sample, which is trained on in a minute
+    if whole == (recipe == "sample"):
+        suits = [name for name, info in DATASETS.items() if bool(info.files) != whole]
         raise ValueError(
-            f"--recipe {recipe}: expected --data {fits}, got --data {options.data}; leave --recipe out to train as "
-            f"suits that data, or leave --data out to train by that recipe on {LONG[fits]}"
+            f"--recipe {recipe}: expected --data {' or '.join(suits)}, got --data {data}; leave --recipe out to train "
+            "as suits that data, or leave --data out to train by that recipe on the data that it is for"
         )
-    elif options.seeds or options.data_dir is not None:
+    if not whole and (options.seeds or options.data_dir is not None):
         given = f"--seeds {options.seeds}" if options.seeds else f"--data-dir {options.data_dir}"
         raise ValueError(
-            f"{given}: expected the whole of MNIST to train on, got the sample; add --data mnist ({LONG['mnist']}), or "
-            "leave the option out"
+            f"{given}: expected a whole data set to train on, got {DATASETS[data].title}; add --data mnist (some "
+            "minutes for each run of each network), or leave the option out"
         )
+    if whole:
+        reproduce_whole(options, recipe, data)
     else:
-        reproduce_on_sample(options)
+        reproduce_once(options, data)
 
 
-def reproduce_on_mnist(options: argparse.Namespace, recipe: str) -> None:
-    """Several runs of each architecture on all of MNIST, each kept as JSON when it is done."""
-    from scratchnet.study.reproduce import reproduce_on_mnist
+def reproduce_whole(options: argparse.Namespace, recipe: str, data: str) -> None:
+    """Several runs of each network on a whole data set, each kept as JSON when it is done."""
+    from scratchnet.study.experiments import planned
+    from scratchnet.study.reproduce import reproduce_whole
 
-    folder = Path(options.out or f"runs/reproduce-{recipe}")
-    settings = {model: asdict(r) for model, r in RECIPES[recipe].items()}
+    folder = Path(options.out or f"{REPRODUCE_FOLDER}-{recipe}{'' if data == 'mnist' else f'-{data}'}")
+    settings = {e.network_name: asdict(e.recipe) for e in planned(recipe, [0], data)} | {"data": data}
     seeds = range(options.seed, options.seed + (options.seeds or STUDY_SEEDS))
     sn.use_engine(sn.current_engine())
-    sn.data.load("mnist", options.data_dir)  # if it is not to be had, that is said before anything is written
+    train, _ = sn.data.load(data, options.data_dir)  # if it is not to be had, that is said before anything is written
     if options.resume:
         check_same_settings(folder, settings)
     else:
         make_room(folder, options.overwrite, [path.name for path in folder.glob(f"{recipe}-*-seed_*.json")])
         write_settings(folder, settings)
-    print(f"Recipe {recipe}, random seeds {seeds[0]} to {seeds[-1]}, engine {sn.current_engine()}.")
-    again = ["scratchnet", "reproduce", "--recipe", recipe, "--data", "mnist", "--out", str(folder)]
+    print(
+        f"Recipe {recipe}, {len(train):,} {train.name}, random seeds {seeds[0]} to {seeds[-1]}, engine "
+        f"{sn.current_engine()}."
+    )
+    print_left_out(train)
+    again = ["scratchnet", "reproduce", "--recipe", recipe, "--data", data, "--out", str(folder)]
     again += ["--data-dir", options.data_dir] if options.data_dir else []
     with resume_hint(f"{shlex.join(again)} --seed {options.seed} --seeds {len(seeds)}", options.engine):
-        results, written = reproduce_on_mnist(folder, recipe, seeds, options.data_dir)
+        results, written = reproduce_whole(folder, recipe, seeds, data, options.data_dir)
     print(f"\n{results}\n")
     print_written(written)
 
 
-def reproduce_on_sample(options: argparse.Namespace) -> None:
-    """One run of each architecture on the sample, the models kept and their figures drawn."""
-    from scratchnet.study.reproduce import reproduce
+def reproduce_once(options: argparse.Namespace, data: str) -> None:
+    """One run of each network on a sample, the models kept and their figures drawn."""
+    from scratchnet.study.reproduce import architectures_for, reproduce
 
-    folder = Path(options.out or REPRODUCE_FOLDER)
-    settings = {"seed": options.seed, "recipe": asdict(SAMPLE)}
+    folder = Path(options.out or (REPRODUCE_FOLDER if data == "sample" else f"{REPRODUCE_FOLDER}-{data}"))
+    settings = {"seed": options.seed, "recipe": asdict(SAMPLE), "data": data}
     sn.use_engine(sn.current_engine())
-    training, test = sn.data.load("sample")
+    training, test = sn.data.load(data)
+    names = [architecture.name for architecture in architectures_for(training)]
     if options.resume:
         check_same_settings(folder, settings)
     else:
-        for place in [folder, *(folder / name for name in MODELS)]:
+        for place in [folder, *(folder / name for name in names)]:
             make_room(place, options.overwrite)
         write_settings(folder, settings)
-    print(f"Three networks, {len(training):,} {training.name}, engine {sn.current_engine()}.")
-    command = f"scratchnet reproduce --out {shlex.quote(str(folder))} --seed {options.seed}"
+    print(f"{', '.join(names)}: {len(training):,} {training.name}, engine {sn.current_engine()}.")
+    print_left_out(training)
+    command = f"scratchnet reproduce --data {data} --out {shlex.quote(str(folder))} --seed {options.seed}"
     with resume_hint(command, options.engine):
         results, written = reproduce(folder, training, test, SAMPLE, options.seed, options.resume)
     print(f"\n{results}\n")
@@ -214,16 +251,19 @@ def explain(options: argparse.Namespace) -> None:
 
 
 def step(options: argparse.Namespace) -> None:
-    """Walk one digit forward and backward through a network, a stage at a time."""
+    """Walk one image forward and backward through a network, a stage at a time."""
     from scratchnet.show.stages import as_text, walk
 
     net = network(options.model)
-    _, digits = sn.data.load("sample")
+    _, digits = sn.data.load(options.data, options.data_dir)
+    check_fit(net, digits)
     if not 0 <= options.digit < len(digits):
         raise ValueError(f"--digit: expected 0 to {len(digits) - 1}, one of the {digits.name}; got {options.digit}")
     one = digits[options.digit : options.digit + 1]
     stages = walk(net, one.images, one.labels)
-    subject = f"{net.name}, digit {options.digit}: a {one.labels[0]}"
+    label = one.class_name(int(one.labels[0]))
+    named = f"{one.labels[0]}, {label}" if label != str(one.labels[0]) else f"a {label}"
+    subject = f"{net.name}, digit {options.digit}: {named}"
     if sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         from scratchnet.show.terminal import run
 
@@ -267,11 +307,38 @@ def hint(options: argparse.Namespace) -> None:
 
 def network(model: str) -> sn.Network:
     """An architecture by its name, untrained, or a trained model by its file."""
-    if model in MODELS:
-        return MODELS[model]()
+    if model in ARCHITECTURES:
+        return ARCHITECTURES[model].make()
     if not Path(model).exists():
-        raise FileNotFoundError(f"{model}: neither a trained model's file nor one of {', '.join(MODELS)}")
+        raise FileNotFoundError(f"{model}: neither a trained model's file nor one of {', '.join(ARCHITECTURES)}")
     return sn.load(model)
+
+
+def check_fit(net: sn.Network, data: sn.Dataset) -> None:
+    """ValueError if the network takes images of another shape, or has fewer outputs than the data has classes."""
+    shape, classes = data.images.shape[1:], data.class_count()
+    if net.input_shape not in (None, shape):
+        raise ValueError(
+            f"{net.name}: takes images of shape {net.input_shape}, but the {data.name} has images of shape {shape}; "
+            "name data that fits with --data"
+        )
+    outputs = net.output_shapes(shape)[-1][-1]
+    if outputs < classes:
+        raise ValueError(f"{net.name}: has {outputs} outputs, but the {data.name} has {classes} classes")
+
+
+def print_left_out(data: sn.Dataset) -> None:
+    """Name the networks that do not take such images; ValueError if none does."""
+    from scratchnet.study.reproduce import architectures_for
+
+    taken = architectures_for(data)
+    if not taken:
+        raise ValueError(
+            f"no network takes the {data.name}: images of shape {data.images.shape[1:]} in {data.class_count()} "
+            "classes. Register one that does"
+        )
+    if left := [name for name, architecture in ARCHITECTURES.items() if architecture not in taken]:
+        print(f"Left out, since made for other images: {', '.join(left)}.")
 
 
 def load_data(settings: dict[str, Any]) -> tuple[sn.Dataset, sn.Dataset]:
@@ -302,7 +369,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Convolutional networks written by hand: train them, look at them, use them.",
         epilog="examples:\n"
         "  scratchnet reproduce                      train the three networks on the built-in digits\n"
-        "  scratchnet reproduce --data mnist         the same on all of MNIST, as the originals were trained\n"
+        "  scratchnet reproduce --data mnist         the same on all of MNIST, as the original trained them\n"
         "  scratchnet train standard_cnn --epochs 3  train one of them\n"
         "  scratchnet predict digit.png              read a picture of a digit\n"
         "  scratchnet COMMAND --help                 the options of a command",
@@ -325,17 +392,22 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--model", type=Path, default=DEFAULT_MODEL, help="a trained model's file (default: %(default)s)"
     )
+    command.add_argument(
+        "--data", choices=list(DATASETS), help="what it was trained on, for the names of the classes and how pictures "
+        "are prepared (default: what its file says)"
+    )  # fmt: skip
 
     command = _add(commands, "reproduce", reproduce, "scratchnet reproduce --data mnist --recipe modern --seeds 1")
     command.add_argument(
         "--recipe",
-        choices=["sample", *RECIPES],
-        help="how to train. sample: as suits the sample, a minute or two. The others are for the whole of MNIST, and "
-        "take some minutes for each run of each network. seed: as the README that the networks come from; modern: a "
-        "better optimiser and initialisation, as many steps; augmented: the same, with digits turned and shifted "
-        "(default: sample, or seed with --data mnist)",
+        type=recipe,
+        choices=["sample", ORIGINAL, *RECIPES],
+        help="how to train. sample: as suits the sample, a minute or two. The others are for a whole data set, and "
+        "take some minutes for each run of each network. original: as the README that the networks come from; modern: "
+        "a better optimiser and initialisation, as many steps; augmented: the same, with images turned and shifted "
+        "(default: sample, or original with the data of a whole data set)",
     )
-    command.add_argument("--data", choices=["sample", "mnist"], help="(default: what the recipe is for)")
+    command.add_argument("--data", choices=list(DATASETS), help="(default: sample or mnist, as the recipe is for)")
     command.add_argument("--data-dir", help=WHERE)
     command.add_argument(
         "--seed", type=int, default=0, help="random seed of the weights, the batches and dropout (default: 0)"
@@ -344,21 +416,22 @@ def build_parser() -> argparse.ArgumentParser:
         "--seeds",
         type=_positive,
         metavar="COUNT",
-        help=f"on mnist: how many runs of each network, the first with --seed, the next with one more, and so on "
-        f"(default: {STUDY_SEEDS})",
+        help="on a whole data set: how many runs of each network, the first with --seed, the next with one more, and "
+        f"so on (default: {STUDY_SEEDS})",
     )
-    _add_folder_options(command, f"{REPRODUCE_FOLDER}, or {REPRODUCE_FOLDER}-RECIPE on mnist")
+    _add_folder_options(command, f"{REPRODUCE_FOLDER}, or {REPRODUCE_FOLDER}-RECIPE on mnist, or -RECIPE-DATA")
 
     command = _add(commands, "summary", summary, "scratchnet summary separable_cnn")
-    command.add_argument("model", help=f"{', '.join(MODELS)}, or a trained model's file")
+    command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or a trained model's file")
 
     command = _add(commands, "explain", explain, "scratchnet explain four_conv_cnn --batch-size 1")
-    command.add_argument("model", help=f"{', '.join(MODELS)}, or a trained model's file")
+    command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or a trained model's file")
     command.add_argument("--batch-size", type=_positive, default=128, help="images a step (default: %(default)s)")
 
     command = _add(commands, "step", step, "scratchnet step standard_cnn --digit 3", engine=READABLE_ENGINE)
-    command.add_argument("model", help=f"{', '.join(MODELS)}, or a trained model's file")
-    command.add_argument("--digit", type=int, default=0, metavar="K", help="which of the held-out digits (default: 0)")
+    command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or a trained model's file")
+    command.add_argument("--digit", type=int, default=0, metavar="K", help="which of the test images (default: 0)")
+    _add_data_options(command, default="sample")
 
     command = _add(commands, "check", check, "scratchnet check 05")
     command.add_argument("exercises", nargs="*", metavar="NUMBER", help="which exercises: 05, or 05 06; none means all")
@@ -398,7 +471,8 @@ def _add_train(commands: Any) -> None:
     command = _add(
         commands, "train", train, "scratchnet train four_conv_cnn --optimizer sgd --lr 0.05 --epochs 5 --seed 1"
     )
-    command.add_argument("model", choices=list(MODELS), help="the architecture")
+    known = "; ".join(f"{name}: {architecture.title}" for name, architecture in ARCHITECTURES.items())
+    command.add_argument("model", choices=list(ARCHITECTURES), help=f"the architecture. {known}")
     length = command.add_mutually_exclusive_group()
     # Options left out are left out of the result, too: a resumed run must tell them from those that were given.
     unset: Any = {"default": argparse.SUPPRESS}
@@ -422,7 +496,7 @@ def _add_train(commands: Any) -> None:
 
 
 def _add_data_options(command: Any, default: str) -> None:
-    command.add_argument("--data", choices=["sample", "mnist"], default=default, help="(default: sample)")
+    command.add_argument("--data", choices=list(DATASETS), default=default, help="(default: sample)")
     command.add_argument("--data-dir", default=None if default == "sample" else default, help=WHERE)
 
 
@@ -431,6 +505,11 @@ def _add_folder_options(command: Any, shown: str) -> None:
     earlier = command.add_mutually_exclusive_group()
     earlier.add_argument("--resume", action="store_true", help="go on with the run in that folder")
     earlier.add_argument("--overwrite", action="store_true", help="delete the run in that folder and start anew")
+
+
+def recipe(name: str) -> str:
+    """A recipe's name; `seed` is what `original` was called before."""
+    return ORIGINAL if name == "seed" else name
 
 
 def _positive(text: str) -> int:

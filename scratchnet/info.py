@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scratchnet.data.sources import cache_folder, find_mnist
+from scratchnet.data import DATASETS, DatasetInfo
+from scratchnet.data.sources import cache_folder, find, holds_labels_of
 from scratchnet.engine import current_engine, is_compiled
 from scratchnet.version import __version__
 
@@ -19,16 +20,16 @@ def describe_machine() -> dict[str, str]:
     return {
         "scratchnet": f"{__version__}, Python {platform.python_version()}, NumPy {np.__version__}",
         "processor": f"{processor_name()}, {os.cpu_count()} logical cores",
-        "vector width": f"{vector_width()} bits",
+        "vector width": f"{width} bits" if (width := vector_width()) else "not in use: NumPy chooses its own",
         "engine": f"{current_engine()} (SCRATCHNET_ENGINE or sn.use_engine changes it)",
         "threads": ", ".join([*numba_threads(), *(f"{lib['num_threads']} in {lib['internal_api']}" for lib in blas)]),
         "threading layer": ", ".join(
             [*numba_layer(), *(f"{lib.get('threading_layer', 'unknown')} in {lib['internal_api']}" for lib in blas)]
         ),
         "BLAS": ", ".join(blas_line(lib) for lib in blas) or "not recognised",
-        "cache folder": str(cache_folder().parent),
+        "cache folder": str(cache_folder(DATASETS["mnist"]).parent),
         "compiled code": compiled_folder(),
-        "data": f"sample: inside the package; mnist: {mnist_line()}",
+        "data": "; ".join(f"{name}: {where(info)}" for name, info in DATASETS.items()),
     }
 
 
@@ -70,15 +71,13 @@ def compiled_folder() -> str:
     return str(folder())
 
 
-def vector_width() -> int:
-    """Bits of the widest vector register that NumPy found on this processor; 128 where it names none."""
-    simd = np.show_config(mode="dicts").get("SIMD Extensions", {})
-    found = {*simd.get("baseline", []), *simd.get("found", [])}
-    if any(name.startswith(("AVX512", "X86_V4")) for name in found):
-        return 512
-    if any(name.startswith(("AVX2", "X86_V3")) for name in found):
-        return 256
-    return 128
+def vector_width() -> int | None:
+    """Bits of the registers that the compiled engine computes with; None where the other engine is in use."""
+    if not is_compiled():
+        return None
+    from scratchnet.fast.register.width import REGISTER_BITS
+
+    return REGISTER_BITS
 
 
 def blas_libraries() -> list[dict[str, str]]:
@@ -93,10 +92,14 @@ def blas_line(library: dict[str, str]) -> str:
     return f"{library['internal_api']} {library['version']} for {library.get('architecture', 'unknown')}"
 
 
-def mnist_line() -> str:
-    """Where the complete MNIST is, or that it would be downloaded."""
+def where(info: DatasetInfo) -> str:
+    """Where a data set is, or that it would be downloaded."""
+    if info.read is not None:
+        return "inside the package" if info.name == "sample" else "made by a function"
     try:
-        folder = find_mnist()
+        folder = find(info)
     except FileNotFoundError as error:
         return str(error)
-    return str(folder) if folder else f"not found; would be downloaded to {cache_folder()}"
+    if folder is None:
+        return f"not found; would be downloaded to {cache_folder(info)}"
+    return f"{folder}{'' if holds_labels_of(info, folder) else ' (other files of the same names)'}"

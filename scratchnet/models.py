@@ -1,18 +1,34 @@
-"""The three MNIST architectures that this project reproduces.
+"""The three MNIST architectures that this project reproduces, and the record of each.
 
 All take images (N, 28, 28, 1) and give logits (N, 10). Convolutions are 5 x 5 with stride 1 and "same" padding (2
 pixels on each side), pools are 2 x 2 with stride 2. Each model comes with the initialisation that its original used.
+
+"The original" is the public README that scratchnet reproduces: three MNIST networks in two frameworks, and the
+notebooks behind it. What it states of a network stands in the network's record, at the end of this file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from scratchnet.layers import Conv2D, Dense, DepthwiseConv2D, Dropout, Flatten, Layer, MaxPool2D, PointwiseConv2D, ReLU
-from scratchnet.layers.resize import Resize
+from scratchnet.layers import (
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2D,
+    PointwiseConv2D,
+    ReLU,
+    Resize,
+)
 from scratchnet.network import Network
+from scratchnet.runs.recipes import MODERN, ORIGINAL, RECIPES, Recipe
 
 INPUT_SHAPE = (28, 28, 1)
 CLASSES = 10
@@ -150,8 +166,125 @@ def separable_cnn(
     )
 
 
-MODELS: dict[str, Callable[..., Network]] = {
-    "four_conv_cnn": four_conv_cnn,
-    "standard_cnn": standard_cnn,
-    "separable_cnn": separable_cnn,
-}
+# ---------------------------------------------------------------- what is known of each
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the original states of a network; None where it states nothing.
+
+    Attributes
+    ----------
+    accuracy : float
+        On MNIST's test set, in percent.
+    steps_per_second : float
+        In training, with batches of 128, on its author's machine.
+    """
+
+    accuracy: float | None = None
+    steps_per_second: float | None = None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An architecture with other options than its defaults: those that the study trains too, and what is published."""
+
+    options: Mapping[str, Any]
+    published: Published | None = None
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All that the commands, the tables, the study and the benchmark know of a network.
+
+    Attributes
+    ----------
+    name : str
+        What the command line calls it: the `name` of the networks that `make` gives.
+    make : function
+        Makes the network, untrained. It takes `seed` and `init`, and every argument has a default.
+    title : str
+        What it is, in a line.
+    input_shape : (H, W, C)
+        Of one image.
+    classes : int
+        How many logits it gives.
+    recipe : Recipe
+        How its author trained it: what `--recipe original` does.
+    published : Published
+        What the original states of it. None for a network that is not from there; tables then have a dash.
+    variants : tuple of Variant
+        Trained by the study as well, after the architecture with its defaults.
+    """
+
+    name: str
+    make: Callable[..., Network]
+    title: str
+    input_shape: tuple[int, int, int] = INPUT_SHAPE
+    classes: int = CLASSES
+    recipe: Recipe = MODERN
+    published: Published | None = None
+    variants: tuple[Variant, ...] = ()
+
+    def published_for(self, options: Mapping[str, Any]) -> Published | None:
+        """What is published of the network that `make(**options)` gives."""
+        if not options:
+            return self.published
+        return next((variant.published for variant in self.variants if variant.options == options), None)
+
+    def recipe_named(self, name: str) -> Recipe:
+        """How a recipe trains this architecture: its own for "original", else that of `RECIPES`."""
+        return replace(self.recipe, name=ORIGINAL) if name == ORIGINAL else RECIPES[name]
+
+    def takes(self, image_shape: tuple[int, ...], classes: int) -> bool:
+        """Whether it can be trained on images (H, W, C) of so many classes."""
+        return image_shape == self.input_shape and classes <= self.classes
+
+
+ARCHITECTURES: dict[str, Architecture] = {}
+
+
+def register(architecture: Architecture) -> Architecture:
+    """Make an architecture known to the commands, the tables, the study and the benchmark; returns it.
+
+    Raises
+    ------
+    ValueError
+        If there is one of that name already.
+    """
+    if architecture.name in ARCHITECTURES:
+        raise ValueError(f"{architecture.name}: an architecture of this name is registered already; choose another")
+    ARCHITECTURES[architecture.name] = architecture
+    return architecture
+
+
+# The first notebook was written for PyTorch and keeps its initialisation, the others for TensorFlow.
+register(
+    Architecture(
+        "four_conv_cnn",
+        four_conv_cnn,
+        "four convolutions of 4 to 32 filters, a dense layer of 1000 units",
+        recipe=Recipe(ORIGINAL, init="pytorch", optimizer="sgd", lr=0.01, steps=4221),
+        published=Published(accuracy=98.12),
+    )
+)
+register(
+    Architecture(
+        "standard_cnn",
+        standard_cnn,
+        "two convolutions of 32 and 64 filters, a dense layer of 1024 units, dropout",
+        recipe=Recipe(ORIGINAL, init="glorot_uniform", optimizer="sgd", lr=0.01, steps=4297, left_out=5000),
+        published=Published(accuracy=97.99, steps_per_second=2),
+    )
+)
+# The original's README describes 1024 dense units; its figures are those of the notebook, which had 128.
+register(
+    Architecture(
+        "separable_cnn",
+        separable_cnn,
+        "standard_cnn with depthwise separable convolutions",
+        recipe=Recipe(ORIGINAL, init="glorot_uniform", optimizer="sgd", lr=0.01, steps=4297, left_out=5000),
+        published=Published(),
+        variants=(Variant({"dense_units": 128}, Published(accuracy=96.5, steps_per_second=6)),),
+    )
+)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scratchnet.engine import ops
-from scratchnet.layers.base import Layer, Parameter, Shape, check_float, check_shape, positive
+from scratchnet.layers.base import Formulas, Layer, Parameter, Shape, check_float, check_shape, positive
 from scratchnet.loss import softmax, softmax_cross_entropy
 from scratchnet.tables import table
 
@@ -32,6 +32,10 @@ class Loss:
     """Stands in for a layer where `Network.steps` comes to the loss: logits in, one number out."""
 
     name = "softmax_cross_entropy"
+    formulas = Formulas(
+        forward=["p[n, k] = exp(z[n, k]) / sum over j of exp(z[n, j])", "loss = mean over n of -log p[n, label[n]]"],
+        backward=["dlogits[n, k] = (p[n, k] - [k is label[n]]) / N"],
+    )
 
 
 class Network:

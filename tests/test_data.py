@@ -1,4 +1,4 @@
-"""Digits in: what the sample is, how MNIST is found and fetched, and every way in which a file can be wrong."""
+"""Images in: what the sample is, how files are found, recognised and fetched, and how each can be wrong."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import hashlib
 import http.server
 import struct
 import threading
+import time
+from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 
 import scratchnet as sn
-from scratchnet.data import sources
+from scratchnet.data import DATASETS, sources
 
+MNIST, FASHION = DATASETS["mnist"], DATASETS["fashion-mnist"]
 HISTOGRAM_OF_FIRST_10000 = [1001, 1127, 991, 1032, 980, 863, 1014, 1070, 944, 978]
 
 
@@ -74,7 +78,7 @@ def test_the_sample_is_mnists_first_10000_training_images(sample, mnist_folder):
 
 
 def test_the_sample_is_small():
-    path = sources.resources.files("scratchnet.data") / "sample.npz"
+    path = Path(sn.data.__file__).parent / "sample.npz"
     assert path.stat().st_size < 1.8e6
 
 
@@ -101,14 +105,98 @@ def test_raw_and_gzipped_files_load(tmp_path, compress):
 
 
 def test_the_variable_and_then_the_cache_folder_are_looked_in(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "MIRRORS", ())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    write_mnist(sources.cache_folder())
-    assert sources.find_mnist() == sources.cache_folder()
+    assert sources.find(MNIST) is None
+    installed = replace(MNIST, folders=(str(write_mnist(tmp_path / "installed")),))
+    assert sources.find(installed) == tmp_path / "installed"
+    write_mnist(sources.cache_folder(MNIST))
+    assert sources.find(installed) == sources.cache_folder(MNIST)
     monkeypatch.setenv("SCRATCHNET_DATA", str(write_mnist(tmp_path / "variable")))
-    assert sources.find_mnist() == tmp_path / "variable"
-    assert sources.find_mnist(write_mnist(tmp_path / "given")) == tmp_path / "given"
+    assert sources.find(MNIST) == tmp_path / "variable"
+    assert sources.find(MNIST, write_mnist(tmp_path / "given")) == tmp_path / "given"
     assert len(sn.data.load("mnist")[0]) == 6
+
+
+def test_one_folder_can_hold_several_data_sets(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCRATCHNET_DATA", str(tmp_path))
+    for name in ("mnist", "fashion-mnist"):
+        write_mnist(tmp_path / name)
+        assert sn.data.load(name)[1].name == f"test images of the IDX files in {tmp_path / name}"
+
+
+# ---------------------------------------------------------------- files are called what they are
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A folder with the files of a small data set, and a record that knows them: (folder, info)."""
+    folder = write_mnist(tmp_path / "small")
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    monkeypatch.setitem(DATASETS, "small", replace(MNIST, name="small", title="Small", files=files))
+    return folder, DATASETS["small"]
+
+
+def test_other_files_are_never_called_mnist(tmp_path):
+    folder = write_mnist(tmp_path / "mnist")
+    train, test = sn.data.load("mnist", folder)
+    assert train.name == f"training images of the IDX files in {folder}"
+    assert test.name == f"test images of the IDX files in {folder}"
+    assert train.info is test.info is None
+    assert train.class_name(7) == "7"
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["raw", "gzipped"])
+def test_files_are_recognised_by_their_content_whatever_was_asked_for(small, tmp_path, compress):
+    """Gzip's bytes are other ones with each version and level; what was compressed is the same."""
+    _, info = small
+    other = write_mnist(tmp_path / "elsewhere", compress)
+    for name in ("small", "mnist", "fashion-mnist"):
+        train, test = sn.data.load(name, other)
+        assert (train.name, test.name) == ("Small training set", "Small test set")
+        assert train.info is test.info is info
+        assert train[:2].info is info, "a part of it is of the same data set"
+
+
+def test_one_changed_byte_is_another_file(small):
+    """Each part is recognised alone: the training set is still what it was."""
+    folder, _ = small
+    path = folder / "t10k-images-idx3-ubyte"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    train, test = sn.data.load("small", folder)
+    assert train.name == "Small training set"
+    assert test.name == f"test images of the IDX files in {folder}"
+
+
+def test_hashing_all_of_mnist_is_quick(mnist_folder):
+    content = sources.read_content(mnist_folder / "train-images-idx3-ubyte.gz")
+    started = time.process_time()
+    assert sources.sha256(content) == MNIST.files["train-images-idx3-ubyte"]
+    assert time.process_time() - started < 0.5, "0.03 s where the processor has instructions for it"
+
+
+def test_fashion_mnist_where_debian_installs_it():
+    if sources.find(FASHION) is None:
+        pytest.skip("Fashion-MNIST is not installed: apt-get install dataset-fashion-mnist; tests download nothing")
+    train, test = sn.data.load("fashion-mnist")
+    assert (train.name, test.name) == ("Fashion-MNIST training set", "Fashion-MNIST test set")
+    assert np.bincount(train.labels).tolist() == [6000] * 10
+    assert [test.class_name(k) for k in test.labels[:4]] == ["Ankle boot", "Pullover", "Trouser", "Trouser"]
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        (MNIST, "mnist: a data set of this name is registered already"),
+        (replace(MNIST, name="x", files={}), "x: expected either files or read, got neither"),
+        (replace(MNIST, name="x", read=lambda: None), "x: expected either files or read, got both"),
+    ],
+)
+def test_a_record_that_cannot_be_used_is_refused(info, message):
+    with pytest.raises(ValueError, match=message):
+        sn.data.register(info)
+    assert "x" not in DATASETS
 
 
 BROKEN = {
@@ -163,8 +251,10 @@ def test_a_folder_that_was_named_must_hold_the_files(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "cifar"}, 'expected a data set named "sample" or "mnist", got \'cifar\''),
+        ({"name": "cifar"}, 'expected a data set named "sample", "mnist" or "fashion-mnist", got \'cifar\''),
         ({"name": "mnist", "train_images": 50_000}, "expected train_images to be 60000 or 55000, got 50000"),
+        ({"name": "sample", "train_images": 55_000}, "sample: expected train_images to be left out: it is MNIST's"),
+        ({"name": "sample", "data_dir": "x"}, "sample: expected no data_dir, since it is not read from a folder"),
     ],
 )
 def test_a_bad_argument_is_refused(arguments, message):
@@ -198,18 +288,20 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def mirror(monkeypatch, tmp_path):
-    """A mirror on this machine, in two folders, /one/ and /two/; the files' checksums are those of a small MNIST."""
+    """A mirror on this machine, in two folders, /one/ and /two/; the record of MNIST is of a small one."""
     small = write_mnist(tmp_path / "small", compress=True)
     contents = {path.name: path.read_bytes() for path in small.iterdir()}
-    checksums = {name.removesuffix(".gz"): hashlib.sha256(c).hexdigest() for name, c in contents.items()}
+    files = {name[: -len(".gz")]: hashlib.sha256(gzip.decompress(c)).hexdigest() for name, c in contents.items()}
     Mirror.files = {f"/{place}/{name}": c for place in ("one", "two") for name, c in contents.items()}
     Mirror.asked = []
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(sources, "MIRRORS", (f"{address}/one/", f"{address}/two/"))
-    monkeypatch.setattr(sources, "MNIST_FILES", {name: checksums[name] for name in sources.MNIST_FILES})
+    mirrors = (f"{address}/one/", f"{address}/two/")
+    monkeypatch.setitem(
+        DATASETS, "mnist", replace(MNIST, files={name: files[name] for name in MNIST.files}, mirrors=mirrors)
+    )
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     yield Mirror
     server.shutdown()
@@ -221,12 +313,24 @@ FIRST = "/one/train-images-idx3-ubyte.gz"
 
 
 def test_a_download_is_checked_kept_and_not_repeated(mirror, capfd):
-    assert len(sn.data.load("mnist")[0]) == 6
+    train, _ = sn.data.load("mnist")
+    assert (len(train), train.name) == (6, "MNIST training set")
     assert "100%" in capfd.readouterr().err, "a progress bar"
     assert len(mirror.asked) == 4
     sn.data.load("mnist")
     assert len(mirror.asked) == 4
-    assert sorted(p.name for p in sources.cache_folder().iterdir()) == sorted(f"{n}.gz" for n in sources.MNIST_FILES)
+    assert sorted(p.name for p in sources.cache_folder(MNIST).iterdir()) == sorted(f"{n}.gz" for n in MNIST.files)
+
+
+def test_a_damaged_file_in_the_cache_is_fetched_again(mirror):
+    """If there is a download at all: because another one is missing."""
+    sn.data.load("mnist")
+    damaged, missing = (sources.cache_folder(MNIST) / f"{name}.gz" for name in list(MNIST.files)[:2])
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-9])
+    missing.unlink()
+    assert len(sn.data.load("mnist")[0]) == 6
+    assert damaged.read_bytes() == whole
 
 
 @pytest.mark.parametrize("trouble", ["missing", "wrong content", "cut off"])
@@ -249,12 +353,13 @@ def test_a_failed_download_leaves_nothing_that_passes_for_whole(mirror):
     assert message.count("http://") == 2
     assert "hash" in message, "says that the checksum failed"
     assert 'the data set "sample" works now' in message
-    assert str(sources.cache_folder()) in message
-    assert not list(sources.cache_folder().glob("*")), "nothing is left behind"
+    assert str(sources.cache_folder(MNIST)) in message
+    assert not list(sources.cache_folder(MNIST).glob("*")), "nothing is left behind"
 
 
 def test_without_a_network_the_message_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setattr(sources, "MIRRORS", ("http://127.0.0.1:9/",))  # nobody listens on the discard port
+    nowhere = replace(MNIST, mirrors=("http://127.0.0.1:9/",))  # nobody listens on the discard port
+    monkeypatch.setitem(DATASETS, "mnist", nowhere)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(ConnectionError, match=r"by hand.*--data-dir or SCRATCHNET_DATA(.|\n)*\"sample\" works now"):
         sn.data.load("mnist")

@@ -37,7 +37,7 @@ TRAIN = """
     import hashlib, sys, scratchnet as sn
     train, test = sn.data.load("sample")
     digest = hashlib.sha256()
-    for make in sn.models.MODELS.values():
+    for make in (a.make for a in sn.models.ARCHITECTURES.values()):
         net = make(seed=0)
         sn.fit(net, train, optimizer=sn.SGD(net.parameters(), lr=0.05), steps=2, batch_size=70, progress=False)
         for p in net.parameters():

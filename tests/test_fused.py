@@ -11,7 +11,7 @@ from cases import assert_close
 
 import scratchnet as sn
 from scratchnet.fast.fused import FUSIONS, Fused, OneChannelReLUMaxPool, ReLUMaxPool, stages
-from scratchnet.models import MODELS
+from scratchnet.models import ARCHITECTURES
 
 
 def relu_and_pool():
@@ -248,13 +248,13 @@ def assert_same_attributes(ours, theirs, compare):
             assert value == expected, f"{theirs.name}.{name}"
 
 
-@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_after_a_step_the_layers_hold_the_same_arrays_on_both_engines(name, sample):
     x, labels = sample[0].images[:4].astype(np.float64), sample[0].labels[:4]
     nets = {}
     for engine in ("numpy", "numba"):
         with sn.use_engine(engine):
-            net = nets[engine] = MODELS[name](seed=1).astype(np.float64)
+            net = nets[engine] = ARCHITECTURES[name].make(seed=1).astype(np.float64)
             _, dlogits = sn.softmax_cross_entropy(net.forward(x, training=True), labels)
             net.backward(dlogits)
             sn.SGD(net.parameters(), lr=0.1).step()

@@ -10,10 +10,10 @@ from cases import assert_close
 
 import scratchnet as sn
 from scratchnet.interop import images_to_torch
-from scratchnet.models import MODELS
+from scratchnet.models import ARCHITECTURES
 
 pytestmark = pytest.mark.usefixtures("engine")
-every_model = pytest.mark.parametrize("name", list(MODELS))
+every_model = pytest.mark.parametrize("name", list(ARCHITECTURES))
 
 ODD_NETWORKS = {
     "asymmetric padding, overlapping pools": lambda: sn.Network(
@@ -34,7 +34,9 @@ ODD_NETWORKS = {
         input_shape=(28, 28, 1),
     ),
 }
-networks = pytest.mark.parametrize("make", [*MODELS.values(), *ODD_NETWORKS.values()], ids=[*MODELS, *ODD_NETWORKS])
+networks = pytest.mark.parametrize(
+    "make", [*(a.make for a in ARCHITECTURES.values()), *ODD_NETWORKS.values()], ids=[*ARCHITECTURES, *ODD_NETWORKS]
+)
 
 
 @networks
@@ -63,7 +65,7 @@ def test_from_torch_computes_the_same(make, sample):
 
 @every_model
 def test_logits_agree_after_from_torch(name, sample):
-    net, other = MODELS[name](seed=1), MODELS[name](seed=2)
+    net, other = ARCHITECTURES[name].make(seed=1), ARCHITECTURES[name].make(seed=2)
     torch_net = sn.interop.to_torch(other).eval()
     sn.interop.from_torch(torch_net, net)
     x = sample[0].images[:8]
@@ -86,7 +88,7 @@ def gradients_from_torch(torch_net, net):
 
 @every_model
 def test_every_gradient_on_real_digits(name, sample):
-    net = MODELS[name](seed=3).astype(np.float64)
+    net = ARCHITECTURES[name].make(seed=3).astype(np.float64)
     x, labels = sample[0].images[:16].astype(np.float64), sample[0].labels[:16]
     torch_net = sn.interop.to_torch(net).eval()
     tx = images_to_torch(x).requires_grad_()
@@ -104,7 +106,7 @@ def test_every_gradient_on_real_digits(name, sample):
 
 @every_model
 def test_twenty_training_steps_side_by_side(name, sample):
-    net = MODELS[name](seed=5).astype(np.float64)
+    net = ARCHITECTURES[name].make(seed=5).astype(np.float64)
     torch_net = sn.interop.to_torch(net).eval()  # eval: no dropout
     optimizer = sn.SGD(net.parameters(), lr=0.05, momentum=0.9)
     torch_optimizer = torch.optim.SGD(torch_net.parameters(), lr=0.05, momentum=0.9)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import scratchnet as sn
-from scratchnet.models import MODELS
+from scratchnet.models import ARCHITECTURES
 
-every_model = pytest.mark.parametrize("name", list(MODELS))
+every_model = pytest.mark.parametrize("name", list(ARCHITECTURES))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_parameters_are_named_after_their_layers():
 
 @every_model
 def test_the_seed_decides_the_weights(name):
-    one, same, other = (MODELS[name](seed=seed) for seed in (1, 1, 2))
+    one, same, other = (ARCHITECTURES[name].make(seed=seed) for seed in (1, 1, 2))
     for p, q, r in zip(one.parameters(), same.parameters(), other.parameters(), strict=True):
         assert np.array_equal(p.value, q.value)
         assert p.name.endswith(".b") or not np.array_equal(p.value, r.value)
@@ -121,7 +121,7 @@ def test_a_resolution_that_leaves_too_little_is_refused():
 @every_model
 def test_steps_leave_exactly_what_forward_and_backward_leave(name, sample):
     x, labels = sample[0].images[:3], sample[0].labels[:3]
-    whole, stepped = MODELS[name](), MODELS[name]()
+    whole, stepped = ARCHITECTURES[name].make(), ARCHITECTURES[name].make()
     loss, dlogits = sn.softmax_cross_entropy(whole.forward(x, training=True), labels)
     dx = whole.backward(dlogits)
 

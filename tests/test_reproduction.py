@@ -22,6 +22,7 @@ from benchmarks.reproduction import jobs, report, speed
 from benchmarks.reproduction import run_job as one_run
 from benchmarks.reproduction.frameworks import run_stepwise
 from scratchnet.cli import main
+from scratchnet.models import ARCHITECTURES
 from scratchnet.runs import recipes
 from scratchnet.study import experiments
 from scratchnet.study.experiments import Experiment, keep, planned, read, train_and_test
@@ -36,7 +37,7 @@ def digits(sample, monkeypatch):
 
     def load(name, data_dir=None, train_images=60_000):
         assert name == "mnist"
-        return train, test
+        return replace(train, name="MNIST training set"), test
 
     monkeypatch.setattr(experiments, "load", load)
     monkeypatch.setattr(sn.data, "load", load)
@@ -45,10 +46,14 @@ def digits(sample, monkeypatch):
 
 @pytest.fixture
 def short(digits, monkeypatch):
-    """The seed's recipe with three steps."""
-    brief = {model: replace(recipe, steps=3) for model, recipe in recipes.SEED.items()}
-    monkeypatch.setitem(recipes.RECIPES, "seed", brief)
-    return brief
+    """The original's recipe with three steps."""
+    return make_brief(monkeypatch, 3)
+
+
+def make_brief(monkeypatch, steps):
+    for name, architecture in ARCHITECTURES.items():
+        brief = replace(architecture.recipe, steps=steps)
+        monkeypatch.setitem(ARCHITECTURES, name, replace(architecture, recipe=brief))
 
 
 def experiment(model="four_conv_cnn", seed=3, **changes):
@@ -96,22 +101,22 @@ def test_augmentation_is_not_silently_left_out():
 
 def test_what_each_run_trains_and_tests_with(digits):
     train, test = digits
-    whole = experiment().digits(None)
+    whole = experiment().images(None)
     assert (len(whole[0]), whole[1]) == (6000, test)
-    as_seed = experiment(left_out=5000).digits(None)[0]
-    assert np.array_equal(as_seed.images, train.images[5000:]), "the notebooks left out the first 5,000"
-    part, held_out = replace(experiment(), validate=True).digits(None)
+    as_original = experiment(left_out=5000).images(None)[0]
+    assert np.array_equal(as_original.images, train.images[5000:]), "the notebooks left out the first 5,000"
+    part, held_out = replace(experiment(), validate=True).images(None)
     assert np.array_equal(part.images, train.images[:-5000])
     assert np.array_equal(held_out.images, train.images[-5000:])
     assert held_out.name == "last 5,000 images of the MNIST training set"
 
 
 def test_each_network_starts_as_its_notebook_did():
-    sizes = [e.network().parameter_count() for e in planned("seed", [0])]
+    sizes = [e.network().parameter_count() for e in planned("original", [0])]
     assert sizes == [1_595_970, 3_274_634, 3_225_539, 405_827]
-    assert recipes.SEED["four_conv_cnn"].steps == 9 * -(-60_000 // 128)
-    assert recipes.SEED["standard_cnn"].steps == -(-10 * 55_000 // 128)
-    first = planned("seed", [0])[0].network().parameters()[0].value
+    assert ARCHITECTURES["four_conv_cnn"].recipe.steps == 9 * -(-60_000 // 128)
+    assert ARCHITECTURES["standard_cnn"].recipe.steps == -(-10 * 55_000 // 128)
+    first = planned("original", [0])[0].network().parameters()[0].value
     assert 0.19 < abs(first).max() <= 1 / 5, "PyTorch's rule: at most 1 / sqrt(25)"
 
 
@@ -146,9 +151,9 @@ class TestCommand:
     def test_it_trains_every_network_and_prints_a_table(self, tmp_path, capsys):
         assert main(["reproduce", "--data", "mnist", "--seeds", "2", "--out", str(tmp_path)]) == 0
         out = capsys.readouterr().out
-        files = sorted(tmp_path.glob("seed-*.json"))
+        files = sorted(tmp_path.glob("original-*.json"))
         assert len(files) == 8
-        accuracies = [read(tmp_path / f"seed-standard_cnn-seed_{i}.json")["test"]["accuracy"] for i in (0, 1)]
+        accuracies = [read(tmp_path / f"original-standard_cnn-seed_{i}.json")["test"]["accuracy"] for i in (0, 1)]
         (row,) = (line for line in out.splitlines() if line.startswith("standard_cnn"))
         assert f"{np.mean(accuracies):.2%} ± {np.std(accuracies, ddof=1):.2%}" in row
         assert "97.99%" in row
@@ -168,7 +173,7 @@ class TestCommand:
         monkeypatch.setattr("scratchnet.study.reproduce.train_and_test", third_stops)
         assert main(arguments) == 130
         assert f"--out {tmp_path} --seed 0 --seeds 1 --resume" in capsys.readouterr().err
-        before = {path: path.read_bytes() for path in tmp_path.glob("seed-*.json")}
+        before = {path: path.read_bytes() for path in tmp_path.glob("original-*.json")}
         assert len(before) == 2
         assert main(arguments) == 1, "nothing is overwritten unasked"
         assert "holds an earlier run" in capsys.readouterr().err
@@ -181,10 +186,13 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["--recipe", "seed", "--data", "sample"], "--recipe seed: expected --data mnist, got --data sample"),
+            (
+                ["--recipe", "original", "--data", "sample"],
+                "--recipe original: expected --data mnist or fashion-mnist, got",
+            ),
             (["--recipe", "sample", "--data", "mnist"], "--recipe sample: expected --data sample, got --data mnist"),
-            (["--seeds", "3"], "--seeds 3: expected the whole of MNIST to train on, got the sample"),
-            (["--data-dir", "x"], "--data-dir x: expected the whole of MNIST to train on, got the sample"),
+            (["--seeds", "3"], "--seeds 3: expected a whole data set to train on, got the sample"),
+            (["--data-dir", "x"], "--data-dir x: expected a whole data set to train on, got the sample"),
         ],
     )
     def test_what_does_not_fit_together_is_refused(self, options, message, capsys, tmp_path):
@@ -192,10 +200,9 @@ class TestCommand:
         assert message in capsys.readouterr().err
         assert not (tmp_path / "here").exists()
 
-    def test_another_recipes_runs_are_not_gone_on_with(self, tmp_path, capsys, short, monkeypatch):
+    def test_another_recipes_runs_are_not_gone_on_with(self, tmp_path, capsys, monkeypatch):
         assert main(["reproduce", "--data", "mnist", "--seeds", "1", "--out", str(tmp_path)]) == 0
-        longer = {model: replace(recipe, steps=4) for model, recipe in short.items()}
-        monkeypatch.setitem(recipes.RECIPES, "seed", longer)
+        make_brief(monkeypatch, 4)
         assert main(["reproduce", "--data", "mnist", "--seeds", "1", "--out", str(tmp_path), "--resume"]) == 1
         assert "was begun with" in capsys.readouterr().err
 
@@ -209,18 +216,20 @@ def run_job(job, output, data_dir):
 
 
 def test_a_job_in_a_process_of_its_own(mnist_folder, tmp_path):
-    brief = Experiment("separable_cnn", replace(recipes.SEED["separable_cnn"], steps=12), 0, {"dense_units": 16})
-    job = jobs.Job("seed", "scratchnet", brief)
+    brief = Experiment(
+        "separable_cnn", replace(ARCHITECTURES["separable_cnn"].recipe, steps=12), 0, {"dense_units": 16}
+    )
+    job = jobs.Job("original", "scratchnet", brief)
     assert run_job(job, tmp_path, mnist_folder) is None
     result = jobs.result_of(job, tmp_path)
     assert (result["train"]["images"], result["test"]["images"]) == (55_000, 10_000)
     assert result["made"]["threads"] == 1
     assert result["made"]["engine"] == "numba"
-    assert result["made"]["command"] == "python -m benchmarks.reproduction --parts seed"
+    assert result["made"]["command"] == "python -m benchmarks.reproduction --parts original"
 
 
 def test_a_failed_job_leaves_its_message_and_no_file(tmp_path):
-    job = jobs.seed_jobs(1)[0]
+    job = jobs.original_jobs(1)[0]
     assert "expected the four MNIST files here" in run_job(job, tmp_path, tmp_path)
     assert not (tmp_path / job.path).exists()
 
@@ -234,7 +243,8 @@ def pretended(job, output):
 class TestStudy:
     @pytest.fixture(autouse=True)
     def one_network(self, monkeypatch):
-        monkeypatch.setattr(experiments, "NETWORKS", experiments.NETWORKS[:1])
+        for name in list(ARCHITECTURES)[1:]:
+            monkeypatch.delitem(ARCHITECTURES, name)
 
     def test_it_makes_what_is_missing_and_says_what_failed(self, tmp_path, capsys, monkeypatch):
         """Two of four runs are there, and one of the others fails: it is named, and the rest is made."""
@@ -247,21 +257,21 @@ class TestStudy:
             return pretended(job, output)
 
         monkeypatch.setattr(study, "run_job", run_job)
-        arguments = ["--parts", "seed", "--output", str(tmp_path)]
+        arguments = ["--parts", "original", "--output", str(tmp_path)]
         assert study.main([*arguments, "--seeds", "1"]) == 0
         assert len(made) == 2
         assert study.main([*arguments, "--seeds", "2", "--jobs", "2"]) == 1
         captured = capsys.readouterr()
         assert "4 runs, 2 of them done before" in captured.out
-        assert "pytorch-seed-four_conv_cnn-seed_1.json: RuntimeError: out of luck" in captured.err
+        assert "pytorch-original-four_conv_cnn-seed_1.json: RuntimeError: out of luck" in captured.err
         assert len(made) == 3
 
     def test_another_recipes_result_is_not_taken_for_this_ones(self, tmp_path, capsys):
-        job = jobs.seed_jobs(1)[0]
+        job = jobs.original_jobs(1)[0]
         pretended(
             replace(job, experiment=replace(job.experiment, recipe=replace(job.experiment.recipe, lr=0.5))), tmp_path
         )
-        assert study.main(["--parts", "seed", "--seeds", "1", "--output", str(tmp_path)]) == 1
+        assert study.main(["--parts", "original", "--seeds", "1", "--output", str(tmp_path)]) == 1
         assert "move the file away" in capsys.readouterr().err
 
     def test_missing_digits_are_noticed_before_anything_runs(self, tmp_path, capsys, monkeypatch):
@@ -276,7 +286,7 @@ class TestStudy:
             study, "run_job", lambda job, output, data, threads, processes: order.append((job, threads))
         )
         cores = len(os.sched_getaffinity(0))
-        study.main(["--parts", "time", "seed", "--seeds", "1", "--jobs", "2", "--output", str(tmp_path)])
+        study.main(["--parts", "time", "original", "--seeds", "1", "--jobs", "2", "--output", str(tmp_path)])
         timed = [bool(job.test_every) for job, _ in order]
         assert timed == sorted(timed)
         assert any(timed)
@@ -287,7 +297,7 @@ class TestStudy:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_ends_the_runs_under_way(tmp_path, mnist_folder, number):
     """The parent alone is told, as by `kill`; nothing of a run is left, and no process."""
-    command = [sys.executable, "-m", "benchmarks.reproduction", "--parts", "seed", "--seeds", "1", "--jobs", "2"]
+    command = [sys.executable, "-m", "benchmarks.reproduction", "--parts", "original", "--seeds", "1", "--jobs", "2"]
     command += ["--data-dir", str(mnist_folder), "--output", str(tmp_path)]
     parent = subprocess.Popen(
         command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,

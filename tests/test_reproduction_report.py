@@ -73,13 +73,13 @@ def test_a_report_can_be_made_of_any_single_run(tmp_path, part):
 
 
 def test_two_runs_alike_have_no_deviation_to_divide_by(tmp_path):
-    for job in jobs.seed_jobs(2):
+    for job in jobs.original_jobs(2):
         keep(
             {"framework": job.framework, "experiment": asdict(job.experiment), "test": {"accuracy": 0.98}},
             tmp_path / job.path,
         )
     assert "98.00 ± 0.00 (98.00 to 98.00) | 98.00 ± 0.00 (98.00 to 98.00) | +0.00 ± 0.00 | 98.12 |  |" in (
-        report.seeds_recipe(tmp_path)
+        report.original_recipe(tmp_path)
     )
 
 

@@ -27,7 +27,6 @@ from scratchnet.cli import main
 from scratchnet.network import Loss
 from scratchnet.show import terminal as step_app
 from scratchnet.show.stages import (
-    MATH,
     array_table,
     arrays,
     as_text,
@@ -88,7 +87,11 @@ def net_of_every_layer() -> sn.Network:
     return sn.Network(layers, input_shape=(28, 28, 1), name="every_layer")
 
 
-NETS = {"small": small_net, "every_layer": net_of_every_layer, **sn.models.MODELS}
+NETS = {
+    "small": small_net,
+    "every_layer": net_of_every_layer,
+    **{name: a.make for name, a in sn.models.ARCHITECTURES.items()},
+}
 
 
 @pytest.fixture
@@ -190,7 +193,8 @@ def test_the_math_is_that_of_the_layers_file(name):
     words = " ".join(module.__doc__.split()).replace("col2im(dcolumns)", "col2im(dout @ w^T)")
     words += " dx[n, h, w, c] = dout[n, (h*W + w)*C + c]" if name == "Flatten" else ""  # it says: changes it back
     short = re.sub(r"\[.*?\]|\(kh, kw\)| over [nij, ]+(?= of)", "", words)
-    for formula in [*MATH[name][0], *MATH[name][1]]:
+    formulas = (Loss if name == "Loss" else getattr(sn, name)).formulas
+    for formula in [*formulas.forward, *formulas.backward]:
         right = re.split(r" \+?= |^where ", formula, maxsplit=1)[-1]
         assert right in words or right in short, formula
 

@@ -93,7 +93,7 @@ def test_one_seed_one_result_to_the_last_bit(sample):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", list(sn.models.MODELS))
+@pytest.mark.parametrize("model", list(sn.models.ARCHITECTURES))
 def test_one_seed_one_result_in_another_process(model, engine, tmp_path):
     """Nothing hangs on the memory's layout, the order of a set or what ran before."""
     script = (

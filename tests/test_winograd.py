@@ -55,7 +55,7 @@ def test_the_errors_that_the_math_page_states_are_measured(monkeypatch):
     stated = np.array([row[2:] for row in rows], float).reshape(
         2, 3, 2
     )  # layer, out or dx or dw, plain sum or Winograd
-    layers_named = [(sn.models.MODELS[model](), layer) for model, layer, *_ in rows[::3]]
+    layers_named = [(sn.models.ARCHITECTURES[model].make(), layer) for model, layer, *_ in rows[::3]]
     shapes = [next(x for x in net.layers if x.name == layer).w.value.shape[2:] for net, layer in layers_named]
     for way in (1, 0):
         for shape, errors in zip(shapes, stated[:, :, way], strict=True):

@@ -10,8 +10,10 @@ A peer offers
     layer(index, direction, x)     likewise for one layer alone, "forward" or "backward" (where a framework can)
     convolution(x, w, dout)        likewise for one convolution, forward and backward (where a framework can)
 
-and raises ImportError from its constructor where its framework is not installed. Images come as (N, 28, 28, 1) float32
-and are brought into the framework's favourite layout before the clock starts.
+and raises ImportError from its constructor where its framework is not installed, and NoEquivalent from `build` where it
+has nothing like one of the layers: it is then left out for that network. What a layer is in a framework stands in
+`scratchnet.interop.equivalents`. Images come as (N, H, W, C) float32 and are brought into the framework's favourite
+layout before the clock starts.
 """
 
 from __future__ import annotations

@@ -12,8 +12,7 @@ import numpy as np
 
 import scratchnet as sn
 from benchmarks.peers import LEARNING_RATE
-
-LAYOUT = ("NHWC", "HWIO", "NHWC")
+from scratchnet.interop.equivalents import equivalent
 
 
 class Jax:
@@ -23,32 +22,17 @@ class Jax:
         return {"JAX": jax.__version__, "jaxlib": jaxlib.__version__}
 
     def build(self, model: str, weights: dict[str, np.ndarray], dropout: bool) -> None:
-        self.layers = sn.models.MODELS[model](seed=0).layers
+        layers = sn.models.ARCHITECTURES[model].make(seed=0).layers
+        self.layers = [(layer, equivalent(layer, "jax")) for layer in layers]
         self.weights = {name: jnp.asarray(value) for name, value in weights.items()}
         self.dropout = dropout
         self.key = jax.random.key(0)
 
     def logits(self, weights, x, key, training):
-        for layer in self.layers:
-            w, b = weights.get(f"{layer.name}.w"), weights.get(f"{layer.name}.b", 0.0)
-            if isinstance(layer, sn.DepthwiseConv2D):
-                w = w.reshape(*w.shape[:2], 1, -1)
-                x = jax.lax.conv_general_dilated(
-                    x, w, (1, 1), "SAME", dimension_numbers=LAYOUT, feature_group_count=layer.channels
-                )
-            elif isinstance(layer, sn.Conv2D | sn.PointwiseConv2D):
-                x = jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=LAYOUT) + b
-            elif isinstance(layer, sn.MaxPool2D):
-                x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
-            elif isinstance(layer, sn.Flatten):
-                x = x.reshape(len(x), -1)
-            elif isinstance(layer, sn.Dense):
-                x = x @ w + b
-            elif isinstance(layer, sn.ReLU):
-                x = jax.nn.relu(x)
-            elif isinstance(layer, sn.Dropout) and training and self.dropout:
-                kept = jax.random.bernoulli(key, 1 - layer.rate, x.shape)
-                x = jnp.where(kept, x / (1 - layer.rate), 0)
+        key = key if training and self.dropout else None
+        for layer, compute in self.layers:
+            of_layer = {p.name.split(".")[-1]: weights[p.name] for p in layer.parameters()}
+            x = compute(layer, x, of_layer, key)
         return x
 
     def loss(self, weights, x, labels, key):

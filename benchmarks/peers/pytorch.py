@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 import scratchnet as sn
 from benchmarks.peers import LEARNING_RATE
+from scratchnet.interop.equivalents import equivalent
 
 
 class PyTorch:
@@ -22,10 +24,16 @@ class PyTorch:
         return {"PyTorch": torch.__version__}
 
     def build(self, model: str, weights: dict[str, np.ndarray], dropout: bool) -> None:
-        self.ours = sn.models.MODELS[model](seed=0)
+        self.ours = sn.models.ARCHITECTURES[model].make(seed=0)
         for p in self.ours.parameters():
             p.value = weights[p.name]
         self.net = sn.interop.to_torch(self.ours).to(memory_format=self.format).train()
+        self.ends = list(
+            itertools.accumulate(
+                len(equivalent(layer, "torch")(layer, shape))
+                for layer, shape in zip(self.ours.layers, self.ours.output_shapes(), strict=False)
+            )
+        )  # a layer can be two modules: one of zeros around the image, and itself
         for module in self.net.modules():
             if isinstance(module, torch.nn.Dropout) and not dropout:
                 module.p = 0.0
@@ -69,12 +77,12 @@ class PyTorch:
         return run
 
     def layer(self, index, direction, x):
-        """Module `index` alone, forward or backward, on what reaches it of the images x."""
+        """Layer `index` alone, forward or backward, on what reaches it of the images x."""
         images, _ = self.tensors(x)
+        start, end = self.ends[index - 1] if index else 0, self.ends[index]
         with torch.no_grad():
-            for module in self.net[:index]:
-                images = module(images)
-        module = self.net[index]
+            images = self.net[:start](images)
+        module = self.net[start] if end == start + 1 else self.net[start:end]
         images = images.detach().requires_grad_(index > 0)
         if direction == "forward":
             return lambda: module(images)

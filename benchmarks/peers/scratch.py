@@ -22,7 +22,7 @@ class Scratch:
         return versions
 
     def build(self, model: str, weights: dict[str, np.ndarray], dropout: bool) -> None:
-        self.net = sn.models.MODELS[model](seed=0)
+        self.net = sn.models.ARCHITECTURES[model].make(seed=0)
         for p in self.net.parameters():
             p.value = weights[p.name]
         for layer in self.net.layers:

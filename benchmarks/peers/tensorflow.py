@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import scratchnet as sn
 from benchmarks.peers import LEARNING_RATE
+from scratchnet.interop.equivalents import equivalent
 
 
 class TensorFlow:
@@ -25,9 +26,9 @@ class TensorFlow:
         return {"TensorFlow": tf.__version__, "Keras": tf.keras.__version__}
 
     def build(self, model: str, weights: dict[str, np.ndarray], dropout: bool) -> None:
-        ours = sn.models.MODELS[model](seed=0)
+        ours = sn.models.ARCHITECTURES[model].make(seed=0)
         self.names = [p.name for p in ours.parameters()]
-        self.net = tf.keras.Sequential([tf.keras.Input((28, 28, 1)), *keras_layers(ours, dropout)])
+        self.net = tf.keras.Sequential([tf.keras.Input(ours.input_shape), *keras_layers(ours, dropout)])
         for variable, name in zip(self.net.trainable_variables, self.names, strict=True):
             variable.assign(weights[name].reshape(variable.shape))
 
@@ -75,20 +76,11 @@ class TensorFlow:
 def keras_layers(net: sn.Network, dropout: bool) -> list:
     """The same layers in Keras, a ReLU as its layer's activation: TensorFlow then fuses it into the product."""
     made = []
-    for layer, following in zip(net.layers, [*net.layers[1:], None], strict=True):
-        activation = {"activation": "relu"} if isinstance(following, sn.ReLU) else {}
-        if isinstance(layer, sn.DepthwiseConv2D):
-            made.append(tf.keras.layers.DepthwiseConv2D(layer.kernel_size, padding="same", use_bias=layer.bias))
-        elif isinstance(layer, sn.PointwiseConv2D):
-            made.append(tf.keras.layers.Conv2D(layer.filters, 1, **activation))
-        elif isinstance(layer, sn.Conv2D):
-            made.append(tf.keras.layers.Conv2D(layer.filters, layer.kernel_size, padding="same", **activation))
-        elif isinstance(layer, sn.MaxPool2D):
-            made.append(tf.keras.layers.MaxPool2D(layer.pool_size))
-        elif isinstance(layer, sn.Flatten):
-            made.append(tf.keras.layers.Flatten())
-        elif isinstance(layer, sn.Dense):
-            made.append(tf.keras.layers.Dense(layer.out_features, **activation))
-        elif isinstance(layer, sn.Dropout) and dropout:
-            made.append(tf.keras.layers.Dropout(layer.rate))
+    for layer, shape in zip(net.layers, net.output_shapes(), strict=False):
+        if isinstance(layer, sn.Dropout) and not dropout:
+            continue
+        if isinstance(layer, sn.ReLU) and made and getattr(made[-1], "activation", None) is tf.keras.activations.linear:
+            made[-1].activation = tf.keras.activations.relu
+        else:
+            made += equivalent(layer, "keras")(layer, shape)
     return made

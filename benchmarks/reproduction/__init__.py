@@ -1,4 +1,4 @@
-"""The study: the seed's three results on the whole of MNIST, explained and beaten.
+"""The study: the original's three results on the whole of MNIST, explained and beaten.
 
 `python -m benchmarks.reproduction --help`. `jobs.py` lists the runs, `frameworks.py` trains in PyTorch and TensorFlow,
 `__main__.py` makes all runs that are missing, and `report.py` writes `README.md` from what they left in `results`.

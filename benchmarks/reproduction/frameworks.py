@@ -94,7 +94,7 @@ class TensorFlow:
         self.infer = tf.function(lambda x: self.net(x, training=False))
 
         # Of any batch size, so that the last batch of an epoch does not compile it anew.
-        batch = [tf.TensorSpec((None, 28, 28, 1)), tf.TensorSpec((None,), tf.int64), tf.TensorSpec(())]
+        batch = [tf.TensorSpec((None, *self.net.input_shape[1:])), tf.TensorSpec((None,), tf.int64), tf.TensorSpec(())]
 
         @tf.function(input_signature=batch)
         def step(x, labels, lr):
@@ -142,7 +142,7 @@ def run_stepwise(
         raise ValueError(
             f"{experiment.name}: expected a recipe without augmentation; `train_and_test` of scratchnet has it"
         )
-    train, test = experiment.digits(data_dir)
+    train, test = experiment.images(data_dir)
     trainer = FRAMEWORKS[framework](experiment)
     schedule = experiment.recipe.make_schedule(len(train))
     losses, curve, seconds = [], [], 0.0

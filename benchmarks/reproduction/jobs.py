@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scratchnet.models import MODELS
-from scratchnet.runs.recipes import AUGMENTED, CANDIDATES, MODERN, SEED, SEPARABLE_CANDIDATES, Recipe
+from scratchnet.models import ARCHITECTURES
+from scratchnet.runs.recipes import AUGMENTED, CANDIDATES, MODERN, ORIGINAL, SEPARABLE_CANDIDATES, Recipe
 from scratchnet.study.experiments import Experiment, planned, read
 
 RESULTS = Path(__file__).parent / "results"
@@ -41,11 +41,11 @@ class Job:
         return Path(self.part) / f"{self.framework.lower()}-{self.experiment.name}.json"
 
 
-def seed_jobs(seeds: int) -> list[Job]:
-    """The notebooks' recipe, in both frameworks."""
+def original_jobs(seeds: int) -> list[Job]:
+    """The recipe of the original's notebooks, in both frameworks."""
     return [
-        Job("seed", framework, experiment)
-        for experiment in planned("seed", range(seeds))
+        Job(ORIGINAL, framework, experiment)
+        for experiment in planned(ORIGINAL, range(seeds))
         for framework in ("scratchnet", "PyTorch")
     ]
 
@@ -55,14 +55,16 @@ def choice_jobs(seeds: int) -> list[Job]:
     return [
         Job("choice", "scratchnet", Experiment(model, recipe, 0, validate=True))
         for recipe in CANDIDATES
-        for model in MODELS
+        for model in ARCHITECTURES
     ]
 
 
 def modern_jobs(seeds: int, recipe: Recipe = MODERN) -> list[Job]:
-    """The modern recipe on the networks that the README behind the seed describes."""
+    """The modern recipe on the networks that the original's README describes."""
     return [
-        Job(recipe.name, "scratchnet", Experiment(model, recipe, number)) for number in range(seeds) for model in MODELS
+        Job(recipe.name, "scratchnet", Experiment(model, recipe, number))
+        for number in range(seeds)
+        for model in ARCHITECTURES
     ]
 
 
@@ -81,12 +83,9 @@ def separable_choice_jobs(seeds: int) -> list[Job]:
 
 
 def causes_jobs(seeds: int) -> list[Job]:
-    """The seed's recipe on the network that it lacks: standard convolution with the small dense layer."""
-    options = {"dense_units": 128}
-    return [
-        Job("causes", "scratchnet", Experiment("standard_cnn", SEED["standard_cnn"], number, options))
-        for number in range(seeds)
-    ]
+    """The original's recipe on the network that it lacks: standard convolution with the small dense layer."""
+    options, recipe = {"dense_units": 128}, ARCHITECTURES["standard_cnn"].recipe
+    return [Job("causes", "scratchnet", Experiment("standard_cnn", recipe, number, options)) for number in range(seeds)]
 
 
 def multipliers_jobs(seeds: int) -> list[Job]:
@@ -105,13 +104,13 @@ def time_jobs(seeds: int) -> list[Job]:
     return [
         Job("time", framework, Experiment(model, MODERN, number), TEST_EVERY)
         for number in range(min(seeds, 1))
-        for model in MODELS
+        for model in ARCHITECTURES
         for framework in ("scratchnet", "PyTorch", "TensorFlow")
     ]
 
 
 PARTS: dict[str, Callable[[int], list[Job]]] = {
-    "seed": seed_jobs,
+    ORIGINAL: original_jobs,
     "choice": choice_jobs,
     "modern": modern_jobs,
     "augmented": augmented_jobs,

@@ -19,11 +19,12 @@ from benchmarks.pool import ROOT
 from benchmarks.report import rows_to_markdown, spread
 from benchmarks.reproduction.jobs import AIMS, PARTS, PUBLISHED_LOSSES, RESULTS, result_of
 from benchmarks.reproduction.speed import SPEED
+from scratchnet.models import ARCHITECTURES
 from scratchnet.runs.files import write_text_atomically
-from scratchnet.runs.recipes import CANDIDATES, SEED, SEPARABLE_CANDIDATES, Recipe
+from scratchnet.runs.recipes import CANDIDATES, ORIGINAL, SEPARABLE_CANDIDATES, Recipe
 from scratchnet.show.plots import COLOURS, save_figure
-from scratchnet.study.experiments import LOSS_EVERY, Experiment, by_network, mean_and_deviation, planned
-from scratchnet.study.reproduce import published_accuracy
+from scratchnet.study.experiments import LOSS_EVERY, Experiment, by_network, mean_and_deviation, network_name, planned
+from scratchnet.study.reproduce import published_for, published_texts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,13 +66,13 @@ def mean_and_range(values: Sequence[float]) -> str:
     return f"{mean_of(values)} ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else mean_of(values)
 
 
-# ---------------------------------------------------------------- the seed's recipe
+# ---------------------------------------------------------------- the original's recipe
 
 
-def seeds_recipe(results: Path) -> str:
+def original_recipe(results: Path) -> str:
     """Accuracy of each network in both frameworks, and where the published figure lies."""
     rows = []
-    for name, done in by_network(runs("seed", results)).items():
+    for name, done in by_network(runs(ORIGINAL, results)).items():
         frameworks = by_framework(done)
         ours, theirs = (frameworks.get(f, []) for f in ("scratchnet", "PyTorch"))
         published = published_percent(done[0]["experiment"])
@@ -101,9 +102,9 @@ def paired_difference(ours: Runs, theirs: Runs) -> str:
 
 
 def published_percent(experiment: Experiment) -> float | None:
-    """In percent; None if the seed reports nothing of this network."""
-    text = published_accuracy(experiment)
-    return float(text.rstrip("%")) if text.endswith("%") else None
+    """In percent; None if the original reports nothing of this network."""
+    published = published_for(experiment)
+    return published.accuracy if published else None
 
 
 def plateau(results: Path) -> str:
@@ -121,8 +122,8 @@ def plateau(results: Path) -> str:
 
 
 def four_conv_runs(results: Path) -> Runs:
-    """The runs of the first network by the seed's recipe."""
-    return runs("seed", results, "four_conv_cnn")
+    """The runs of the first network by the original's recipe."""
+    return runs(ORIGINAL, results, "four_conv_cnn")
 
 
 def end_of_plateau(losses: Sequence[float], below: float = 2.0) -> int | None:
@@ -141,14 +142,14 @@ def draw_plateau(results: Path) -> Figure:
             axis.plot(steps, smooth, alpha=0.8, label=framework if i == 0 else None, **style)
     axis.plot(*zip(*PUBLISHED_LOSSES, strict=True), "ko", ms=7, label="published", zorder=5)
     axis.set(xlabel="step", ylabel="training loss (nats), mean of 50 steps", ylim=(0, 2.5))
-    axis.set_title("four_conv_cnn by the seed's recipe: a plateau, then a fall")
+    axis.set_title("four_conv_cnn by the original's recipe: a plateau, then a fall")
     explain(axis, "best")
     return figure
 
 
-def draw_seeds_recipe(results: Path) -> Figure:
+def draw_original_recipe(results: Path) -> Figure:
     """Every run's accuracy as a point."""
-    networks = by_network(runs("seed", results))
+    networks = by_network(runs(ORIGINAL, results))
     figure, axis = plot(9, 4)
     for row, done in enumerate(networks.values()):
         for k, framework in enumerate(("scratchnet", "PyTorch")):
@@ -161,7 +162,7 @@ def draw_seeds_recipe(results: Path) -> Figure:
     axis.set_yticks(range(len(networks)), [name.replace(", ", "\n") for name in networks])
     axis.invert_yaxis()
     axis.set(xlabel="test accuracy, %")
-    axis.set_title("The seed's recipe: every run, and what was published")
+    axis.set_title("The original's recipe: every run, and what was published")
     explain(axis, "upper left")
     return figure
 
@@ -177,11 +178,11 @@ def choice(results: Path) -> str:
         row = {r["experiment"].model: r for r in done if r["experiment"].recipe.name == recipe.name}
         cells = [
             f"{100 * row[m]['test']['accuracy']:.2f} ({row[m]['test']['loss']:.4f})" if m in row else "not run"
-            for m in SEED
+            for m in ARCHITECTURES
         ]
-        mean = f"{statistics.mean(accuracies(list(row.values()))):.2f}" if len(row) == len(SEED) else ""
+        mean = f"{statistics.mean(accuracies(list(row.values()))):.2f}" if len(row) == len(ARCHITECTURES) else ""
         rows.append([*what_differs(recipe), *cells, mean])
-    return rows_to_markdown(["recipe", "turn, shift", *SEED, "mean"], rows)
+    return rows_to_markdown(["recipe", "turn, shift", *ARCHITECTURES, "mean"], rows)
 
 
 def what_differs(recipe: Recipe) -> tuple[str, str]:
@@ -193,7 +194,7 @@ def what_differs(recipe: Recipe) -> tuple[str, str]:
 def losses_at_the_end(results: Path) -> str:
     """How well each network fits what it was trained on, and new digits, by the augmented recipe; in nats."""
     rows = []
-    for model in SEED:
+    for model in ARCHITECTURES:
         done = runs("augmented", results, model)
         last = [statistics.mean(r["losses"][-END // LOSS_EVERY :]) for r in done]
         rows.append([model, mean_of(last, 3), mean_of([r["test"]["loss"] for r in done], 3)])
@@ -213,11 +214,15 @@ def separable_choice(results: Path) -> str:
 def modern(results: Path) -> str:
     """Accuracy on the test set without and with augmentation, beside what was aimed at."""
     rows = []
-    for model in SEED:
+    for model in ARCHITECTURES:
         row = [model]
         for recipe in ("modern", "augmented"):
             values = accuracies(runs(recipe, results, model))
-            row += [mean_and_range(values), str(len(values)), f"{AIMS[recipe][model]:g}"]
+            row += [
+                mean_and_range(values),
+                str(len(values)),
+                f"{AIMS[recipe][model]:g}" if model in AIMS[recipe] else "–",
+            ]
         rows.append(row)
     return rows_to_markdown(["test accuracy, %", "modern", "runs", "aim", "with augmentation", "runs", "aim"], rows)
 
@@ -291,7 +296,7 @@ def measured_steps(results: Path) -> list[dict[str, Any]]:
 
 def name_of(measured: dict[str, Any]) -> str:
     """Of a network in the measured steps."""
-    return Experiment(measured["model"], SEED[measured["model"]], 0, measured["options"]).network_name
+    return network_name(measured["model"], measured["options"])
 
 
 def step_times(results: Path) -> dict[str, list[float]]:
@@ -299,17 +304,17 @@ def step_times(results: Path) -> dict[str, list[float]]:
     return {name_of(measured): measured["step"] for measured in measured_steps(results)}
 
 
-def by_seeds_recipe(results: Path) -> dict[str, Runs]:
-    """scratchnet's runs by the seed's recipe, by network: the four of the seed, and the one that it lacks."""
-    return by_network(r for r in runs("seed", results) + runs("causes", results) if r["framework"] == "scratchnet")
+def by_original_recipe(results: Path) -> dict[str, Runs]:
+    """scratchnet's runs by the original's recipe, by network: its four, and the one that it lacks."""
+    return by_network(r for r in runs(ORIGINAL, results) + runs("causes", results) if r["framework"] == "scratchnet")
 
 
 def causes(results: Path) -> str:
     """Standard or separable convolution, dense layer of 1024 or 128: accuracy, speed, parameters, multiply-adds."""
-    done, steps, rows = by_seeds_recipe(results), step_times(results), []
+    done, steps, rows = by_original_recipe(results), step_times(results), []
     for model in ("standard_cnn", "separable_cnn"):
         for options in ({}, {"dense_units": 128}):
-            experiment = Experiment(model, SEED[model], 0, options)
+            experiment = Experiment(model, ARCHITECTURES[model].recipe, 0, options)
             net, found = experiment.network(), accuracies(done.get(experiment.network_name, []))
             rates = [1 / seconds for seconds in steps.get(experiment.network_name, [])]
             rows.append([
@@ -323,14 +328,14 @@ def causes(results: Path) -> str:
 
 def causes_ratios(results: Path) -> str:
     """What each of the two changes does alone, in speed and in accuracy."""
-    done, steps, rows = by_seeds_recipe(results), step_times(results), []
+    done, steps, rows = by_original_recipe(results), step_times(results), []
     small = ", dense units 128"
     changes = {
         "separable convolution, with 1024 dense units": ("standard_cnn", "separable_cnn"),
         "separable convolution, with 128 dense units": (f"standard_cnn{small}", f"separable_cnn{small}"),
         "128 dense units, with standard convolution": ("standard_cnn", f"standard_cnn{small}"),
         "128 dense units, with separable convolution": ("separable_cnn", f"separable_cnn{small}"),
-        "both, as the seed compared": ("standard_cnn", f"separable_cnn{small}"),
+        "both, as the original compared": ("standard_cnn", f"separable_cnn{small}"),
     }
     for change, (before, after) in changes.items():
         faster, points = "not measured", "not run"
@@ -423,27 +428,34 @@ def made(results: Path) -> str:
 
 def main_table(results: Path) -> str:
     """The table that matters: each network by all recipes."""
-    seeds = by_network(runs("seed", results))
+    originals = by_network(runs(ORIGINAL, results))
     better = {part: by_network(runs(part, results)) for part in ("modern", "augmented")}
     rows = []
-    for experiment in planned("seed", [0]):
+    for experiment in planned(ORIGINAL, [0]):
         name = experiment.network_name
-        frameworks = by_framework(seeds.get(name, []))
+        frameworks = by_framework(originals.get(name, []))
         done = [frameworks.get("scratchnet", []), frameworks.get("PyTorch", [])]
         done += [part.get(name, []) for part in better.values()]
         none = "" if experiment.options else "not run"  # the modern recipes are for the networks of the README
         cells = [mean_of(accuracies(d)) if d else none for d in done]
-        rows.append([name, published_accuracy(experiment).rstrip("%"), *cells])
-    header = ["MNIST test set, %", "published", "seed's recipe", "the same in PyTorch", "modern recipe", "augmented"]
+        rows.append([name, published_texts(published_for(experiment))[0].rstrip("%"), *cells])
+    header = [
+        "MNIST test set, %",
+        "published",
+        "original's recipe",
+        "the same in PyTorch",
+        "modern recipe",
+        "augmented",
+    ]
     return rows_to_markdown(header, rows)
 
 
 TABLES = (
-    main_table, seeds_recipe, plateau, choice, modern, separable_choice, losses_at_the_end, augmentation_cost,
+    main_table, original_recipe, plateau, choice, modern, separable_choice, losses_at_the_end, augmentation_cost,
     time_to_accuracy, causes, causes_ratios, multipliers, made,
 )  # fmt: skip
 FIGURES = {
-    "seeds_recipe": draw_seeds_recipe,
+    "original_recipe": draw_original_recipe,
     "plateau": draw_plateau,
     "time_to_accuracy": draw_time_to_accuracy,
     "multipliers": draw_multipliers,

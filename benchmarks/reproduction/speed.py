@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 import scratchnet as sn
 from benchmarks.reproduction.frameworks import Scratchnet
-from benchmarks.reproduction.jobs import RESULTS, causes_jobs, multipliers_jobs, seed_jobs
+from benchmarks.reproduction.jobs import RESULTS, causes_jobs, multipliers_jobs, original_jobs
 from scratchnet.runs.recipes import AUGMENTED
 from scratchnet.study.experiments import Experiment, circumstances, keep
 
@@ -27,7 +27,7 @@ BATCH = 128
 
 def networks() -> list[Experiment]:
     """Each network once, however many recipes train it."""
-    experiments = [job.experiment for part in (seed_jobs, causes_jobs, multipliers_jobs) for job in part(1)]
+    experiments = [job.experiment for part in (original_jobs, causes_jobs, multipliers_jobs) for job in part(1)]
     return list({e.network_name: e for e in experiments}.values())
 
 

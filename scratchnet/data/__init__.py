@@ -1,8 +1,9 @@
-"""Digits in: the embedded sample, the complete MNIST, and seeded batches of either."""
+"""Images in: the data sets that are known by name, the embedded sample, and seeded batches of any of them."""
 
 from scratchnet.data.augment import RandomAffine, turn_and_shift
 from scratchnet.data.dataset import Dataset
 from scratchnet.data.idx import read_idx
+from scratchnet.data.registry import DATASETS, DatasetInfo, register
 from scratchnet.data.sources import load
 
-__all__ = ["Dataset", "RandomAffine", "load", "read_idx", "turn_and_shift"]
+__all__ = ["DATASETS", "Dataset", "DatasetInfo", "RandomAffine", "load", "read_idx", "register", "turn_and_shift"]

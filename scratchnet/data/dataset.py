@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from scratchnet.data.registry import DatasetInfo
 
 
 @dataclass(frozen=True)
@@ -14,10 +18,12 @@ class Dataset:
 
     Attributes
     ----------
-    images : (N, 28, 28, 1), float32, from 0 (background) to 1 (ink).
-    labels : (N,), int64, the digits 0 to 9.
+    images : (N, H, W, C), float32, from 0 (background) to 1 (ink): (N, 28, 28, 1) for digits.
+    labels : (N,), int64, the classes, from 0.
     name : str
         What to call it wherever a result on it is printed: "held-out digits of the sample", "MNIST test set".
+    info : DatasetInfo, optional
+        The record of the data set that these images are from, with the names of its classes.
 
     Raises
     ------
@@ -28,6 +34,7 @@ class Dataset:
     images: np.ndarray
     labels: np.ndarray
     name: str
+    info: DatasetInfo | None = None
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
@@ -38,7 +45,15 @@ class Dataset:
 
     def __getitem__(self, which: slice | np.ndarray) -> Dataset:
         """A part of the data: data[:100], or data[data.labels == 7]."""
-        return Dataset(self.images[which], self.labels[which], self.name)
+        return replace(self, images=self.images[which], labels=self.labels[which])
+
+    def class_name(self, label: int) -> str:
+        """What a label stands for; the number itself if there is no record that names it."""
+        return self.info.classes[label] if self.info and label < len(self.info.classes) else str(label)
+
+    def class_count(self) -> int:
+        """How many classes there are: as many as the record names, or as the labels show."""
+        return len(self.info.classes) if self.info else int(self.labels.max(initial=-1)) + 1
 
     def batches(
         self, batch_size: int, rng: np.random.Generator, first: int = 0
@@ -57,7 +72,7 @@ class Dataset:
 
         Yields
         ------
-        images : (batch_size, 28, 28, 1), labels : (batch_size,)
+        images : (batch_size, H, W, C), labels : (batch_size,)
 
         Raises
         ------
@@ -72,8 +87,8 @@ class Dataset:
             yield self.images[chosen], self.labels[chosen]
 
 
-def to_dataset(images: np.ndarray, labels: np.ndarray, name: str) -> Dataset:
-    """Bytes (N, 28, 28) and (N,) as a Dataset: pixels divided by 255, a channel axis, labels as int64."""
+def to_dataset(images: np.ndarray, labels: np.ndarray, name: str, info: DatasetInfo | None = None) -> Dataset:
+    """Bytes (N, H, W) and (N,) as a Dataset: pixels divided by 255, a channel axis, labels as int64."""
     scaled = images[..., None].astype(np.float32)
     scaled /= 255
-    return Dataset(scaled, labels.astype(np.int64), name)
+    return Dataset(scaled, labels.astype(np.int64), name, info)

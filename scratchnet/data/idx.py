@@ -40,15 +40,25 @@ def read_idx(path: str | Path, rank: int) -> np.ndarray:
     ValueError
         If it is not a whole IDX file of that rank; the message names the file and what was wrong.
     """
+    return as_array(read_content(path), path, rank)
+
+
+def read_content(path: str | Path) -> bytes:
+    """The bytes of a file, decompressed if it is gzipped; errors as of `read_idx`."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     content = path.read_bytes()
-    if content.startswith(GZIP_MAGIC):
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{path}: the gzip data is truncated or damaged ({error}); fetch the file again") from None
+    if not content.startswith(GZIP_MAGIC):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path}: the gzip data is truncated or damaged ({error}); fetch the file again") from None
+
+
+def as_array(content: bytes, path: str | Path, rank: int) -> np.ndarray:
+    """The array that an IDX file's content describes; errors as of `read_idx`, which name `path`."""
     expected_magic = bytes([0, 0, UNSIGNED_BYTE, rank])
     if content[:4] != expected_magic:
         raise ValueError(

@@ -20,16 +20,20 @@ PAPER_FITS = 12  # rounds of telling paper from ink
 LEAST_CONTRAST = 16  # of 255
 
 
-def read_digit(path: str | Path) -> np.ndarray:
+def read_digit(path: str | Path, side: int = SIDE, box: int = BOX) -> np.ndarray:
     """A picture as one MNIST-like image.
 
     Parameters
     ----------
     path : path of a PNG, JPEG or any other file that Pillow reads; dark on light or light on dark.
+    side : int
+        Height and width of the image, in pixels.
+    box : int
+        Pixels of the longer side that what the picture shows is scaled to, at most `side`.
 
     Returns
     -------
-    image : (28, 28, 1), float32, from 0 (background) to 1 (ink).
+    image : (side, side, 1), float32, from 0 (background) to 1 (ink).
 
     Raises
     ------
@@ -54,7 +58,7 @@ def read_digit(path: str | Path) -> np.ndarray:
     ink = _ink(grey)
     if ink is None:
         raise ValueError(f"{path}: expected a digit, but the picture is all of one colour")
-    return _centred(_boxed(ink))[..., None]
+    return _centred(_boxed(ink, box), side)[..., None]
 
 
 def _grey(picture: Image.Image) -> Image.Image:
@@ -127,11 +131,11 @@ def _threshold(ink: np.ndarray) -> float:
     return float(edges[1:-1][np.nanargmax(between)])
 
 
-def _boxed(ink: np.ndarray) -> np.ndarray:
-    """The digit cut out and scaled so that its longer side has 20 pixels."""
+def _boxed(ink: np.ndarray, box: int) -> np.ndarray:
+    """The digit cut out and scaled so that its longer side has `box` pixels."""
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = BOX / max(digit.shape)
+    scale = box / max(digit.shape)
     height, width = (max(1, round(side * scale)) for side in digit.shape)
     resized = Image.fromarray(digit).resize(
         (width, height), Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC
@@ -140,22 +144,23 @@ def _boxed(ink: np.ndarray) -> np.ndarray:
     return boxed / boxed.max()
 
 
-def _centred(digit: np.ndarray) -> np.ndarray:
-    """The digit in 28 x 28 pixels, its centre of mass as near the middle as whole pixels and the edges allow."""
-    image = np.zeros((SIDE, SIDE), np.float32)
+def _centred(digit: np.ndarray, side: int) -> np.ndarray:
+    """The digit in side x side pixels, its centre of mass as near the middle as whole pixels and the edges allow."""
+    image = np.zeros((side, side), np.float32)
     corner = []
     for axis in range(2):
         mass = digit.sum(axis=1 - axis)
         centre = (np.arange(len(mass)) + 0.5) @ mass / mass.sum()
-        corner.append(int(np.clip(round(SIDE / 2 - centre), 0, SIDE - len(mass))))
+        corner.append(int(np.clip(round(side / 2 - centre), 0, side - len(mass))))
     image[corner[0] : corner[0] + digit.shape[0], corner[1] : corner[1] + digit.shape[1]] = digit
     return image
 
 
 def as_text(image: np.ndarray) -> str:
-    """An image (28, 28, 1) in characters, two pixels one above the other a character, with a frame."""
+    """An image (H, W, 1) in characters, two pixels one above the other a character, with a frame."""
     shades = " .:-=+*#%@"
-    pairs = image[..., 0].reshape(SIDE // 2, 2, SIDE).mean(axis=1)
+    H, W, _ = image.shape
+    pairs = image[: H // 2 * 2, :, 0].reshape(H // 2, 2, W).mean(axis=1)
     lines = ["".join(shades[min(int(v * len(shades)), len(shades) - 1)] for v in row) for row in pairs]
-    rule = "+" + "-" * SIDE + "+"
+    rule = "+" + "-" * W + "+"
     return "\n".join([rule, *(f"|{line}|" for line in lines), rule])

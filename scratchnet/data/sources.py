@@ -1,52 +1,50 @@
-"""Where the digits come from: the sample inside the package, or the complete MNIST from a folder or a mirror."""
+"""Reading a data set by its name: inside the package, from a folder with its files, or from a mirror.
+
+Files are called what they are, not what their folder is called. Their content is hashed when it is read, and four
+files that no record knows are "IDX files in FOLDER".
+"""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
-from importlib import resources
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from scratchnet.data.dataset import Dataset, to_dataset
-from scratchnet.data.idx import read_idx
-
-# SHA-256 of the four files as the MNIST authors published them, gzipped.
-MNIST_FILES = {
-    "train-images-idx3-ubyte": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    "train-labels-idx1-ubyte": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    "t10k-images-idx3-ubyte": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    "t10k-labels-idx1-ubyte": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-}
-
-MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-)
+from scratchnet.data.idx import as_array, read_content
+from scratchnet.data.registry import DATASETS, DatasetInfo
 
 TRAIN_SIZES = (60_000, 55_000)
+PARTS = {"train": "training", "t10k": "test"}  # the first word of MNIST's file names
 
 
 def load(
     name: str = "sample", data_dir: str | Path | None = None, train_images: int = 60_000
 ) -> tuple[Dataset, Dataset]:
-    """Digits to train with, and digits to test with.
+    """Images to train with, and images to test with.
 
     Parameters
     ----------
-    name : {"sample", "mnist"}
-        "sample" is inside the package: 8,000 digits to train with and 2,000 held out, all from MNIST's training set. An
-        accuracy on it is not an MNIST test accuracy. "mnist" is the complete set: 60,000 and 10,000.
+    name : str
+        A data set in `DATASETS`. "sample" is inside the package: 8,000 digits to train with and 2,000 held out, all
+        from MNIST's training set. An accuracy on it is not an MNIST test accuracy. "mnist" and "fashion-mnist" are
+        complete: 60,000 and 10,000 images each.
     data_dir : path, optional
-        "mnist" only: the folder with the four IDX files, raw or gzipped. If not given, the folder that the variable
-        SCRATCHNET_DATA names; else the user's cache folder, into which they are downloaded if they are not there.
+        For a data set of files: the folder that holds the four IDX files, raw or gzipped, or that holds a folder NAME
+        with them. If not given, the folder that the variable SCRATCHNET_DATA names; else the user's cache folder, or
+        one that another package has installed; else they are downloaded into the cache folder.
     train_images : {60000, 55000}
-        "mnist" only: 55000 leaves out the first 5,000 training images, as the reproduced notebooks did.
+        "mnist" only: 55000 leaves out the first 5,000 training images, as the original's notebooks did.
 
     Returns
     -------
     train, test : Dataset
+        Named by what the files hold. If `data_dir` holds other files than those of the data set, they are read too, and
+        called "training images of the IDX files in FOLDER".
 
     Raises
     ------
@@ -57,112 +55,164 @@ def load(
     ValueError
         If there is no such data set, or a file is damaged; the message names the file.
     """
-    if name == "sample":
-        return load_sample()
-    if name == "mnist":
-        return load_mnist(data_dir, train_images)
-    raise ValueError(f'expected a data set named "sample" or "mnist", got {name!r}')
-
-
-def load_sample() -> tuple[Dataset, Dataset]:
-    """The 10,000 digits inside the package; `scripts/build_sample.py` made the file and says how it is split."""
-    with resources.files("scratchnet.data").joinpath("sample.npz").open("rb") as file:
-        arrays = np.load(file, allow_pickle=False)
-        train = to_dataset(arrays["train_images"], arrays["train_labels"], "training digits of the sample")
-        held_out = to_dataset(arrays["test_images"], arrays["test_labels"], "held-out digits of the sample")
-    return train, held_out
-
-
-def load_mnist(data_dir: str | Path | None = None, train_images: int = 60_000) -> tuple[Dataset, Dataset]:
-    """The complete MNIST; see `load`."""
-    if train_images not in TRAIN_SIZES:
-        raise ValueError(f"expected train_images to be 60000 or 55000, got {train_images!r}")
-    folder = find_mnist(data_dir) or download_mnist(cache_folder())
-    train = read_part(folder, "train", "MNIST training set")
-    test = read_part(folder, "t10k", "MNIST test set")
+    info = DATASETS.get(name)
+    if info is None:
+        raise ValueError(f"expected a data set named {one_of(DATASETS)}, got {name!r}")
+    if train_images not in (TRAIN_SIZES if name == "mnist" else TRAIN_SIZES[:1]):
+        sizes = "60000 or 55000" if name == "mnist" else "left out: it is MNIST's"
+        raise ValueError(f"{name}: expected train_images to be {sizes}, got {train_images!r}")
+    if info.read is not None:
+        if data_dir is not None:
+            raise ValueError(f"{name}: expected no data_dir, since it is not read from a folder; got {str(data_dir)!r}")
+        train, test = (replace(part, info=info) for part in info.read())
+        return train, test
+    folder = find(info, data_dir) or download_all(info, cache_folder(info))
+    train, test = (read_part(info, folder, part) for part in PARTS)
     return train[len(train) - train_images :] if train_images < len(train) else train, test
 
 
-def cache_folder() -> Path:
-    """Where downloaded files are kept for this user."""
+def one_of(names: Iterable[str]) -> str:
+    """Names to choose from: "sample", "mnist" or "fashion-mnist"."""
+    *others, last = (f'"{name}"' for name in names)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+# ---------------------------------------------------------------- which folder
+
+
+def cache_folder(info: DatasetInfo) -> Path:
+    """Where a data set's downloaded files are kept for this user."""
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("scratchnet")) / "mnist"
+    return Path(platformdirs.user_cache_dir("scratchnet")) / info.name
 
 
-def find_mnist(data_dir: str | Path | None = None) -> Path | None:
-    """The folder that holds the four files, or None if they have to be downloaded.
+def find(info: DatasetInfo, data_dir: str | Path | None = None) -> Path | None:
+    """The folder that holds a data set's four files, or None if they have to be downloaded.
 
     Raises FileNotFoundError if a folder was named, by `data_dir` or SCRATCHNET_DATA, and lacks one of them: a wrong
     name should be noticed, not made up for by a download.
     """
     named = os.environ.get("SCRATCHNET_DATA") or None if data_dir is None else data_dir
     if named is None:
-        folder = cache_folder()
-        return folder if not missing_files(folder) else None
+        places = [cache_folder(info), *map(Path, info.folders)]
+        return next((folder for folder in places if not missing_files(info, folder)), None)
     if not str(named) or not Path(named).is_dir():
         what = "is a file" if str(named) and Path(named).exists() else "does not exist"
         raise FileNotFoundError(
-            f"{named or repr(named)}: expected a folder with the four MNIST files, but it {what}. Name the folder that "
-            "holds them with --data-dir or SCRATCHNET_DATA, or name none to have them downloaded"
+            f"{named or repr(named)}: expected a folder with the four {info.title} files, but it {what}. Name the "
+            "folder that holds them with --data-dir or SCRATCHNET_DATA, or name none to have them downloaded"
         )
-    missing = missing_files(Path(named))
-    if missing:
+    inside = Path(named) / info.name
+    folder = inside if inside.is_dir() else Path(named)
+    if missing := missing_files(info, folder):
         raise FileNotFoundError(
-            f"{named}: expected the four MNIST files here (raw or .gz), but {', '.join(missing)} "
+            f"{folder}: expected the four {info.title} files here (raw or .gz), but {', '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} missing. Name the folder that holds them with --data-dir or "
             'SCRATCHNET_DATA, or name none to have them downloaded; the data set "sample" needs no files'
         )
-    return Path(named)
+    return folder
 
 
-def missing_files(folder: Path) -> list[str]:
-    """Which of the four files a folder lacks, raw and gzipped."""
-    return [name for name in MNIST_FILES if not mnist_file(folder, name).exists()]
+def missing_files(info: DatasetInfo, folder: Path) -> list[str]:
+    """Which of a data set's files a folder lacks, raw and gzipped."""
+    return [name for name in info.files if not path_of(folder, name).exists()]
 
 
-def mnist_file(folder: Path, name: str) -> Path:
+def path_of(folder: Path, name: str) -> Path:
     """The path of a file: raw if it is there like that, else gzipped."""
     raw = folder / name
     return raw if raw.exists() else folder / f"{name}.gz"
 
 
-def read_part(folder: Path, part: str, name: str) -> Dataset:
-    """Images and labels of one part, "train" or "t10k", checked against each other."""
-    images_path = mnist_file(folder, f"{part}-images-idx3-ubyte")
-    labels_path = mnist_file(folder, f"{part}-labels-idx1-ubyte")
-    images, labels = read_idx(images_path, rank=3), read_idx(labels_path, rank=1)
-    if images.shape[1:] != (28, 28):
-        raise ValueError(f"{images_path}: expected images of 28x28 pixels, got {images.shape[1]}x{images.shape[2]}")
+# ---------------------------------------------------------------- what the files hold
+
+
+def read_part(info: DatasetInfo, folder: Path, part: str) -> Dataset:
+    """Images and labels of one part, "train" or "t10k", checked against each other and called what they are."""
+    names = [f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"]
+    images_path, labels_path = (path_of(folder, name) for name in names)
+    contents = [read_content(path) for path in (images_path, labels_path)]
+    images, labels = as_array(contents[0], images_path, rank=3), as_array(contents[1], labels_path, rank=1)
+    H, W, _ = info.image_shape
+    if images.shape[1:] != (H, W):
+        raise ValueError(f"{images_path}: expected images of {H}x{W} pixels, got {images.shape[1]}x{images.shape[2]}")
     if len(images) != len(labels):
         raise ValueError(f"{labels_path}: {len(labels):,} labels, but {images_path.name} holds {len(images):,} images")
-    if len(labels) and labels.max() > 9:
-        raise ValueError(f"{labels_path}: expected labels from 0 to 9, got {labels.max()}")
-    return to_dataset(images, labels, name)
+    if len(labels) and labels.max() >= len(info.classes):
+        raise ValueError(f"{labels_path}: expected labels from 0 to {len(info.classes) - 1}, got {labels.max()}")
+    known = recognised(dict(zip(names, contents, strict=True)))
+    name = f"{known.title} {PARTS[part]} set" if known else f"{PARTS[part]} images of the IDX files in {folder}"
+    return to_dataset(images, labels, name, known)
 
 
-def download_mnist(folder: Path) -> Path:
-    """Fetch the four files into `folder`; each is checked by its SHA-256 and appears there only when it is whole."""
-    for name, sha256 in MNIST_FILES.items():
-        download(f"{name}.gz", sha256, folder)
+def recognised(contents: dict[str, bytes]) -> DatasetInfo | None:
+    """The data set whose files have this content, by name. Hashing 47 MB of MNIST takes less than 0.1 s."""
+    digests = {name: sha256(content) for name, content in contents.items()}
+    return next((info for info in DATASETS.values() if digests.items() <= dict(info.files).items()), None)
+
+
+def holds_labels_of(info: DatasetInfo, folder: Path) -> bool:
+    """Whether a folder's label files, which are small, are those of the data set; `load` looks at the images too."""
+    names = [name for name in info.files if "labels" in name]
+    return all(sha256(read_content(path_of(folder, name))) == info.files[name] for name in names)
+
+
+def sha256(content: bytes) -> str:
+    """The hash by which a record knows a file's content."""
+    return hashlib.sha256(content).hexdigest()
+
+
+# ---------------------------------------------------------------- download
+
+
+def download_all(info: DatasetInfo, folder: Path) -> Path:
+    """Fetch a data set's files into `folder`; each appears there only when its content is whole and the right one."""
+    for name in info.files:
+        download(info, name, folder)
     return folder
 
 
-def download(filename: str, sha256: str, folder: Path) -> None:
-    """Fetch one file from the first mirror that gives it whole. pooch downloads to a temporary file and renames it."""
+def download(info: DatasetInfo, name: str, folder: Path) -> None:
+    """Fetch one file from the first mirror that gives it whole, unless the folder has it."""
     import pooch
 
+    path = folder / f"{name}.gz"
+    if path.exists():
+        try:
+            return check_content(info, name, path)
+        except ValueError:
+            path.unlink()  # damaged, or of something else
     pooch.get_logger().setLevel(logging.WARNING)  # its progress bar is enough
     failures = []
-    for mirror in MIRRORS:
-        fetch = pooch.HTTPDownloader(progressbar=True, timeout=30)
+    for mirror in info.mirrors:
         try:
-            pooch.retrieve(mirror + filename, known_hash=sha256, fname=filename, path=folder, downloader=fetch)
-            return
-        except (OSError, ValueError) as error:  # no network, an HTTP error; a checksum that fails
-            failures.append(f"  {mirror}{filename}: {error}")
+            # pooch downloads to a temporary file and renames it, unless what it calls for the download raises an error.
+            pooch.retrieve(mirror + path.name, None, path.name, folder, downloader=checked_downloader(info, name))
+            return None
+        except (OSError, ValueError) as error:  # no network, an HTTP error; content of another hash
+            failures.append(f"  {mirror}{path.name}: {error}")
     raise ConnectionError(
-        f"{filename} could not be downloaded from any mirror:\n" + "\n".join(failures) + "\n"
-        f"Put the four files ({', '.join(f'{name}.gz' for name in MNIST_FILES)}) into {folder} by hand, "
+        f"{path.name} could not be downloaded from any mirror:\n" + "\n".join(failures) + "\n"
+        f"Put the four files ({', '.join(f'{name}.gz' for name in info.files)}) into {folder} by hand, "
         'or into a folder that --data-dir or SCRATCHNET_DATA names. Without them, the data set "sample" works now.'
     )
+
+
+def checked_downloader(info: DatasetInfo, name: str) -> Any:
+    """What pooch calls to download a file: a ValueError if it does not hold what the record says."""
+    import pooch
+
+    fetch = pooch.HTTPDownloader(progressbar=True, timeout=30)
+
+    def download(url: str, output_file: str, downloading: Any) -> None:
+        fetch(url, output_file, downloading)
+        check_content(info, name, Path(output_file))
+
+    return download
+
+
+def check_content(info: DatasetInfo, name: str, path: Path) -> None:
+    """ValueError if a file's content has not the hash that the record gives for `name`."""
+    if (found := sha256(read_content(path))) != info.files[name]:
+        raise ValueError(f"{path}: expected a content with the SHA-256 hash {info.files[name]}, got {found}")

@@ -1,5 +1,6 @@
 """The same network in other frameworks."""
 
+from scratchnet.interop.equivalents import Equivalent, register
 from scratchnet.interop.pytorch import from_torch, images_to_torch, to_torch
 
-__all__ = ["from_torch", "images_to_torch", "to_torch"]
+__all__ = ["Equivalent", "from_torch", "images_to_torch", "register", "to_torch"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -46,6 +46,13 @@ class Parameter:
         return f"Parameter({self.name!r}, shape={self._value.shape}, dtype={self._value.dtype})"
 
 
+class Formulas(NamedTuple):
+    """A layer's math in a few lines, for whoever steps through it: what forward computes, and what backward does."""
+
+    forward: list[str]
+    backward: list[str]
+
+
 class Layer:
     """One stage of a network: a forward pass, a backward pass and the parameters between them.
 
@@ -54,6 +61,7 @@ class Layer:
     """
 
     kind = "layer"  # the stem of its name in a network: conv1, conv2, ...
+    formulas: Formulas | None = None
 
     def __init__(self) -> None:
         self.name = self.kind

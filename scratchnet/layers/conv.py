@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from scratchnet.engine import ops
-from scratchnet.layers.base import Shape, WeightedLayer, positive
+from scratchnet.layers.base import Formulas, Shape, WeightedLayer, positive
 from scratchnet.layers.im2col import col2im, im2col
 from scratchnet.layers.shapes import IntOrPair, Padding, Window, check_padding, pair
 
@@ -123,6 +123,10 @@ class Conv2D(WeightedLayer):
     """
 
     kind = "conv"
+    formulas = Formulas(
+        forward=["out = columns @ w + b"],
+        backward=["db = sum of dout's rows", "dw = columns^T @ dout", "dx = col2im(dout @ w^T)"],
+    )
 
     def __init__(
         self,

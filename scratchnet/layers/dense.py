@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from scratchnet.engine import ops
-from scratchnet.layers.base import Shape, WeightedLayer, positive
+from scratchnet.layers.base import Formulas, Shape, WeightedLayer, positive
 
 
 def dense_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
@@ -84,6 +84,10 @@ class Dense(WeightedLayer):
     """
 
     kind = "dense"
+    formulas = Formulas(
+        forward=["out = x @ w + b"],
+        backward=["db = sum of dout's rows", "dw = x^T @ dout", "dx = dout @ w^T"],
+    )
 
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, *, init: str = "glorot_uniform", rng: Any = 0

@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from scratchnet.engine import ops
-from scratchnet.layers.base import Shape, WeightedLayer, positive
+from scratchnet.layers.base import Formulas, Shape, WeightedLayer, positive
 from scratchnet.layers.shapes import IntOrPair, Padding, Window, check_padding, crop, pad, pair, window_pixels
 
 
@@ -139,6 +139,10 @@ class DepthwiseConv2D(WeightedLayer):
     """
 
     kind = "depthwise"
+    formulas = Formulas(
+        forward=["out[n, i, j, k] += pixels(kh, kw)[n, i, j, k] * w[kh, kw, k]"],
+        backward=["db = sum of dout", "at (kh, kw): dw = sum of pixels * dout", "dpixels += dout * w"],
+    )
 
     def __init__(
         self,

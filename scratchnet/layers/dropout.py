@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from scratchnet.engine import ops
-from scratchnet.layers.base import Layer
+from scratchnet.layers.base import Formulas, Layer
 
 
 def dropout_forward(x: np.ndarray, rate: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -65,6 +65,10 @@ class Dropout(Layer):
     """
 
     kind = "dropout"
+    formulas = Formulas(
+        forward=["mask = 0 with probability rate, else 1 / (1 - rate)", "out = x * mask"],
+        backward=["dx = dout * mask"],
+    )
 
     def __init__(self, rate: float, *, rng: Any = 0) -> None:
         super().__init__()

@@ -11,13 +11,17 @@ import math
 
 import numpy as np
 
-from scratchnet.layers.base import Layer, Shape
+from scratchnet.layers.base import Formulas, Layer, Shape
 
 
 class Flatten(Layer):
     """(N, H, W, C) to (N, H*W*C), in row-major order; any other axes likewise."""
 
     kind = "flatten"
+    formulas = Formulas(
+        forward=["out[n, (h*W + w)*C + c] = x[n, h, w, c]"],
+        backward=["dx[n, h, w, c] = dout[n, (h*W + w)*C + c]"],
+    )
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         self.x_shape = self.check_input(x).shape

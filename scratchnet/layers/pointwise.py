@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from scratchnet.engine import ops
-from scratchnet.layers.base import Shape, WeightedLayer, positive
+from scratchnet.layers.base import Formulas, Shape, WeightedLayer, positive
 
 
 def pointwise_conv2d_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
@@ -94,6 +94,10 @@ class PointwiseConv2D(WeightedLayer):
     """
 
     kind = "pointwise"
+    formulas = Formulas(
+        forward=["out = pixels @ w + b"],
+        backward=["db = sum of dout's rows", "dw = pixels^T @ dout", "dpixels = dout @ w^T"],
+    )
 
     def __init__(
         self, in_channels: int, filters: int, bias: bool = True, *, init: str = "glorot_uniform", rng: Any = 0

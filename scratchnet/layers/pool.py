@@ -32,7 +32,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scratchnet.engine import ops
-from scratchnet.layers.base import Layer, Shape
+from scratchnet.layers.base import Formulas, Layer, Shape
 from scratchnet.layers.shapes import IntOrPair, Padding, Window, check_padding, crop, pad, pair, window_pixels
 
 
@@ -188,6 +188,11 @@ class Pool2D(Layer):
 class MaxPool2D(Pool2D):
     """The largest pixel of every window, for each channel; arguments and errors as for `Pool2D`."""
 
+    formulas = Formulas(
+        forward=["out[n, i, j, c] = max over kh, kw of x[n, i*SH + kh, j*SW + kw, c]"],
+        backward=["dx[n, i*SH + kh, j*SW + kw, c] += dout[n, i, j, c]", "where argmax[n, i, j, c] = kh*PW + kw"],
+    )
+
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         self.x_shape = self.check_input(x).shape
         out, self.argmax = ops.max_pool2d_forward(x, self.pool_size, self.stride, self.padding)
@@ -200,6 +205,11 @@ class MaxPool2D(Pool2D):
 
 class AvgPool2D(Pool2D):
     """The mean of every window, for each channel; arguments and errors as for `Pool2D`."""
+
+    formulas = Formulas(
+        forward=["out[n, i, j, c] = mean over kh, kw of x[n, i*SH + kh, j*SW + kw, c]"],
+        backward=["dx[n, i*SH + kh, j*SW + kw, c] += dout[n, i, j, c] / count[i, j]"],
+    )
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         self.x_shape = self.check_input(x).shape

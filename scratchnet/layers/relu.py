@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet.engine import ops
-from scratchnet.layers.base import Layer
+from scratchnet.layers.base import Formulas, Layer
 
 
 def relu_forward(x: np.ndarray) -> np.ndarray:
@@ -33,6 +33,10 @@ class ReLU(Layer):
     """max(x, 0) for an input of any shape."""
 
     kind = "relu"
+    formulas = Formulas(
+        forward=["out = max(x, 0)"],
+        backward=["dx = dout where x > 0, else 0"],
+    )
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         self.x = self.check_input(x)

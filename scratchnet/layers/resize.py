@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet.engine import ops
-from scratchnet.layers.base import Layer, Shape
+from scratchnet.layers.base import Formulas, Layer, Shape
 from scratchnet.layers.shapes import IntOrPair, pair
 
 
@@ -61,6 +61,10 @@ class Resize(Layer):
     """
 
     kind = "resize"
+    formulas = Formulas(
+        forward=["out[n, i, j, c] = sum over h, w of A[i, h] * B[j, w] * x[n, h, w, c]"],
+        backward=["dx[n, h, w, c] = sum over i, j of A[i, h] * B[j, w] * dout[n, i, j, c]"],
+    )
 
     def __init__(self, size: IntOrPair) -> None:
         super().__init__()

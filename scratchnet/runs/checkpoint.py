@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from scratchnet import layers as book
+from scratchnet.data import Dataset
 from scratchnet.layers.base import Layer
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer
@@ -23,8 +24,10 @@ from scratchnet.runs.files import written_atomically
 FORMAT = "scratchnet 1"
 
 
-def save(net: Network, path: str | Path) -> None:
+def save(net: Network, path: str | Path, trained_on: Dataset | None = None) -> None:
     """Write a network, layers and weights, to a safetensors file. The file is replaced as a whole or not at all.
+
+    Of `trained_on`, the name of its data set is kept, so that whoever uses the file knows what its classes are called.
 
     Raises
     ------
@@ -33,7 +36,8 @@ def save(net: Network, path: str | Path) -> None:
     OSError
         If the file cannot be written.
     """
-    _write(path, _weights(path, net), {"kind": "model", "network": _describe(net)})
+    data = {} if trained_on is None else {"data": trained_on.info.name if trained_on.info else None}
+    _write(path, _weights(path, net), {"kind": "model", "network": _describe(net)} | data)
 
 
 def load(path: str | Path) -> Network:
@@ -50,6 +54,16 @@ def load(path: str | Path) -> Network:
     net = _build(path, description["network"])
     _set_weights(path, net, arrays)
     return net
+
+
+def trained_on(path: str | Path, default: str) -> str | None:
+    """The name of the data set that a model was trained on: None if no record knew it, `default` if nothing was kept.
+
+    Errors as of `load`.
+    """
+    _, description = _read(path, "model")
+    name: str | None = description.get("data", default)
+    return name
 
 
 def save_checkpoint(
@@ -105,7 +119,7 @@ def load_checkpoint(path: str | Path, net: Network, optimizer: Optimizer, argume
 
 
 def _describe(net: Network) -> dict[str, Any]:
-    layers = [{"layer": type(layer).__name__, **layer.config()} for layer in net.layers]
+    layers = [{"layer": _layer_name(type(layer)), **layer.config()} for layer in net.layers]
     return _as_json({"name": net.name, "input_shape": net.input_shape, "layers": layers})
 
 
@@ -122,13 +136,28 @@ def _build(path: str | Path, description: dict[str, Any]) -> Network:
         raise ValueError(f"{path}: describes a network that cannot be built: {error}") from None
 
 
-def _build_layer(layer: str, **config: Any) -> Layer:
-    kind = getattr(book, layer, None)
-    if not (isinstance(kind, type) and issubclass(kind, Layer)):
+def _layer_name(kind: type[Layer]) -> str:
+    """What a file calls a class of layers: by its name alone if it is scratchnet's, else with its module."""
+    return kind.__name__ if getattr(book, kind.__name__, None) is kind else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _layer_class(name: str) -> type[Layer]:
+    """The class that a file calls by this name, among all that are defined in this process; the newest, if several."""
+    found = [kind for kind in _subclasses(Layer) if _layer_name(kind) == name]
+    if not found:
         raise ValueError(
-            f"it has a layer {layer!r} that scratchnet does not know. "
-            "A network with layers of your own is restored with load_weights(net, path)"
+            f"it has a layer {name!r} that scratchnet does not know. Import the module that defines it first; or make "
+            "the network yourself, and restore its weights with load_weights(net, path)"
         )
+    return found[-1]
+
+
+def _subclasses(kind: type[Layer]) -> list[type[Layer]]:
+    return [found for child in kind.__subclasses__() for found in (child, *_subclasses(child))]
+
+
+def _build_layer(layer: str, **config: Any) -> Layer:
+    kind = _layer_class(layer)
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in config.items()})
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from scratchnet.data import DATASETS
 from scratchnet.runs.files import write_text_atomically
 from scratchnet.runs.recipes import SAMPLE, Recipe
 from scratchnet.runs.run import CHECKPOINT, METRICS
@@ -45,10 +46,13 @@ def new_settings(options: argparse.Namespace) -> dict[str, Any]:
     """
     given = given_settings(options)
     settings = complete(TRAIN_DEFAULTS | given)
-    if settings["data"] == "sample" and given.keys() & {"data_dir", "train_images"}:
+    if not DATASETS[settings["data"]].files and "data_dir" in given:
         raise ValueError(
-            "--data-dir and --train-images choose among MNIST's files: add --data mnist, or leave them out"
+            f"--data-dir says where a data set's files are, and {DATASETS[settings['data']].title} has none: "
+            "add --data mnist, or leave it out"
         )
+    if settings["data"] != "mnist" and "train_images" in given:
+        raise ValueError("--train-images chooses among MNIST's images: add --data mnist, or leave it out")
     if settings["optimizer"] != "sgd" and "momentum" in given:
         raise ValueError("--momentum is sgd's: add --optimizer sgd, or leave it out")
     return settings

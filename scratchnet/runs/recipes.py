@@ -1,17 +1,20 @@
-"""How a network is trained, as data: the recipe of the sample, that of the notebooks behind the seed, and modern ones.
+"""How a network is trained, as data: the recipe of the sample, and modern ones for the whole of MNIST.
 
-A recipe says everything that decides a result apart from the architecture, the digits and the random seed.
+A recipe says everything that decides a result apart from the architecture, the images and the random seed. The
+original has another one for each network, so that stands in the network's record; see `scratchnet.models`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scratchnet.data import RandomAffine
-from scratchnet.network import Network
 from scratchnet.optim import SGD, Adam, Optimizer, Schedule, constant, cosine, one_cycle, step_decay
+
+if TYPE_CHECKING:
+    from scratchnet.network import Network
 
 SCHEDULES = ("constant", "step", "cosine", "one-cycle")
 
@@ -42,7 +45,7 @@ class Recipe:
     degrees, shift : float
         Of `RandomAffine`, which turns and shifts the digits of each batch; without either, they stay as they are.
     left_out : int
-        Images at the start of MNIST's training set that are not trained with: 0, or the notebooks' 5,000.
+        Images at the start of the training set that are not trained with: 0, or 5,000 in the original's notebooks.
     """
 
     name: str
@@ -94,21 +97,14 @@ class Recipe:
         }
 
 
-# The originals took 4,300 steps of plain SGD over all of MNIST. The sample has 8,000 digits and the reader a few
+# The original took 4,300 steps of plain SGD over all of MNIST. The sample has 8,000 digits and the reader a few
 # minutes, so this recipe learns faster.
 SAMPLE = Recipe(
     "sample", init="he_normal", optimizer="adam", lr=4e-3, schedule="one-cycle", warm_up=0.2, epochs=3, batch_size=32
 )
 
-# What the notebooks did. The first was written for PyTorch and keeps its initialisation, the others for TensorFlow.
-SEED = {
-    "four_conv_cnn": Recipe("seed", init="pytorch", optimizer="sgd", lr=0.01, steps=4221),
-    "standard_cnn": Recipe("seed", init="glorot_uniform", optimizer="sgd", lr=0.01, steps=4297, left_out=5000),
-    "separable_cnn": Recipe("seed", init="glorot_uniform", optimizer="sgd", lr=0.01, steps=4297, left_out=5000),
-}
-
-# Modern ones, of the same length. The study chose among these on the last 5,000 training images, one seed each, before
-# any of them saw the test set; its report shows what each reached.
+# Modern ones, as long as the original's. The study chose among these on the last 5,000 training images, one random seed
+# each, before any of them saw the test set; its report shows what each reached.
 _SGD = Recipe(
     "sgd", "he_normal", "sgd", lr=0.05, momentum=0.9, nesterov=True, schedule="one-cycle", steps=4300
 )  # fmt: skip
@@ -135,9 +131,6 @@ SEPARABLE_CANDIDATES = (
     replace(_SGD, name="sgd-lr_0.1-decay-degrees_15-shift_2", lr=0.1, weight_decay=5e-4, degrees=15, shift=2),
 )
 
-# Those for the whole of MNIST, by the name that the command line knows them by: what each does with an architecture.
-RECIPES = {
-    "seed": SEED,
-    "modern": dict.fromkeys(SEED, MODERN),
-    "augmented": dict.fromkeys(SEED, AUGMENTED),
-}
+# Those for a whole data set, by the names that the command line knows. The original's stand in the networks' records.
+ORIGINAL = "original"
+RECIPES = {"modern": MODERN, "augmented": AUGMENTED}

@@ -66,8 +66,12 @@ def training_curves(histories: Mapping[str, History]) -> Figure:
 
 
 def digit_grid(data: Dataset, rows: int = 4, columns: int = 4) -> Figure:
-    """The first rows x columns digits with their labels."""
-    return _grid(data, rows, columns, lambda axes, i: axes.set_title(f"Label: {data.labels[i]}", fontsize=11))
+    """The first rows x columns images with their labels."""
+
+    def describe(axes: Axes, i: int) -> None:
+        axes.set_title(f"Label: {data.class_name(data.labels[i])}", fontsize=_font(data))
+
+    return _grid(data, rows, columns, describe)
 
 
 def prediction_grid(data: Dataset, predicted: np.ndarray, title: str = "", rows: int = 4, columns: int = 4) -> Figure:
@@ -75,8 +79,11 @@ def prediction_grid(data: Dataset, predicted: np.ndarray, title: str = "", rows:
 
     def describe(axes: Axes, i: int) -> None:
         right = data.labels[i] == predicted[i]
-        text = f"Label: {data.labels[i]}\nPredicted: {predicted[i]}{'' if right else '  ✗'}"
-        axes.set_title(text, fontsize=11, color="black" if right else WRONG, weight="normal" if right else "bold")
+        label, answer = data.class_name(data.labels[i]), data.class_name(predicted[i])
+        text = f"Label: {label}\nPredicted: {answer}{'' if right else '  ✗'}"
+        axes.set_title(
+            text, fontsize=_font(data), color="black" if right else WRONG, weight="normal" if right else "bold"
+        )
         if not right:
             for spine in axes.spines.values():
                 spine.set(visible=True, color=WRONG, linewidth=3)
@@ -86,8 +93,12 @@ def prediction_grid(data: Dataset, predicted: np.ndarray, title: str = "", rows:
     return figure
 
 
-def confusion_matrix(data: Dataset, predicted: np.ndarray, name: str, classes: int = 10) -> Figure:
-    """How often each class (row) was taken for each class (column) by the network `name`, from its predictions (N,)."""
+def confusion_matrix(data: Dataset, predicted: np.ndarray, name: str, classes: int | None = None) -> Figure:
+    """How often each class (row) was taken for each class (column) by the network `name`, from its predictions (N,).
+
+    `classes` is how many there are, if not as many as the data and the predictions show.
+    """
+    classes = classes or max(data.class_count(), int(predicted.max(initial=-1)) + 1)
     counts = np.zeros((classes, classes), int)
     np.add.at(counts, (data.labels, predicted), 1)
     figure, axes = _figure(1, 1, width=6, height=5.6)
@@ -98,7 +109,10 @@ def confusion_matrix(data: Dataset, predicted: np.ndarray, name: str, classes: i
             weight = "bold" if row == column else "normal"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=9, weight=weight)
     accuracy = np.trace(counts) / max(counts.sum(), 1)
-    axes.set(xlabel="predicted", ylabel="label", xticks=range(classes), yticks=range(classes))
+    names = [data.class_name(k) for k in range(classes)]
+    axes.set(xlabel="predicted", ylabel="label")
+    axes.set_xticks(range(classes), names, rotation=0 if max(map(len, names)) < 3 else 90)
+    axes.set_yticks(range(classes), names)
     axes.set_title(
         f"{name}: {accuracy:.2%} of {len(data):,} {data.name} right\n(bold: right; shaded: mistakes)", fontsize=11
     )
@@ -110,7 +124,7 @@ def first_filters(net: Network) -> Figure:
 
     Raises ValueError if the network has no convolution.
     """
-    layer = next((layer for layer in net.layers if isinstance(layer, (Conv2D, DepthwiseConv2D))), None)
+    layer = _first_convolution(net)
     if layer is None:
         raise ValueError(f"{net.name}: expected a convolution to draw, but it has none")
     KH, KW = layer.w.value.shape[:2]
@@ -121,8 +135,12 @@ def first_filters(net: Network) -> Figure:
     )
 
 
+def _first_convolution(net: Network) -> Conv2D | DepthwiseConv2D | None:
+    return next((layer for layer in net.layers if isinstance(layer, (Conv2D, DepthwiseConv2D))), None)
+
+
 def feature_maps(net: Network, image: np.ndarray, most: int = 8) -> Figure:
-    """One digit (28, 28, 1) on its way through the network: the first `most` channels after each layer with pixels."""
+    """One image (H, W, C) on its way through the network: the first `most` channels after each layer with pixels."""
     stages: list[tuple[str, np.ndarray]] = [("input", image)]
     x = image[None]
     for layer in net.layers:
@@ -153,7 +171,10 @@ def draw_all(
     histories: Mapping[str, History],
     progress: bool = False,
 ) -> list[Path]:
-    """Every figure of this file, for trained networks, as PNG files in a folder; returns their paths."""
+    """Every figure of this file, for trained networks, as PNG files in a folder; returns their paths.
+
+    A network without convolutions has no figure of its filters.
+    """
     folder = Path(folder)
     paths = [
         save_figure(digit_grid(train), folder / "digits.png"),
@@ -165,9 +186,10 @@ def draw_all(
         figures = {
             "predictions": prediction_grid(test[shown], predicted[shown], f"{net.name}: {title}"),
             "confusion": confusion_matrix(test, predicted, net.name),
-            "filters": first_filters(net),
             "feature_maps": feature_maps(net, test.images[0]),
         }
+        if _first_convolution(net) is not None:
+            figures["filters"] = first_filters(net)
         paths += [save_figure(figure, folder / f"{net.name}_{what}.png") for what, figure in figures.items()]
     return paths
 
@@ -195,12 +217,19 @@ def _figure(rows: int, columns: int, width: float, height: float, **options: Any
     return figure, figure.subplots(rows, columns, **options)
 
 
+def _font(data: Dataset) -> float:
+    """The size of the titles over small pictures: smaller where classes have names."""
+    longest = max((len(data.class_name(k)) for k in range(data.class_count())), default=1)
+    return 11 if longest < 3 else 8
+
+
 def _grid(data: Dataset, rows: int, columns: int, describe: Any, height_each: float = 1.45) -> Figure:
     figure, grid = _figure(rows, columns, width=1.5 * columns, height=height_each * rows, squeeze=False)
     for i, axes in enumerate(grid.flat):
         axes.set(xticks=[], yticks=[])
         if i < len(data):
-            axes.imshow(data.images[i, :, :, 0], cmap="gray_r", vmin=0, vmax=1)
+            colours = data.images.shape[-1] == 3
+            axes.imshow(data.images[i] if colours else data.images[i, :, :, 0], cmap="gray_r", vmin=0, vmax=1)
             describe(axes, i)
         else:
             axes.axis("off")

@@ -24,48 +24,6 @@ WIDTH = 80
 SIDE = 28  # pixels of a picture's side: as many characters wide, and half as many lines high
 BARS = 10  # a vector of at most so many numbers is drawn as bars, a longer one as pixels
 
-# The math of each layer, forward and backward, in the words of its file.
-MATH: dict[str, tuple[list[str], list[str]]] = {
-    "Conv2D": (
-        ["out = columns @ w + b"],
-        ["db = sum of dout's rows", "dw = columns^T @ dout", "dx = col2im(dout @ w^T)"],
-    ),
-    "DepthwiseConv2D": (
-        ["out[n, i, j, k] += pixels(kh, kw)[n, i, j, k] * w[kh, kw, k]"],
-        ["db = sum of dout", "at (kh, kw): dw = sum of pixels * dout", "dpixels += dout * w"],
-    ),
-    "PointwiseConv2D": (
-        ["out = pixels @ w + b"],
-        ["db = sum of dout's rows", "dw = pixels^T @ dout", "dpixels = dout @ w^T"],
-    ),
-    "Dense": (["out = x @ w + b"], ["db = sum of dout's rows", "dw = x^T @ dout", "dx = dout @ w^T"]),
-    "ReLU": (["out = max(x, 0)"], ["dx = dout where x > 0, else 0"]),
-    "MaxPool2D": (
-        ["out[n, i, j, c] = max over kh, kw of x[n, i*SH + kh, j*SW + kw, c]"],
-        ["dx[n, i*SH + kh, j*SW + kw, c] += dout[n, i, j, c]", "where argmax[n, i, j, c] = kh*PW + kw"],
-    ),
-    "AvgPool2D": (
-        ["out[n, i, j, c] = mean over kh, kw of x[n, i*SH + kh, j*SW + kw, c]"],
-        ["dx[n, i*SH + kh, j*SW + kw, c] += dout[n, i, j, c] / count[i, j]"],
-    ),
-    "Dropout": (
-        ["mask = 0 with probability rate, else 1 / (1 - rate)", "out = x * mask"],
-        ["dx = dout * mask"],
-    ),
-    "Flatten": (
-        ["out[n, (h*W + w)*C + c] = x[n, h, w, c]"],
-        ["dx[n, h, w, c] = dout[n, (h*W + w)*C + c]"],
-    ),
-    "Resize": (
-        ["out[n, i, j, c] = sum over h, w of A[i, h] * B[j, w] * x[n, h, w, c]"],
-        ["dx[n, h, w, c] = sum over i, j of A[i, h] * B[j, w] * dout[n, i, j, c]"],
-    ),
-    "Loss": (
-        ["p[n, k] = exp(z[n, k]) / sum over j of exp(z[n, j])", "loss = mean over n of -log p[n, label[n]]"],
-        ["dlogits[n, k] = (p[n, k] - [k is label[n]]) / N"],
-    ),
-}
-
 
 class Stage(NamedTuple):
     """One stage of the walk: what `Network.steps` yielded, and what it takes to show it and to run it again."""
@@ -131,10 +89,11 @@ def describe(stage: Stage) -> str:
 def math(stage: Stage) -> list[str]:
     """The formulas of this stage; that of db only if there are biases."""
     layer = type(stage.step.layer)
-    if layer.__name__ not in MATH:
+    formulas = vars(layer).get("formulas")  # its own: a subclass may compute something else
+    if formulas is None:
         return [f"(the math of {layer.__name__} is in {layer.__module__})"]
-    formulas = MATH[layer.__name__][stage.step.direction == "backward"]
-    return [formula for formula in formulas if not formula.startswith("db") or "db" in arrays(stage)]
+    lines: list[str] = getattr(formulas, stage.step.direction)
+    return [line for line in lines if not line.startswith("db") or "db" in arrays(stage)]
 
 
 def arrays(stage: Stage) -> dict[str, Any]:

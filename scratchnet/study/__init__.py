@@ -1,1 +1,1 @@
-"""Many runs, one table: the three architectures trained one after another, and the study of the complete MNIST."""
+"""Many runs, one table: the architectures trained one after another, and the study of the complete MNIST."""

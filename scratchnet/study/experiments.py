@@ -1,6 +1,6 @@
-"""One run of the study of MNIST: an architecture trained by a recipe from a seed, tested once, and kept as JSON.
+"""One run of the study: an architecture trained by a recipe from a random seed, tested once, and kept as JSON.
 
-`scratchnet reproduce --recipe seed --data mnist` makes the runs of all architectures and seeds one after another;
+`scratchnet reproduce --recipe original --data mnist` makes the runs of all architectures and seeds one after another;
 `benchmarks/reproduction` adds PyTorch's and TensorFlow's, and draws the conclusions.
 """
 
@@ -10,8 +10,8 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,26 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from scratchnet.data import Dataset, load
+from scratchnet.data import DATASETS, Dataset, load
 from scratchnet.engine import current_engine
 from scratchnet.info import processor_name, vector_width
-from scratchnet.models import MODELS
+from scratchnet.models import ARCHITECTURES
 from scratchnet.network import Network
 from scratchnet.runs.files import write_text_atomically
-from scratchnet.runs.recipes import RECIPES, Recipe
+from scratchnet.runs.recipes import Recipe
 from scratchnet.train import evaluate, fit
 
 VALIDATION_IMAGES = 5000  # the last of the training set
 LOSS_EVERY = 10  # steps, of which the mean loss is kept
-
-
-# The three architectures as the README behind the seed describes them, and the separable one as its notebook ran it.
-NETWORKS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("four_conv_cnn", {}),
-    ("standard_cnn", {}),
-    ("separable_cnn", {}),
-    ("separable_cnn", {"dense_units": 128}),
-)
 
 
 @dataclass(frozen=True)
@@ -48,12 +39,14 @@ class Experiment:
     Attributes
     ----------
     model : str
-        The architecture, a name in `MODELS`.
+        The architecture, a name in `ARCHITECTURES`.
     recipe : Recipe
     seed : int
         Of the weights, the dropout masks and the batches.
     options : dict
         Of the architecture: dense_units, width_multiplier, resolution_multiplier.
+    data : str
+        The data set, a name in `DATASETS`.
     validate : bool
         Leave out the last 5,000 training images and test on them: to choose a recipe without the test set.
     """
@@ -63,42 +56,57 @@ class Experiment:
     seed: int
     options: dict[str, Any] = field(default_factory=dict)
     validate: bool = False
+    data: str = "mnist"
 
     @property
     def name(self) -> str:
         """Of the run's file."""
-        options = [f"{key.removesuffix('_multiplier')}_{value:g}" for key, value in self.options.items()]
+        options = [f"{key.removesuffix('_multiplier')}_{in_short(value)}" for key, value in self.options.items()]
         return "-".join([self.recipe.name, self.model, *options, f"seed_{self.seed}"])
 
     @property
     def network_name(self) -> str:
         """The model, and what of it is not as usual."""
-        return ", ".join([self.model, *(f"{key.replace('_', ' ')} {value:g}" for key, value in self.options.items())])
+        return network_name(self.model, self.options)
 
     def network(self) -> Network:
         """The network before training."""
-        return MODELS[self.model](seed=self.seed, init=self.recipe.init, **self.options)
+        return ARCHITECTURES[self.model].make(seed=self.seed, init=self.recipe.init, **self.options)
 
-    def digits(self, data_dir: str | Path | None) -> tuple[Dataset, Dataset]:
+    def images(self, data_dir: str | Path | None) -> tuple[Dataset, Dataset]:
         """What to train with and what to test with; errors as of `scratchnet.data.load`."""
-        train, test = load("mnist", data_dir)
+        train, test = load(self.data, data_dir)
         train = train[self.recipe.left_out :]
         if self.validate:
             last = train[-VALIDATION_IMAGES:]
-            test = Dataset(last.images, last.labels, f"last {VALIDATION_IMAGES:,} images of the MNIST training set")
+            test = replace(last, name=f"last {VALIDATION_IMAGES:,} images of the {train.name}")
             train = train[:-VALIDATION_IMAGES]
         return train, test
 
 
-def planned(recipe: str, seeds: Iterable[int]) -> list[Experiment]:
-    """The runs of a recipe in `RECIPES`: of all networks with one seed, before those with the next."""
-    return [Experiment(model, RECIPES[recipe][model], seed, options) for seed in seeds for model, options in NETWORKS]
+def planned(recipe: str, seeds: Iterable[int], data: str = "mnist") -> list[Experiment]:
+    """The runs of a recipe, by its name, on a data set: of all networks with one seed, before those with the next.
+
+    The networks are the architectures that take such images, and after each its variants.
+    """
+    info = DATASETS[data]
+    networks = [
+        (architecture, dict(options))
+        for architecture in ARCHITECTURES.values()
+        if architecture.takes(info.image_shape, len(info.classes))
+        for options in ({}, *(variant.options for variant in architecture.variants))
+    ]
+    return [
+        Experiment(architecture.name, architecture.recipe_named(recipe), seed, options, data=data)
+        for seed in seeds
+        for architecture, options in networks
+    ]
 
 
 def train_and_test(experiment: Experiment, data_dir: str | Path | None = None, progress: bool = True) -> dict[str, Any]:
     """Train the experiment's network with scratchnet and test it once: what `record` keeps of it."""
     net, recipe = experiment.network(), experiment.recipe
-    train, test = experiment.digits(data_dir)
+    train, test = experiment.images(data_dir)
     started = time.perf_counter()
     history = fit(net, train, **recipe.fit_arguments(net, len(train)), seed=experiment.seed, progress=progress)
     seconds = time.perf_counter() - started
@@ -182,6 +190,16 @@ def read(path: Path) -> dict[str, Any]:
 def as_experiment(described: dict[str, Any]) -> Experiment:
     """An experiment from what `asdict` made of it."""
     return Experiment(**described | {"recipe": Recipe(**described["recipe"])})
+
+
+def network_name(model: str, options: Mapping[str, Any]) -> str:
+    """What tables call a network that was made with options: "separable_cnn, dense units 128"."""
+    return ", ".join([model, *(f"{key.replace('_', ' ')} {in_short(value)}" for key, value in options.items())])
+
+
+def in_short(value: Any) -> str:
+    """An option's value as part of a name: 1.0 is 1."""
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
 def by_network(results: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -1,70 +1,69 @@
-"""Train the three architectures one after another, and set the result beside what the seed reports.
+"""Train the architectures one after another, and set the result beside what the original reports.
 
-"The seed" is the public README that scratchnet reproduces: three MNIST networks in two frameworks. `reproduce` trains
-on the sample, in a minute; `reproduce_on_mnist` on all of MNIST, with several random seeds.
+`reproduce` trains once, on the sample, in a minute; `reproduce_whole` on a whole data set, with several random seeds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scratchnet.data import Dataset
-from scratchnet.models import MODELS
+from scratchnet.models import ARCHITECTURES, Architecture, Published
 from scratchnet.network import Network
 from scratchnet.runs.checkpoint import load, save
 from scratchnet.runs.options import MODEL
 from scratchnet.runs.recipes import Recipe
 from scratchnet.runs.run import CHECKPOINT, METRICS, History, read_metrics
 from scratchnet.show.plots import draw_all
-from scratchnet.study.experiments import Experiment, by_network, keep, kept, mean_and_deviation, planned, train_and_test
+from scratchnet.study.experiments import (
+    Experiment,
+    by_network,
+    keep,
+    kept,
+    mean_and_deviation,
+    network_name,
+    planned,
+    train_and_test,
+)
 from scratchnet.tables import table
 from scratchnet.train import fit
-
-
-@dataclass(frozen=True)
-class Published:
-    """What the seed's README states of an architecture, for the MNIST test set; None where it states nothing."""
-
-    accuracy: str
-    steps_per_second: str
-
-
-PUBLISHED = {
-    "four_conv_cnn": Published("98.12%", "not stated"),
-    "standard_cnn": Published("97.99%", "2"),
-    "separable_cnn": Published("96.5%", "6"),
-}
 
 
 def reproduce(
     folder: Path, train: Dataset, test: Dataset, recipe: Recipe, seed: int = 0, resume: bool = False
 ) -> tuple[str, list[Path]]:
-    """Train all three networks, each in a folder of its own below `folder`; returns the table and what was written.
+    """Train all networks that take such images, each in a folder of its own below `folder`.
 
+    Returns the table and what was written.
     With `resume`, networks that are finished are not trained again, and the one that was interrupted goes on.
     """
     nets, histories, written = [], {}, []
-    for name in MODELS:
-        place = folder / name
-        nets.append(train_one(name, place, train, test, recipe, seed, resume))
-        histories[name] = read_metrics(place / METRICS)
+    for architecture in architectures_for(train):
+        place = folder / architecture.name
+        nets.append(train_one(architecture, place, train, test, recipe, seed, resume))
+        histories[architecture.name] = read_metrics(place / METRICS)
         written += [place / MODEL, place / METRICS]
     figures = draw_all(folder / "figures", train, test, nets, histories, progress=True)
     return results_table(nets, histories, test, recipe), written + figures
 
 
+def architectures_for(data: Dataset) -> list[Architecture]:
+    """Those that take the images of a data set and have an output for each of its classes."""
+    shape, classes = data.images.shape[1:], data.class_count()
+    return [architecture for architecture in ARCHITECTURES.values() if architecture.takes(shape, classes)]
+
+
 def train_one(
-    name: str, place: Path, train: Dataset, test: Dataset, recipe: Recipe, seed: int, resume: bool
+    architecture: Architecture, place: Path, train: Dataset, test: Dataset, recipe: Recipe, seed: int, resume: bool
 ) -> Network:
     """Train one network by the recipe, or load it if `resume` finds it finished."""
     if resume and (place / MODEL).exists():
         return load(place / MODEL)
-    net = MODELS[name](seed=seed, init=recipe.init)
+    net = architecture.make(seed=seed, init=recipe.init)
     fit(
         net,
         train,
@@ -74,14 +73,14 @@ def train_one(
         folder=place,
         resume=resume,
     )
-    save(net, place / MODEL)
+    save(net, place / MODEL, trained_on=train)
     (place / CHECKPOINT).unlink(missing_ok=True)  # the run is over, and the model holds its weights
     return net
 
 
 def results_table(nets: list[Network], histories: dict[str, History], test: Dataset, recipe: Recipe) -> str:
-    """Ours beside the seed's, and why the two accuracies are not the same test."""
-    header = ["architecture", "parameters", "accuracy", "steps/s", "seed's accuracy", "seed's steps/s"]
+    """Ours beside the original's, and why the two accuracies are not the same test."""
+    header = ["architecture", "parameters", "accuracy", "steps/s", "original's accuracy", "original's steps/s"]
     rows = []
     for net in nets:
         epochs = histories[net.name].epochs
@@ -90,32 +89,54 @@ def results_table(nets: list[Network], histories: dict[str, History], test: Data
             net.parameter_count(),
             f"{epochs[-1]['test_accuracy']:.2%}",
             f"{sorted(e['steps_per_second'] for e in epochs)[len(epochs) // 2]:.1f}",
-            PUBLISHED[net.name].accuracy,
-            PUBLISHED[net.name].steps_per_second,
+            *published_texts(ARCHITECTURES[net.name].published),
         ])  # fmt: skip
-    return (
-        f"{table(header, rows)}\n\n"
-        f"Ours is the accuracy on {len(test):,} {test.name}; the seed's is on MNIST's own test set, after training on\n"
-        "55,000 or 60,000 digits. These are different tests: compare the two columns for their order of size only.\n"
-        f"Steps/s are the median epoch's: batches of {recipe.batch_size} here, of 128 and on another machine there."
-    )
+    return "\n".join([
+        f"{table(header, rows)}\n",
+        f"Ours is the accuracy on {len(test):,} {test.name}; the original's is on MNIST's own test set, after training",
+        "on 55,000 or 60,000 digits. These are different tests: compare the two columns for their order of size only.",
+        f"Steps/s are the median epoch's: batches of {recipe.batch_size} here, of 128 and on another machine there.",
+        *(f"The original's {name} reached {published}." for name, published in published_variants(nets)),
+    ])  # fmt: skip
 
 
-# ---------------------------------------------------------------- on the whole of MNIST
+NOT_STATED, NOT_PUBLISHED = "not stated", "–"
 
 
-def reproduce_on_mnist(
-    folder: Path, recipe: str, seeds: Sequence[int], data_dir: str | None = None
+def published_texts(published: Published | None) -> tuple[str, str]:
+    """What the original states of a network, for a table: accuracy, steps a second. A dash if it has no such one."""
+    if published is None:
+        return NOT_PUBLISHED, NOT_PUBLISHED
+    accuracy, speed = published.accuracy, published.steps_per_second
+    return NOT_STATED if accuracy is None else f"{accuracy:g}%", NOT_STATED if speed is None else f"{speed:g}"
+
+
+def published_variants(nets: list[Network]) -> list[tuple[str, str]]:
+    """The variants of some networks that the original has figures of: their names and these figures."""
+    found = []
+    for net in nets:
+        for variant in ARCHITECTURES[net.name].variants:
+            accuracy, speed = published_texts(variant.published)
+            if variant.published:
+                found.append((network_name(net.name, variant.options), f"{accuracy}, at {speed} steps/s"))
+    return found
+
+
+# ---------------------------------------------------------------- on a whole data set
+
+
+def reproduce_whole(
+    folder: Path, recipe: str, seeds: Sequence[int], data: str = "mnist", data_dir: str | None = None
 ) -> tuple[str, list[Path]]:
     """Make the runs of a recipe that the folder lacks, each kept when it is done; returns the table and all files."""
-    experiments = planned(recipe, seeds)
+    experiments = planned(recipe, seeds, data)
     for i, experiment in enumerate(experiments, 1):
         path = folder / f"{experiment.name}.json"
         if path.exists():
             continue
         result = train_and_test(experiment, data_dir)
         result["made"]["command"] = (
-            f"scratchnet reproduce --recipe {recipe} --data mnist --seed {experiment.seed} --seeds 1"
+            f"scratchnet reproduce --recipe {recipe} --data {data} --seed {experiment.seed} --seeds 1"
         )
         keep(result, path)
         accuracy, loss = result["test"]["accuracy"], result["test"]["loss"]
@@ -124,18 +145,17 @@ def reproduce_on_mnist(
             f"on {result['test']['images']:,} {result['test']['name']}, in {result['seconds']:.0f} s",
             flush=True,
         )
-    return mnist_table(kept(experiments, folder)), [folder / f"{e.name}.json" for e in experiments]
+    return whole_table(kept(experiments, folder)), [folder / f"{e.name}.json" for e in experiments]
 
 
-def published_accuracy(experiment: Experiment) -> str:
-    """What the seed reports of a network; it reports nothing of `separable_cnn` as its README describes it."""
-    small = experiment.options == {"dense_units": 128}
-    return PUBLISHED[experiment.model].accuracy if small or experiment.model != "separable_cnn" else "not stated"
+def published_for(experiment: Experiment) -> Published | None:
+    """What the original states of the network of a run."""
+    return ARCHITECTURES[experiment.model].published_for(experiment.options)
 
 
-def mnist_table(results: Sequence[dict[str, Any]]) -> str:
-    """Each network's accuracy over the random seeds, beside what the seed reports."""
-    header = ["network", "parameters", "runs", "accuracy", "lowest", "highest", "seed's accuracy", "seconds a run"]
+def whole_table(results: Sequence[dict[str, Any]]) -> str:
+    """Each network's accuracy over the random seeds, beside what the original reports."""
+    header = ["network", "parameters", "runs", "accuracy", "lowest", "highest", "original's accuracy", "seconds a run"]
     rows = []
     for name, runs in by_network(results).items():
         accuracies = [r["test"]["accuracy"] for r in runs]
@@ -147,11 +167,12 @@ def mnist_table(results: Sequence[dict[str, Any]]) -> str:
             f"{mean:.2%}" + (f" ± {deviation:.2%}" if len(runs) > 1 else ""),
             f"{min(accuracies):.2%}",
             f"{max(accuracies):.2%}",
-            published_accuracy(runs[0]["experiment"]),
+            published_texts(published_for(runs[0]["experiment"]))[0],
             f"{np.median([r['seconds'] for r in runs]):.0f}",
         ])  # fmt: skip
+    tests = sorted({f"{r['test']['images']:,} {r['test']['name']}" for r in results})
     return (
         f"{table(header, rows)}\n\n"
-        "Mean and standard deviation over the runs, on the 10,000 test images of MNIST, as the seed's figures are.\n"
-        "Its README describes separable_cnn with 1024 dense units; its 96.5% is of one with 128."
+        f"Mean and standard deviation over the runs, on {' and '.join(tests)}. The original's figures\n"
+        "are on MNIST's own test set; a dash stands beside a network that it does not have."
     )

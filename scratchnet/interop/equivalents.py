@@ -1,0 +1,373 @@
+"""What each layer is in the other frameworks: one record a layer, kept by its class.
+
+`to_torch` and `from_torch` read it, and so do the benchmark's peers. PyTorch, TensorFlow and JAX are imported only by
+the functions that need them.
+
+Where the frameworks differ from scratchnet, and what is done about it:
+
+    images                (N, H, W, C) here, (N, C, H, W) in PyTorch      torch's network takes images in its own layout
+    convolution weights   (KH, KW, C, F), in PyTorch (F, C, KH, KW)       transposed
+    depthwise weights     (KH, KW, C, M), in PyTorch (C*M, 1, KH, KW)     transposed, then c and m made one axis
+    dense weights         (in, out), in PyTorch (out, in)                 transposed
+    the first dense layer after Flatten: its inputs come in the order (h, w, c) here and (c, h, w) in PyTorch, so its
+    rows are reordered
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scratchnet import layers as book
+from scratchnet.layers.base import Layer, Shape
+from scratchnet.layers.shapes import IntOrPair, Pads, Window
+
+
+class NoEquivalent(ValueError):
+    """A framework has nothing that computes what a layer does."""
+
+
+def unchanged(layer: Any, values: list[np.ndarray], flattened: Shape | None) -> list[np.ndarray]:
+    """For parameters that have the same layout in both."""
+    return values
+
+
+@dataclass(frozen=True)
+class Equivalent:
+    """A layer in the other frameworks. What is left out has no equivalent.
+
+    Attributes
+    ----------
+    torch : function (layer, input_shape) -> list of torch.nn.Module
+        The modules that compute the same; the last one holds the parameters. `input_shape` is (H, W, C) or (K,).
+    to_torch : function (layer, values, flattened) -> list of ndarray
+        The layer's parameters, or their gradients, in PyTorch's layout and in the order of the module's own.
+        `flattened` is the image shape (H, W, C) that Flatten made into the input of a dense layer; else None.
+    from_torch : function (layer, values, flattened) -> list of ndarray
+        The way back.
+    keras : function (layer, input_shape) -> list of keras.layers.Layer
+        Their weights are the layer's parameters, in the same order and with as many numbers in the same order each.
+    jax : function (layer, x, weights, key) -> array
+        The forward pass; `weights` are the layer's by name, {"w": ..., "b": ...}, and `key` draws random numbers: None
+        outside of training.
+    """
+
+    torch: Callable[[Any, Shape], list[Any]] | None = None
+    to_torch: Callable[[Any, list[np.ndarray], Shape | None], list[np.ndarray]] = unchanged
+    from_torch: Callable[[Any, list[np.ndarray], Shape | None], list[np.ndarray]] = unchanged
+    keras: Callable[[Any, Shape], list[Any]] | None = None
+    jax: Callable[[Any, Any, dict[str, Any], Any], Any] | None = None
+
+
+EQUIVALENTS: dict[type[Layer], Equivalent] = {}
+
+
+def register(layer: type[Layer], equivalent: Equivalent) -> None:
+    """Say what a layer is in the other frameworks. It is not inherited: a subclass may compute something else."""
+    EQUIVALENTS[layer] = equivalent
+
+
+def equivalent(layer: Layer, framework: str) -> Any:
+    """The function that makes or computes a layer in a framework: "torch", "keras" or "jax".
+
+    Raises NoEquivalent, which names the layer, if there is none.
+    """
+    function = getattr(record_of(layer), framework)
+    if function is None:
+        name = {"torch": "PyTorch", "keras": "Keras", "jax": "JAX"}[framework]
+        raise NoEquivalent(f"{layer.name}: a {type(layer).__name__} has no equivalent in {name}")
+    return function
+
+
+def record_of(layer: Layer) -> Equivalent:
+    """The record of a layer's class; an empty one if it has none."""
+    return EQUIVALENTS.get(type(layer), Equivalent())
+
+
+# ---------------------------------------------------------------- what the records are made of
+
+
+def torch_layer(kind: str, *arguments: Any, **options: Any) -> list[Any]:
+    """A module of torch.nn, by its name."""
+    import torch
+
+    return [getattr(torch.nn, kind)(*arguments, **options)]
+
+
+def keras_layer(kind: str, *arguments: Any, **options: Any) -> list[Any]:
+    """A layer of Keras, by its name."""
+    import tensorflow as tf
+
+    return [getattr(tf.keras.layers, kind)(*arguments, **options)]
+
+
+def pads_of(layer: Any, image: Shape, size: IntOrPair) -> Pads:
+    """Zeros around an image (H, W, C): ((top, bottom), (left, right))."""
+    return Window.on(image[:2], size, layer.stride, layer.padding).pads
+
+
+def symmetric(pads: Pads) -> bool:
+    return all(before == after for before, after in pads)
+
+
+def torch_pads(pads: Pads) -> tuple[int, int, int, int]:
+    """((top, bottom), (left, right)) in torch's order: left, right, top, bottom."""
+    (top, bottom), (left, right) = pads
+    return (left, right, top, bottom)
+
+
+# ---------------------------------------------------------------- convolutions
+
+
+def torch_conv(layer: Any, image: Shape, channels: int, filters: int, groups: int = 1) -> list[Any]:
+    """A Conv2d, with a layer of zeros before it where torch's own padding cannot do it."""
+    pads, options = pads_of(layer, image, layer.kernel_size), {"groups": groups, "bias": layer.bias}
+    (conv,) = torch_layer("Conv2d", channels, filters, layer.kernel_size, layer.stride, **options)
+    if symmetric(pads):
+        conv.padding = (pads[0][0], pads[1][0])
+        conv._reversed_padding_repeated_twice = torch_pads(pads)
+        return [conv]
+    return [*torch_layer("ZeroPad2d", torch_pads(pads)), conv]
+
+
+def conv_to_torch(layer: Any, values: list[np.ndarray], flattened: Shape | None) -> list[np.ndarray]:
+    return [values[0].transpose(3, 2, 0, 1), *values[1:]]
+
+
+def conv_from_torch(layer: Any, values: list[np.ndarray], flattened: Shape | None) -> list[np.ndarray]:
+    return [values[0].transpose(2, 3, 1, 0), *values[1:]]
+
+
+def keras_conv(kind: str, layer: Any, image: Shape, *arguments: Any, **options: Any) -> list[Any]:
+    """A Keras convolution, with a layer of zeros before it where the padding is neither "same" nor "valid"."""
+    pads = pads_of(layer, image, layer.kernel_size)
+    padding = "same" if layer.padding == "same" else "valid"
+    before = keras_layer("ZeroPadding2D", pads) if padding == "valid" and any(map(any, pads)) else []
+    options |= {"strides": layer.stride, "padding": padding, "use_bias": layer.bias}
+    return [*before, *keras_layer(kind, *arguments, layer.kernel_size, **options)]
+
+
+def jax_conv(x: Any, w: Any, weights: dict[str, Any], stride: Shape, pads: Any, groups: int = 1) -> Any:
+    """A convolution with weights (KH, KW, C / groups, F)."""
+    import jax
+
+    layout = ("NHWC", "HWIO", "NHWC")
+    out = jax.lax.conv_general_dilated(x, w, stride, pads, dimension_numbers=layout, feature_group_count=groups)
+    return out + weights["b"] if "b" in weights else out
+
+
+register(
+    book.Conv2D,
+    Equivalent(
+        torch=lambda layer, image: torch_conv(layer, image, layer.in_channels, layer.filters),
+        to_torch=conv_to_torch,
+        from_torch=conv_from_torch,
+        keras=lambda layer, image: keras_conv("Conv2D", layer, image, layer.filters),
+        jax=lambda layer, x, weights, key: jax_conv(
+            x, weights["w"], weights, layer.stride, pads_of(layer, x.shape[1:], layer.kernel_size)
+        ),
+    ),
+)
+
+
+def depthwise_to_torch(layer: Any, values: list[np.ndarray], flattened: Shape | None) -> list[np.ndarray]:
+    KH, KW, C, M = values[0].shape
+    return [values[0].transpose(2, 3, 0, 1).reshape(C * M, 1, KH, KW), *values[1:]]
+
+
+def depthwise_from_torch(layer: Any, values: list[np.ndarray], flattened: Shape | None) -> list[np.ndarray]:
+    KH, KW, C, M = layer.w.value.shape
+    return [values[0].reshape(C, M, KH, KW).transpose(2, 3, 0, 1), *values[1:]]
+
+
+def depthwise_in_jax(layer: Any, x: Any, weights: dict[str, Any], key: Any) -> Any:
+    w = weights["w"].reshape(*layer.kernel_size, 1, -1)
+    pads = pads_of(layer, x.shape[1:], layer.kernel_size)
+    return jax_conv(x, w, weights, layer.stride, pads, groups=layer.channels)
+
+
+register(
+    book.DepthwiseConv2D,
+    Equivalent(
+        torch=lambda layer, image: torch_conv(
+            layer, image, layer.channels, layer.channels * layer.multiplier, groups=layer.channels
+        ),
+        to_torch=depthwise_to_torch,
+        from_torch=depthwise_from_torch,
+        keras=lambda layer, image: keras_conv("DepthwiseConv2D", layer, image, depth_multiplier=layer.multiplier),
+        jax=depthwise_in_jax,
+    ),
+)
+
+
+register(
+    book.PointwiseConv2D,
+    Equivalent(
+        torch=lambda layer, image: torch_layer("Conv2d", layer.in_channels, layer.filters, 1, bias=layer.bias),
+        to_torch=conv_to_torch,
+        from_torch=conv_from_torch,
+        keras=lambda layer, image: keras_layer("Conv2D", layer.filters, 1, use_bias=layer.bias),
+        jax=lambda layer, x, weights, key: jax_conv(x, weights["w"], weights, (1, 1), "VALID"),
+    ),
+)
+
+# ---------------------------------------------------------------- pooling
+
+
+def max_pool_in_torch(layer: Any, image: Shape) -> list[Any]:
+    pads = pads_of(layer, image, layer.pool_size)
+    # torch pads its own way at most half a window, and alike on both sides
+    before = torch_layer("ConstantPad2d", torch_pads(pads), -np.inf) if any(map(any, pads)) else []
+    return [*before, *torch_layer("MaxPool2d", layer.pool_size, layer.stride)]
+
+
+def max_pool_in_jax(layer: Any, x: Any, weights: dict[str, Any], key: Any) -> Any:
+    import jax
+
+    pads = ((0, 0), *pads_of(layer, x.shape[1:], layer.pool_size), (0, 0))
+    window, stride = (1, *layer.pool_size, 1), (1, *layer.stride, 1)
+    return jax.lax.reduce_window(x, -np.inf, jax.lax.max, window, stride, pads)
+
+
+def keras_pool(kind: str, layer: Any, image: Shape) -> list[Any]:
+    if layer.padding not in ("same", "valid") and any(map(any, pads_of(layer, image, layer.pool_size))):
+        raise NoEquivalent(f"{layer.name}: pooling with padding {layer.padding} has no equivalent in Keras")
+    padding = "same" if layer.padding == "same" else "valid"
+    return keras_layer(kind, layer.pool_size, layer.stride, padding)
+
+
+register(
+    book.MaxPool2D,
+    Equivalent(
+        torch=max_pool_in_torch,
+        keras=lambda layer, image: keras_pool("MaxPool2D", layer, image),
+        jax=max_pool_in_jax,
+    ),
+)
+
+
+def avg_pool_in_torch(layer: Any, image: Shape) -> list[Any]:
+    pads = pads_of(layer, image, layer.pool_size)
+    half = tuple(size // 2 for size in layer.pool_size)
+    if not symmetric(pads) or pads[0][0] > half[0] or pads[1][0] > half[1]:
+        raise NoEquivalent(
+            f"{layer.name}: average pooling with padding {pads} has no equivalent in PyTorch, which pads alike on both "
+            "sides and by at most half a window"
+        )
+    padding = (pads[0][0], pads[1][0])
+    return torch_layer("AvgPool2d", layer.pool_size, layer.stride, padding, count_include_pad=False)
+
+
+def avg_pool_in_jax(layer: Any, x: Any, weights: dict[str, Any], key: Any) -> Any:
+    """The sum of each window, divided by how many of its pixels lie in the image."""
+    import jax
+
+    pads = ((0, 0), *pads_of(layer, x.shape[1:], layer.pool_size), (0, 0))
+    window, stride = (1, *layer.pool_size, 1), (1, *layer.stride, 1)
+    sums = [jax.lax.reduce_window(y, 0.0, jax.lax.add, window, stride, pads) for y in (x, np.ones_like(x[:1, ..., :1]))]
+    return sums[0] / sums[1]
+
+
+register(
+    book.AvgPool2D,
+    Equivalent(
+        torch=avg_pool_in_torch,
+        keras=lambda layer, image: keras_pool("AveragePooling2D", layer, image),
+        jax=avg_pool_in_jax,
+    ),
+)
+
+# ---------------------------------------------------------------- dense
+
+
+def dense_to_torch(layer: Any, values: list[np.ndarray], flattened: Shape | None) -> list[np.ndarray]:
+    w = values[0]
+    if flattened is not None:
+        w = w.reshape(*flattened, -1).transpose(2, 0, 1, 3).reshape(w.shape)  # rows from (h, w, c) to (c, h, w)
+    return [w.T, *values[1:]]
+
+
+def dense_from_torch(layer: Any, values: list[np.ndarray], flattened: Shape | None) -> list[np.ndarray]:
+    w = values[0].T
+    if flattened is not None:
+        H, W, C = flattened
+        w = w.reshape(C, H, W, -1).transpose(1, 2, 0, 3).reshape(w.shape)  # rows from (c, h, w) to (h, w, c)
+    return [w, *values[1:]]
+
+
+register(
+    book.Dense,
+    Equivalent(
+        torch=lambda layer, shape: torch_layer("Linear", layer.in_features, layer.out_features, bias=layer.bias),
+        to_torch=dense_to_torch,
+        from_torch=dense_from_torch,
+        keras=lambda layer, shape: keras_layer("Dense", layer.out_features, use_bias=layer.bias),
+        jax=lambda layer, x, weights, key: x @ weights["w"] + weights.get("b", 0.0),
+    ),
+)
+
+# ---------------------------------------------------------------- layers without weights
+
+
+def relu_in_jax(layer: Any, x: Any, weights: dict[str, Any], key: Any) -> Any:
+    import jax
+
+    return jax.nn.relu(x)
+
+
+register(
+    book.ReLU,
+    Equivalent(
+        torch=lambda layer, shape: torch_layer("ReLU"),
+        keras=lambda layer, shape: keras_layer("ReLU"),
+        jax=relu_in_jax,
+    ),
+)
+
+
+register(
+    book.Flatten,
+    Equivalent(
+        torch=lambda layer, shape: torch_layer("Flatten"),
+        keras=lambda layer, shape: keras_layer("Flatten"),
+        jax=lambda layer, x, weights, key: x.reshape(len(x), -1),
+    ),
+)
+
+
+def dropout_in_jax(layer: Any, x: Any, weights: dict[str, Any], key: Any) -> Any:
+    import jax
+
+    if key is None:
+        return x
+    kept = jax.random.bernoulli(key, 1 - layer.rate, x.shape)
+    return jax.numpy.where(kept, x / (1 - layer.rate), 0)
+
+
+register(
+    book.Dropout,
+    Equivalent(
+        torch=lambda layer, shape: torch_layer("Dropout", layer.rate),
+        keras=lambda layer, shape: keras_layer("Dropout", layer.rate),
+        jax=dropout_in_jax,
+    ),
+)
+
+
+def resize_in_jax(layer: Any, x: Any, weights: dict[str, Any], key: Any) -> Any:
+    import jax
+
+    return jax.image.resize(x, (len(x), *layer.size, x.shape[-1]), "bilinear", antialias=False)
+
+
+register(
+    book.Resize,
+    Equivalent(
+        torch=lambda layer, image: torch_layer("Upsample", layer.size, mode="bilinear", align_corners=False),
+        keras=lambda layer, image: keras_layer("Resizing", *layer.size, interpolation="bilinear"),
+        jax=resize_in_jax,
+    ),
+)
