@@ -89,8 +89,8 @@ def relu_backward(dout: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 # ---------------------------------------------------------------- where a window stands
 
-Window = int | tuple[int, int]  # a size or a step, (height, width); an int is for both
-Padding = Window | str  # "same", "valid", or rows and columns, alike on both sides
+IntOrPair = int | tuple[int, int]  # a size or a step, (height, width); an int is for both
+Padding = IntOrPair | str  # "same", "valid", or rows and columns, alike on both sides
 Place = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
@@ -124,7 +124,7 @@ def places(length: int, window: int, stride: int, padding: int | str) -> tuple[i
     return count, before
 
 
-def windows(size: tuple[int, int], window: Window, stride: Window, padding: Padding) -> Place:
+def windows(size: tuple[int, int], window: IntOrPair, stride: IntOrPair, padding: Padding) -> Place:
     """The same along both axes: how many places (OH, OW), the strides (SH, SW), and the padding before (top, left).
 
     At place (i, j), pixel (kh, kw) of the window lies on this pixel of the image, or on padding if the image has no
@@ -146,7 +146,9 @@ def both(value: Any) -> Any:
 # ---------------------------------------------------------------- convolution
 
 
-def conv2d_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Window, padding: Padding) -> np.ndarray:
+def conv2d_forward(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: IntOrPair, padding: Padding
+) -> np.ndarray:
     """out[n, i, j, f] = b[f] + sum over kh, kw, c of  x[n, i*SH + kh - top, j*SW + kw - left, c] * w[kh, kw, c, f]
 
     x (N, H, W, C), w (KH, KW, C, F), b (F,) or None -> out (N, OH, OW, F). Padding is 0 and adds nothing.
@@ -165,7 +167,7 @@ def conv2d_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: W
 
 
 def conv2d_backward(
-    dout: np.ndarray, x: np.ndarray, w: np.ndarray, stride: Window, padding: Padding
+    dout: np.ndarray, x: np.ndarray, w: np.ndarray, stride: IntOrPair, padding: Padding
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """dout (N, OH, OW, F), x (N, H, W, C), w (KH, KW, C, F) -> dx, dw, db, shaped as x, w and b are."""
     N, H, W, C = x.shape
@@ -187,7 +189,7 @@ def conv2d_backward(
 
 
 def depthwise_conv2d_forward(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Window, padding: Padding
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: IntOrPair, padding: Padding
 ) -> np.ndarray:
     """out[n, i, j, c*M + m] = b[c*M + m] + sum over kh, kw of  x[n, row, column, c] * w[kh, kw, c, m]
 
@@ -208,7 +210,7 @@ def depthwise_conv2d_forward(
 
 
 def depthwise_conv2d_backward(
-    dout: np.ndarray, x: np.ndarray, w: np.ndarray, stride: Window, padding: Padding
+    dout: np.ndarray, x: np.ndarray, w: np.ndarray, stride: IntOrPair, padding: Padding
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """dout (N, OH, OW, C*M), x (N, H, W, C), w (KH, KW, C, M) -> dx, dw, db, shaped as x, w and b are."""
     N, H, W, C = x.shape
@@ -263,7 +265,7 @@ def pointwise_conv2d_backward(
 # ---------------------------------------------------------------- pooling
 
 
-def pool_windows(size: tuple[int, int], pool: Window, stride: Window, padding: Padding) -> Place:
+def pool_windows(size: tuple[int, int], pool: IntOrPair, stride: IntOrPair, padding: Padding) -> Place:
     """`windows`, and a ValueError if a window would hold nothing but padding: it would have no maximum and no mean."""
     (PH, PW), ((OH, OW), (SH, SW), (top, left)) = both(pool), windows(size, pool, stride, padding)
     if top >= PH or left >= PW:
@@ -271,7 +273,9 @@ def pool_windows(size: tuple[int, int], pool: Window, stride: Window, padding: P
     return (OH, OW), (SH, SW), (top, left)
 
 
-def max_pool2d_forward(x: np.ndarray, pool: Window, stride: Window, padding: Padding) -> tuple[np.ndarray, np.ndarray]:
+def max_pool2d_forward(
+    x: np.ndarray, pool: IntOrPair, stride: IntOrPair, padding: Padding
+) -> tuple[np.ndarray, np.ndarray]:
     """out[n, i, j, c] = the largest x[n, row, column, c] over all kh, kw whose pixel is inside the image
 
     x (N, H, W, C) -> out (N, OH, OW, C), and argmax of that shape: the winner's position, kh*PW + kw. Of equal pixels
@@ -294,7 +298,7 @@ def max_pool2d_forward(x: np.ndarray, pool: Window, stride: Window, padding: Pad
 
 
 def max_pool2d_backward(
-    dout: np.ndarray, argmax: np.ndarray, x_shape: tuple[int, ...], pool: Window, stride: Window, padding: Padding
+    dout: np.ndarray, argmax: np.ndarray, x_shape: tuple[int, ...], pool: IntOrPair, stride: IntOrPair, padding: Padding
 ) -> np.ndarray:
     """dout and argmax (N, OH, OW, C) -> dx of x_shape (N, H, W, C)."""
     _, H, W, _ = x_shape
@@ -308,7 +312,7 @@ def max_pool2d_backward(
     return dx.astype(dout.dtype)
 
 
-def avg_pool2d_forward(x: np.ndarray, pool: Window, stride: Window, padding: Padding) -> np.ndarray:
+def avg_pool2d_forward(x: np.ndarray, pool: IntOrPair, stride: IntOrPair, padding: Padding) -> np.ndarray:
     """out[n, i, j, c] = the mean of x[n, row, column, c] over all kh, kw whose pixel is inside the image
 
     x (N, H, W, C) -> out (N, OH, OW, C).
@@ -329,7 +333,7 @@ def avg_pool2d_forward(x: np.ndarray, pool: Window, stride: Window, padding: Pad
 
 
 def avg_pool2d_backward(
-    dout: np.ndarray, x_shape: tuple[int, ...], pool: Window, stride: Window, padding: Padding
+    dout: np.ndarray, x_shape: tuple[int, ...], pool: IntOrPair, stride: IntOrPair, padding: Padding
 ) -> np.ndarray:
     """dout (N, OH, OW, C) -> dx of x_shape (N, H, W, C)."""
     _, H, W, _ = x_shape
