@@ -112,6 +112,16 @@ assert conv2d_loops(small_x, small_w, small_b, 2, 1).shape == (2, 3, 4, 4)
 assert sn.Conv2D(1, 32, 5, padding="same").output_shape((28, 28, 1)) == (28, 28, 32)
 
 # %%
+# The library has the definition, too, for any stride and padding. It makes no padded copy: it leaves out the pixels of
+# the patch that are not inside the image. ``np.ndindex`` runs through its indices as nested loops do.
+
+from scratchnet.layers import definition
+
+code(definition.conv2d_forward)
+by_definition = definition.conv2d_forward(small_x, small_w, small_b, (2, 1), "same")
+np.testing.assert_allclose(by_definition, conv2d_forward(small_x, small_w, small_b, (2, 1), "same"))
+
+# %%
 # On a digit
 # ----------
 # Here are four kernels made by hand, and their response to a digit. A trained network finds such edge and stroke

@@ -129,6 +129,18 @@ turned = conv2d_forward(np.pad(dout4, ((0, 0), (1, 1), (1, 1), (0, 0))), w4[::-1
 np.testing.assert_array_equal(turned, dx4)
 
 # %%
+# All three as loops
+# ------------------
+# This is the library's definition of the backward pass. It has the loops of the forward pass, and each line reverses a
+# line of it. It gives the numbers that we have found by hand:
+
+from scratchnet.layers import definition
+
+code(definition.conv2d_backward)
+for by_loops, expected in zip(definition.conv2d_backward(dout4, x4, w4, 1, 0), (dx4, dw4, db), strict=True):
+    np.testing.assert_array_equal(by_loops, expected)
+
+# %%
 # The library's way: three lines
 # ------------------------------
 # Lesson 4 turned a convolution into three steps. Backward reverses them, the last one first:

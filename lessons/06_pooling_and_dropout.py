@@ -107,6 +107,19 @@ for place, (i, j) in zip(dout.flat, [(0, 1), (0, 1), (1, 1), (1, 1)], strict=Tru
 np.testing.assert_array_equal(overwritten, [[0, 2, 0], [0, 4, 0], [0, 0, 0]])
 
 # %%
+# This is the library's definition of both passes, with one loop for each index. ``>`` and not ``>=`` makes the first of
+# equal pixels the winner, and ``+=`` adds where windows overlap. It gives the numbers of the example above:
+
+from scratchnet.layers import definition
+
+code(definition.max_pool2d_forward)
+code(definition.max_pool2d_backward)
+by_loops, winners = definition.max_pool2d_forward(x, 2, 1, 0)
+np.testing.assert_array_equal(by_loops, out)
+np.testing.assert_array_equal(winners, argmax)
+np.testing.assert_array_equal(definition.max_pool2d_backward(dout, winners, x.shape, 2, 1, 0)[0, :, :, 0], dx)
+
+# %%
 # The library goes over the window's pixels rather than over the windows, and adds all places at once:
 
 code(max_pool2d_backward)
