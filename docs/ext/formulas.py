@@ -1,7 +1,7 @@
 """`.. formulas:: MODULE`, the text of a module's docstring with its formulas set as formulas.
 
-A docstring has its formulas in indented blocks of plain text, for whoever reads the code. The directive's content gives the
-same formulas in LaTeX: one paragraph for each block, in the same order. `tests/test_docs.py` compares the two.
+A docstring has its formulas in indented blocks of plain text, for readers of the code. The directive's content gives
+the same formulas in LaTeX: one paragraph for each block, in the same order. `tests/test_docs.py` compares the two.
 """
 
 from __future__ import annotations
