@@ -1,4 +1,4 @@
-"""The command line: `scratchnet train | evaluate | predict | reproduce | summary | step | check | hint | info`.
+"""The command line: `scratchnet train | evaluate | predict | reproduce | summary | explain | step | check | ...`.
 
 Exit codes: 0 done; 1 failed, with a message on stderr; 2 wrong usage; 130 interrupted.
 """
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import scratchnet as sn
-from scratchnet.engine import ENGINES
+from scratchnet.engine import DEFAULT_ENGINE, ENGINES, READABLE_ENGINE
 from scratchnet.layers.initial import RULES
 from scratchnet.models import MODELS
 from scratchnet.runs.options import (
@@ -208,6 +208,11 @@ def summary(options: argparse.Namespace) -> None:
     print(network(options.model).summary())
 
 
+def explain(options: argparse.Namespace) -> None:
+    """The kernels that a training step of a model runs, and why these."""
+    print(sn.explain(network(options.model), options.batch_size))
+
+
 def step(options: argparse.Namespace) -> None:
     """Walk one digit forward and backward through a network, a stage at a time."""
     from scratchnet.show.stages import as_text, walk
@@ -347,7 +352,11 @@ def build_parser() -> argparse.ArgumentParser:
     command = _add(commands, "summary", summary, "scratchnet summary separable_cnn")
     command.add_argument("model", help=f"{', '.join(MODELS)}, or a trained model's file")
 
-    command = _add(commands, "step", step, "scratchnet step standard_cnn --digit 3", engine="numpy")
+    command = _add(commands, "explain", explain, "scratchnet explain four_conv_cnn --batch-size 1")
+    command.add_argument("model", help=f"{', '.join(MODELS)}, or a trained model's file")
+    command.add_argument("--batch-size", type=_positive, default=128, help="images a step (default: %(default)s)")
+
+    command = _add(commands, "step", step, "scratchnet step standard_cnn --digit 3", engine=READABLE_ENGINE)
     command.add_argument("model", help=f"{', '.join(MODELS)}, or a trained model's file")
     command.add_argument("--digit", type=int, default=0, metavar="K", help="which of the held-out digits (default: 0)")
 
@@ -379,7 +388,7 @@ def _add(
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    default = engine or "SCRATCHNET_ENGINE, or numba"
+    default = engine or f"SCRATCHNET_ENGINE, or {DEFAULT_ENGINE}"
     command.add_argument("--engine", choices=ENGINES, default=engine, help=f"the kernels to run (default: {default})")
     command.set_defaults(command=function)
     return command

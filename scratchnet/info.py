@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from scratchnet.data.sources import cache_folder, find_mnist
-from scratchnet.engine import current_engine
+from scratchnet.engine import current_engine, is_compiled
 from scratchnet.version import __version__
 
 
@@ -42,7 +42,7 @@ def processor_name() -> str:
 
 def numba_threads() -> list[str]:
     """How many threads the compiled engine runs on; nothing where the other engine is in use."""
-    if current_engine() != "numba":
+    if not is_compiled():
         return []
     import numba
 
@@ -51,7 +51,7 @@ def numba_threads() -> list[str]:
 
 def numba_layer() -> list[str]:
     """What starts these threads; found out by running a kernel."""
-    if current_engine() != "numba":
+    if not is_compiled():
         return []
     import numba
 
@@ -63,7 +63,7 @@ def numba_layer() -> list[str]:
 
 def compiled_folder() -> str:
     """Where the compiled engine keeps its code."""
-    if current_engine() != "numba":
+    if not is_compiled():
         return "not in use"
     from scratchnet.fast.compiled import cache_folder as folder
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from scratchnet.engine import ops
-from scratchnet.layers.pool import pool_grid
-from scratchnet.layers.shapes import window_grid
+from scratchnet.layers.pool import pool_window
+from scratchnet.layers.shapes import Window
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -37,16 +37,16 @@ def nchw(x):
 
 def fits(size, window, stride, padding):
     try:
-        return window_grid(size, window, stride, padding)
+        return Window.on(size, window, stride, padding)
     except ValueError:
         return None
 
 
 @given(shape=images, filters=small, kernel=pairs, stride=pairs, padding=paddings, seed=st.integers(0, 99))
 def test_conv2d_is_torchs(shape, filters, kernel, stride, padding, seed):
-    grid = fits(shape[1:3], kernel, stride, padding)
-    assume(grid is not None)
-    (top, bottom), (left, right) = grid[1]
+    window = fits(shape[1:3], kernel, stride, padding)
+    assume(window is not None)
+    (top, bottom), (left, right) = window.pads
     rng = np.random.default_rng(seed)
     x, w = rng.standard_normal(shape), rng.standard_normal((*kernel, shape[3], filters))
     tx, tw = nchw(x), torch.tensor(w, requires_grad=True)
@@ -62,9 +62,9 @@ def test_conv2d_is_torchs(shape, filters, kernel, stride, padding, seed):
 
 @given(shape=images, multiplier=small, kernel=pairs, stride=pairs, padding=paddings, seed=st.integers(0, 99))
 def test_depthwise_is_torchs(shape, multiplier, kernel, stride, padding, seed):
-    grid = fits(shape[1:3], kernel, stride, padding)
-    assume(grid is not None)
-    (top, bottom), (left, right) = grid[1]
+    window = fits(shape[1:3], kernel, stride, padding)
+    assume(window is not None)
+    (top, bottom), (left, right) = window.pads
     C = shape[3]
     rng = np.random.default_rng(seed)
     x, w = rng.standard_normal(shape), rng.standard_normal((*kernel, C, multiplier))
@@ -83,7 +83,7 @@ def test_depthwise_is_torchs(shape, multiplier, kernel, stride, padding, seed):
 @given(shape=images, pool=pairs, stride=pairs, padding=paddings, ties=st.booleans(), seed=st.integers(0, 99))
 def test_max_pool_is_torchs(shape, pool, stride, padding, ties, seed):
     try:
-        _, ((top, bottom), (left, right)) = pool_grid(shape[1:3], pool, stride, padding)
+        (top, bottom), (left, right) = pool_window(shape[1:3], pool, stride, padding).pads
     except ValueError:
         assume(False)
     rng = np.random.default_rng(seed)
@@ -102,7 +102,7 @@ def test_max_pool_is_torchs(shape, pool, stride, padding, ties, seed):
 def test_avg_pool_backward_is_the_adjoint_of_forward(shape, pool, stride, padding, seed):
     """A mean is linear, so  <avg(x), dout> = <x, backward(dout)>  for all x and dout."""
     try:
-        pool_grid(shape[1:3], pool, stride, padding)
+        pool_window(shape[1:3], pool, stride, padding)
     except ValueError:
         assume(False)
     rng = np.random.default_rng(seed)
@@ -116,13 +116,13 @@ def test_avg_pool_backward_is_the_adjoint_of_forward(shape, pool, stride, paddin
 
 
 @given(shape=images, kernel=pairs, stride=pairs, padding=paddings)
-def test_the_window_grid_is_tensorflows_and_covers_no_more_than_it_may(shape, kernel, stride, padding):
-    grid = fits(shape[1:3], kernel, stride, padding)
-    assume(grid is not None)
+def test_the_window_is_tensorflows_and_covers_no_more_than_it_may(shape, kernel, stride, padding):
+    window = fits(shape[1:3], kernel, stride, padding)
+    assume(window is not None)
     for axis in range(2):
-        out, (before, after) = grid[0][axis], grid[1][axis]
-        size, window, step = shape[1 + axis], kernel[axis], stride[axis]
-        assert (out - 1) * step + window <= size + before + after < out * step + window
+        out, (before, after) = window.out[axis], window.pads[axis]
+        size, length, step = shape[1 + axis], kernel[axis], stride[axis]
+        assert (out - 1) * step + length <= size + before + after < out * step + length
         if padding == "same":
             assert out == int(np.ceil(size / step))
             assert after - before in (0, 1)

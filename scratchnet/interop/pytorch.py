@@ -19,7 +19,7 @@ import numpy as np
 
 from scratchnet import layers as book
 from scratchnet.layers.base import Layer, Shape, WeightedLayer
-from scratchnet.layers.shapes import Pads, window_grid
+from scratchnet.layers.shapes import Pads, Window
 from scratchnet.network import Network
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _conv(layer: Any, input_shape: Shape) -> list[torch.nn.Module]:
         channels, filters, groups = layer.channels, layer.channels * layer.multiplier, layer.channels
     else:
         channels, filters, groups = layer.in_channels, layer.filters, 1
-    _, pads = window_grid(input_shape[:2], layer.kernel_size, layer.stride, layer.padding)
+    pads = Window.on(input_shape[:2], layer.kernel_size, layer.stride, layer.padding).pads
     conv = torch.nn.Conv2d(channels, filters, layer.kernel_size, layer.stride, groups=groups, bias=layer.bias)
     if _symmetric(pads):
         conv.padding = (pads[0][0], pads[1][0])
@@ -125,7 +125,7 @@ def _conv(layer: Any, input_shape: Shape) -> list[torch.nn.Module]:
 def _max_pool(layer: Any, input_shape: Shape) -> list[torch.nn.Module]:
     import torch
 
-    _, pads = window_grid(input_shape[:2], layer.pool_size, layer.stride, layer.padding)
+    pads = Window.on(input_shape[:2], layer.pool_size, layer.stride, layer.padding).pads
     if any(map(any, pads)):  # torch pads its own way at most half a window, and alike on both sides
         before: list[torch.nn.Module] = [torch.nn.ConstantPad2d(_torch_pads(pads), -np.inf)]
     else:
@@ -136,7 +136,7 @@ def _max_pool(layer: Any, input_shape: Shape) -> list[torch.nn.Module]:
 def _avg_pool(layer: Any, input_shape: Shape) -> list[torch.nn.Module]:
     import torch
 
-    _, pads = window_grid(input_shape[:2], layer.pool_size, layer.stride, layer.padding)
+    pads = Window.on(input_shape[:2], layer.pool_size, layer.stride, layer.padding).pads
     half = tuple(size // 2 for size in layer.pool_size)
     if not _symmetric(pads) or pads[0][0] > half[0] or pads[1][0] > half[1]:
         raise ValueError(

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from scratchnet import layers as book
-from scratchnet.runs.files import written_atomically
 from scratchnet.layers.base import Layer
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer
+from scratchnet.runs.files import written_atomically
 
 FORMAT = "scratchnet 1"
 

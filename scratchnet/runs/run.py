@@ -22,12 +22,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from scratchnet.runs.checkpoint import load_checkpoint, save_checkpoint
 from scratchnet.data import Dataset
-from scratchnet.runs.files import write_text_atomically
 from scratchnet.layers.base import positive
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer, Schedule
+from scratchnet.runs.checkpoint import load_checkpoint, save_checkpoint
+from scratchnet.runs.files import write_text_atomically
 
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
