@@ -120,15 +120,17 @@ def processors_table(runs: Iterable[Results], makers: Sequence[str] = ("PyTorch"
 def layer_table(results: Results) -> str:
     """Every layer alone: milliseconds, and for those that multiply GFLOP/s and the share of the peak."""
     rows = []
+    names = list(dict.fromkeys(name for layer in results["layers"] for name in layer["rounds"] if name != OURS))
     for layer in results["layers"]:
         seconds = statistics.median(layer["rounds"][OURS])
-        others = [f"{statistics.median(v) * 1e3:.2f}" for k, v in layer["rounds"].items() if k != OURS]
+        others = [
+            f"{statistics.median(layer['rounds'][name]) * 1e3:.2f}" if name in layer["rounds"] else "" for name in names
+        ]
         speed = layer["flop"] / seconds
         cells = [f"{speed / 1e9:.0f}", f"{speed / peak(results):.0%}"] if layer["flop"] else ["", ""]
         rows.append(
             [f"{layer['model']} {layer['layer']} {layer['direction']}", f"{seconds * 1e3:.2f}", *cells, *others]
         )
-    names = [name for name in results["layers"][0]["rounds"] if name != OURS]
     return rows_to_markdown(["layer, batch 128", "ms", "GFLOP/s", "of the peak", *(f"{n}, ms" for n in names)], rows)
 
 

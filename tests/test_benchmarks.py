@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import benchmarks.__main__ as command
+import scratchnet as sn
 from benchmarks import measure, report
 from benchmarks.peers import OURS, make_peer
 from benchmarks.pool import PeerError, Remote
@@ -87,6 +88,24 @@ def test_an_error_of_a_peer_comes_back_as_one():
             worker.ask("memory")
     finally:
         worker.close()
+
+
+@pytest.mark.parametrize("index", [0, 2])
+def test_the_explicit_convolution_computes_what_the_layer_does(index):
+    peer = make_peer(NUMPY)
+    peer.net = sn.models.four_conv_cnn(seed=0)
+    x = np.random.default_rng(1).random((2, 28, 28, 1), np.float32)
+    layer = peer.net.layers[index]
+    np.testing.assert_allclose(
+        peer.explicit_convolution(index, "forward", x)(), peer.layer(index, "forward", x)(), rtol=1e-5, atol=1e-5
+    )
+    dx = peer.layer(index, "backward", x)()
+    explicit_dx, dw, db = peer.explicit_convolution(index, "backward", x)()
+    np.testing.assert_allclose(dw, layer.w.grad, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(db, layer.b.grad, rtol=1e-4, atol=1e-4)
+    assert (explicit_dx is None) == (dx is None) == (index == 0)
+    if index:
+        np.testing.assert_allclose(explicit_dx, dx, rtol=1e-4, atol=1e-4)
 
 
 def test_more_threads_than_cores_are_refused(capsys):
