@@ -196,12 +196,11 @@ def layers(session: Session, workers: dict[str, Remote], model: str, batch: int)
     for index, (layer, before) in enumerate(zip(net.layers, net.output_shapes(), strict=False)):
         for direction in ("forward", "backward"):
             passes = 1 if direction == "forward" or index == 0 else 2
-            ask = functools.partial(_ask_layer, index=index, direction=direction, batch=session.batch(batch, model))
+            which = {"index": index, "direction": direction, "batch": session.batch(batch, model)}
+            ask = functools.partial(_ask, "prepare_layer", **which)
             rounds, _ = session.in_rounds(workers, ask, rounds=3, seconds=0.15)
             if isinstance(layer, sn.Conv2D):
-                ask = functools.partial(
-                    _ask_explicit, index=index, direction=direction, batch=session.batch(batch, model)
-                )
+                ask = functools.partial(_ask, "prepare_explicit_convolution", **which)
                 rounds |= session.in_rounds({EXPLICIT: workers[OURS]}, ask, rounds=3, seconds=0.15)[0]
             results.append(
                 {
@@ -214,12 +213,8 @@ def layers(session: Session, workers: dict[str, Remote], model: str, batch: int)
     return results
 
 
-def _ask_layer(worker: Remote, **which: Any) -> float:
-    return worker.ask("prepare_layer", **which)
-
-
-def _ask_explicit(worker: Remote, **which: Any) -> float:
-    return worker.ask("prepare_explicit_convolution", **which)
+def _ask(what: str, worker: Remote, **which: Any) -> float:
+    return worker.ask(what, **which)
 
 
 def image_sizes(session: Session, workers: dict[str, Remote], sizes: Sequence[int]) -> list[dict[str, Any]]:
