@@ -135,7 +135,8 @@ def predict(options: argparse.Namespace) -> None:
     for path, image, probabilities in zip(options.images, images, answers, strict=True):
         print(f"{path}: {names[probabilities.argmax()]}, with probability {probabilities.max():.1%}; {net.name} saw")
         if probabilities.max() < UNSURE:
-            print(f"(unsure: does the picture below look like one {what}, upright and whole?)")
+            thing = "digit" if what == "digit" else "thing"
+            print(f"(unsure: does the picture below look like one {thing}, upright and whole?)")
         print(as_text(image))
         bars = [f"{p:6.1%} {'#' * round(30 * p)}" for p in probabilities]
         print(table([what, "probability"], list(zip(names, bars, strict=True))))
