@@ -129,24 +129,22 @@ def predict(options: argparse.Namespace) -> None:
     net = sn.load(options.model)
     info = info_of(options.model, options.data)
     images = [read_picture(path, net, info) for path in options.images]
-    what = "digit" if info and info.classes == DIGITS else "class"
-    for path, image, probabilities in zip(options.images, images, net.predict(np.stack(images)), strict=True):
-        names = [info.classes[k] if info and k < len(info.classes) else str(k) for k in range(len(probabilities))]
+    answers = net.predict(np.stack(images))
+    names = class_names(net, info, answers.shape[1])
+    what = "digit" if tuple(names) == DIGITS else "class"
+    for path, image, probabilities in zip(options.images, images, answers, strict=True):
         print(f"{path}: {names[probabilities.argmax()]}, with probability {probabilities.max():.1%}; {net.name} saw")
         if probabilities.max() < UNSURE:
-            print(f"(unsure: does the picture below look like one {what}, upright and whole?)")
+            thing = "digit" if what == "digit" else "thing"
+            print(f"(unsure: does the picture below look like one {thing}, upright and whole?)")
         print(as_text(image))
         bars = [f"{p:6.1%} {'#' * round(30 * p)}" for p in probabilities]
         print(table([what, "probability"], list(zip(names, bars, strict=True))))
 
 
 def info_of(model: Path, name: str | None) -> sn.data.DatasetInfo | None:
-    """The record of the data set that a model's file says it was trained on, or of the one that is named.
-
-    Models of digits from before the file said it are taken for such. None if it was trained on files that no record
-    knows.
-    """
-    name = name or trained_on(model, default="mnist")
+    """The record of the data set that is named, or that a model's file says it was trained on; None if it says none."""
+    name = name or trained_on(model)
     if name is not None and name not in DATASETS:
         raise ValueError(
             f"{model}: was trained on the data set {name!r}, which is not known here. Import the module that registers "
@@ -155,14 +153,23 @@ def info_of(model: Path, name: str | None) -> sn.data.DatasetInfo | None:
     return None if name is None else DATASETS[name]
 
 
+def class_names(net: sn.Network, info: sn.data.DatasetInfo | None, outputs: int) -> list[str]:
+    """What the outputs of a network stand for: the classes of a data set, or numbers where it has no names."""
+    known = info.classes if info else ()
+    if info and len(known) > outputs:
+        raise ValueError(f"{net.name}: has {outputs} outputs, but {info.title} has {len(known)} classes")
+    return [*known, *map(str, range(len(known), outputs))]
+
+
 def read_picture(path: Path, net: sn.Network, info: sn.data.DatasetInfo | None) -> np.ndarray:
     """A picture as an image that the network takes, prepared as those of the data set were."""
-    from scratchnet.data.photographs import BOX, SIDE, read_digit
+    from scratchnet.data.photographs import SIDE, read_digit, read_object
 
     H, W, C = net.input_shape or (SIDE, SIDE, 1)
     if H != W or C != 1:
         raise ValueError(f"{net.name}: takes images of shape ({H}, {W}, {C}), but pictures are read as square and grey")
-    return read_digit(path, H, min(info.box if info else BOX, H))
+    read = read_object if info and info.pictures == "object" else read_digit
+    return read(path, H)
 
 
 def reproduce(options: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from PIL import Image, ImageDraw
 
 import scratchnet as sn
 from scratchnet.cli import main
-from scratchnet.data.photographs import as_text, read_digit
+from scratchnet.data.photographs import as_text, read_digit, read_object
 from scratchnet.runs.recipes import SAMPLE
 from scratchnet.study.reproduce import reproduce
 
@@ -374,6 +375,31 @@ def test_white_ink_on_nothing_is_seen_by_its_transparency():
     ImageDraw.Draw(picture).line([(30, 10), (30, 70)], fill=(255, 255, 255, 255), width=6)
     picture.save("one.png")
     assert read_digit("one.png").sum() > 20
+
+
+@pytest.mark.parametrize("ink", [40, 220], ids=["dark on light", "light on dark"])
+def test_things_are_cut_out_whole_and_called_by_their_names(ink, capsys):
+    """A model of Fashion-MNIST: what fills the picture is no paper, and its file knows the classes."""
+    page = np.full((90, 70), 255 - ink, np.uint8)
+    page[20:76, 30:58] = ink
+    page[40:50, 40:48] = 128  # a print on it
+    Image.fromarray(page).save("dress.png")
+    seen = read_object("dress.png")
+    rows, columns = (np.flatnonzero(seen[..., 0].any(axis=axis)) for axis in (1, 0))
+    assert (len(rows), len(columns)) == (28, 14), "as large as fits"
+    assert columns[0] == 7, "in the middle"
+    assert 0.4 < seen[12, 14, 0] < 0.6, "its shades are kept"
+
+    things = sn.Dataset(np.zeros((1, 28, 28, 1)), np.zeros(1), "things", sn.data.DATASETS["fashion-mnist"])
+    sn.save(sn.models.four_conv_cnn(), "things.safetensors", trained_on=things)
+    assert main(["predict", "dress.png", "--model", "things.safetensors"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"dress\.png: (\w|[-/ ])+, with probability", out)
+    assert re.search(r"\nAnkle boot +\d", out)
+    assert "does the picture below look like one thing" in out
+    assert as_text(seen) in out
+    assert main(["predict", "dress.png", "--model", "things.safetensors", "--data", "mnist"]) == 0
+    assert re.search(r"\n9 +\d", capsys.readouterr().out), "another data set can be named"
 
 
 def test_an_unsure_answer_is_called_so(good_model, capsys):

@@ -243,7 +243,7 @@ def test_every_public_name_has_a_page(site):
     pages = {page.stem for page in (site / "reference").glob("*.html")}
     modules = {"data", "models", "interop", "plots", "layers", "__version__"}
     names = {f"scratchnet.{name}" for name in sn.__all__ if name not in modules}
-    names |= {f"scratchnet.data.{name}" for name in sn.data.__all__ if name != "Dataset"}
+    names |= {f"scratchnet.data.{name}" for name in sn.data.__all__ if name not in ("Dataset", "DATASETS")}
     for module in (sn.layers, sn.optim, sn.data):
         names |= {f"{module.__name__}.{name}" for name in KERNELS if hasattr(module, name)}
     for module in (sn.models, sn.interop, sn.plots):

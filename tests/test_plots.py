@@ -55,6 +55,16 @@ def test_the_confusion_matrix_counts(sample):
     assert "net: 75.00% of 4 digits right" in titles(figure)[0]
 
 
+def test_classes_are_called_by_their_names(sample):
+    data = sn.Dataset(sample[0].images[:3], np.array([9, 0, 2]), "things", sn.data.DATASETS["fashion-mnist"])
+    assert titles(sn.plots.digit_grid(data))[:3] == ["Label: Ankle boot", "Label: T-shirt/top", "Label: Pullover"]
+    grid = sn.plots.prediction_grid(data, np.array([9, 0, 3]))
+    assert titles(grid)[2] == "Label: Pullover\nPredicted: Dress  ✗"
+    axes = sn.plots.confusion_matrix(data, np.array([9, 0, 3]), "net").axes[0]
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [tick.get_text() for tick in ticks] == list(data.info.classes)
+
+
 def test_curves_hold_the_history_and_name_the_test_set(trained, sample):
     net, history = trained
     figure = sn.plots.training_curves({net.name: history})

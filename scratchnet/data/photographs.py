@@ -1,9 +1,12 @@
-"""From a picture of a digit, of any size and on any background, to what a network trained on MNIST expects.
+"""From a picture, of any size and on any background, to what a network trained on MNIST or Fashion-MNIST expects.
 
 MNIST was prepared like this (LeCun et al., 1998): the digit, light on black, is scaled to fit a box of 20 x 20 pixels,
 its aspect ratio kept, and placed in 28 x 28 pixels with its centre of mass in the middle. A picture goes the same way
 here, after its paper has been taken away: what is left is how much darker (or lighter) each pixel is than the paper
 around it, so that shadows and a dark rim do not count as ink.
+
+Fashion-MNIST shows things that fill the picture, on an even background (Xiao, Rasul and Vollgraf, 2017, arXiv
+1708.07747, section 2): such a thing is cut out, scaled to the whole image and placed in its middle.
 """
 
 from __future__ import annotations
@@ -18,9 +21,10 @@ BOX, SIDE = 20, 28
 WORKING_SIDE = 256  # larger pictures are reduced to this first
 PAPER_FITS = 12  # rounds of telling paper from ink
 LEAST_CONTRAST = 16  # of 255
+TRIMMED = 0.05  # of the range: what is nearer to the background's brightness belongs to it
 
 
-def read_digit(path: str | Path, side: int = SIDE, box: int = BOX) -> np.ndarray:
+def read_digit(path: str | Path, side: int = SIDE) -> np.ndarray:
     """A picture as one MNIST-like image.
 
     Parameters
@@ -28,8 +32,6 @@ def read_digit(path: str | Path, side: int = SIDE, box: int = BOX) -> np.ndarray
     path : path of a PNG, JPEG or any other file that Pillow reads; dark on light or light on dark.
     side : int
         Height and width of the image, in pixels.
-    box : int
-        Pixels of the longer side that what the picture shows is scaled to, at most `side`.
 
     Returns
     -------
@@ -42,23 +44,42 @@ def read_digit(path: str | Path, side: int = SIDE, box: int = BOX) -> np.ndarray
     ValueError
         If it is not a picture, or holds nothing but background.
     """
+    ink = _ink(_opened(path))
+    if ink is None:
+        raise ValueError(f"{path}: expected a digit, but the picture is all of one colour")
+    digit = _boxed(ink, round(BOX * side / SIDE))
+    mass = [digit.sum(axis=1 - axis) for axis in range(2)]
+    centres = [float((np.arange(len(m)) + 0.5) @ m / m.sum()) for m in mass]
+    return _placed(digit, centres, side)
+
+
+def read_object(path: str | Path, side: int = SIDE) -> np.ndarray:
+    """A picture of a thing on an even background as one Fashion-MNIST-like image; all else as of `read_digit`."""
+    values = np.asarray(_opened(path), np.float32) / 255
+    background = np.median(np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]]))
+    thing = (background - values if background > 0.5 else values - background).clip(0)
+    thing[thing < TRIMMED] = 0
+    if not thing.any():
+        raise ValueError(f"{path}: expected a thing on a background, but the picture is all of one colour")
+    boxed = _boxed(thing, side)
+    return _placed(boxed, [length / 2 for length in boxed.shape], side)
+
+
+def _opened(path: str | Path) -> Image.Image:
+    """The picture in a file in shades of grey; errors as of `read_digit`."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
-                grey = _grey(ImageOps.exif_transpose(picture))
+                return _grey(ImageOps.exif_transpose(picture))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: not a picture that can be read ({error})") from None
     except Image.DecompressionBombWarning:
         raise ValueError(
             f"{path}: expected a picture of at most {Image.MAX_IMAGE_PIXELS:,} pixels; scale it down"
         ) from None
-    ink = _ink(grey)
-    if ink is None:
-        raise ValueError(f"{path}: expected a digit, but the picture is all of one colour")
-    return _centred(_boxed(ink, box), side)[..., None]
 
 
 def _grey(picture: Image.Image) -> Image.Image:
@@ -144,16 +165,15 @@ def _boxed(ink: np.ndarray, box: int) -> np.ndarray:
     return boxed / boxed.max()
 
 
-def _centred(digit: np.ndarray, side: int) -> np.ndarray:
-    """The digit in side x side pixels, its centre of mass as near the middle as whole pixels and the edges allow."""
+def _placed(shown: np.ndarray, centres: list[float], side: int) -> np.ndarray:
+    """What is shown (H, W) in an image (side, side, 1), its centre as near the middle as pixels and edges allow."""
     image = np.zeros((side, side), np.float32)
-    corner = []
-    for axis in range(2):
-        mass = digit.sum(axis=1 - axis)
-        centre = (np.arange(len(mass)) + 0.5) @ mass / mass.sum()
-        corner.append(int(np.clip(round(side / 2 - centre), 0, side - len(mass))))
-    image[corner[0] : corner[0] + digit.shape[0], corner[1] : corner[1] + digit.shape[1]] = digit
-    return image
+    row, column = (
+        int(np.clip(round(side / 2 - centre), 0, side - length))
+        for centre, length in zip(centres, shown.shape, strict=True)
+    )
+    image[row : row + shown.shape[0], column : column + shown.shape[1]] = shown
+    return image[..., None]
 
 
 def as_text(image: np.ndarray) -> str:

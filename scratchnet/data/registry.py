@@ -37,8 +37,9 @@ class DatasetInfo:
         Folders on this machine where another package may have installed them.
     read : function
         For a data set that is not four IDX files: gives the two parts, (train, test), each a Dataset.
-    box : int
-        Pixels of the longer side that `scratchnet predict` scales a picture's content to: 20 as in MNIST.
+    pictures : {"ink", "object"}
+        How `scratchnet predict` prepares a picture: as strokes on paper (MNIST), or as a thing that fills the image
+        (Fashion-MNIST).
     """
 
     name: str
@@ -50,7 +51,7 @@ class DatasetInfo:
     mirrors: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     read: Callable[[], tuple[Dataset, Dataset]] | None = None
-    box: int = 20
+    pictures: str = "ink"
 
 
 DATASETS: dict[str, DatasetInfo] = {}
@@ -125,6 +126,6 @@ FASHION_MNIST = register(
             "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
         ),
         folders=("/usr/share/datasets/fashion-mnist",),  # Debian's package dataset-fashion-mnist
-        box=28,
+        pictures="object",
     )
 )  # fmt: skip

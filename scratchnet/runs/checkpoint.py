@@ -36,8 +36,8 @@ def save(net: Network, path: str | Path, trained_on: Dataset | None = None) -> N
     OSError
         If the file cannot be written.
     """
-    data = {} if trained_on is None else {"data": trained_on.info.name if trained_on.info else None}
-    _write(path, _weights(path, net), {"kind": "model", "network": _describe(net)} | data)
+    data = trained_on.info.name if trained_on is not None and trained_on.info else None
+    _write(path, _weights(path, net), {"kind": "model", "network": _describe(net), "data": data})
 
 
 def load(path: str | Path) -> Network:
@@ -56,13 +56,10 @@ def load(path: str | Path) -> Network:
     return net
 
 
-def trained_on(path: str | Path, default: str) -> str | None:
-    """The name of the data set that a model was trained on: None if no record knew it, `default` if nothing was kept.
-
-    Errors as of `load`.
-    """
+def trained_on(path: str | Path) -> str | None:
+    """The name of the data set that a model was trained on; None if its file does not say. Errors as of `load`."""
     _, description = _read(path, "model")
-    name: str | None = description.get("data", default)
+    name: str | None = description.get("data")
     return name
 
 
