@@ -25,14 +25,17 @@ from scratchnet.runs.options import (
     DEFAULT_LR,
     MODEL,
     as_recipe,
+    check_same_engine,
     check_same_settings,
     make_room,
     new_settings,
+    resume_command,
     resumed_settings,
     write_settings,
 )
 from scratchnet.runs.recipes import RECIPES, SAMPLE, SCHEDULES
 from scratchnet.runs.run import METRICS
+from scratchnet.runs.same import fingerprint
 from scratchnet.tables import table
 from scratchnet.version import __version__
 
@@ -67,8 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def train(options: argparse.Namespace) -> None:
     """Train one model, and write the model, its metrics and its training curves to a folder."""
     folder = Path(options.out or f"runs/{options.model}")
+    command = f"scratchnet train {options.model} --out {shlex.quote(str(folder))}"
     settings = resumed_settings(folder, options) if options.resume else new_settings(options)
     sn.use_engine(sn.current_engine())  # an engine that cannot run is noticed before anything is written
+    check_same_engine(folder, settings, command)
     training, test = load_data(settings)
     net = MODELS[settings["model"]](seed=settings["seed"], init=settings["init"])
     arguments = as_recipe(settings).fit_arguments(net, len(training))
@@ -76,7 +81,7 @@ def train(options: argparse.Namespace) -> None:
         make_room(folder, options.overwrite)
         write_settings(folder, settings)
     print(f"training {net.name} on {len(training):,} {training.name}, engine {sn.current_engine()}")
-    with resume_hint(f"scratchnet train {net.name} --out {shlex.quote(str(folder))}", options.engine):
+    with resume_hint(command):
         history = sn.fit(
             net,
             training,
@@ -94,12 +99,12 @@ def train(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def resume_hint(command: str, engine: str | None) -> Iterator[None]:
-    """If what runs inside is interrupted, say how to go on with it, on the engine that was asked for."""
+def resume_hint(command: str) -> Iterator[None]:
+    """If what runs inside is interrupted, say how to go on with it on the present engine."""
     try:
         yield
     except KeyboardInterrupt:
-        print(f"\nTo go on:  {command}{f' --engine {engine}' if engine else ''} --resume", file=sys.stderr)
+        print(f"\nTo go on:  {resume_command(command, sn.current_engine())}", file=sys.stderr)
         raise
 
 
@@ -163,19 +168,21 @@ def reproduce_on_mnist(options: argparse.Namespace, recipe: str) -> None:
     from scratchnet.study.reproduce import reproduce_on_mnist
 
     folder = Path(options.out or f"runs/reproduce-{recipe}")
-    settings = {model: asdict(r) for model, r in RECIPES[recipe].items()}
     seeds = range(options.seed, options.seed + (options.seeds or STUDY_SEEDS))
+    again = ["scratchnet", "reproduce", "--recipe", recipe, "--data", "mnist", "--out", str(folder)]
+    again += ["--data-dir", options.data_dir] if options.data_dir else []
+    command = f"{shlex.join(again)} --seed {options.seed} --seeds {len(seeds)}"
     sn.use_engine(sn.current_engine())
-    sn.data.load("mnist", options.data_dir)  # if it is not to be had, that is said before anything is written
+    training, test = sn.data.load("mnist", options.data_dir)  # if it is not there, nothing is written
+    networks = {model: asdict(r) for model, r in RECIPES[recipe].items()}
+    settings = {"recipe": recipe, "networks": networks} | circumstances(training, test)
     if options.resume:
-        check_same_settings(folder, settings)
+        check_same_settings(folder, settings, command)
     else:
         make_room(folder, options.overwrite, [path.name for path in folder.glob(f"{recipe}-*-seed_*.json")])
         write_settings(folder, settings)
     print(f"Recipe {recipe}, random seeds {seeds[0]} to {seeds[-1]}, engine {sn.current_engine()}.")
-    again = ["scratchnet", "reproduce", "--recipe", recipe, "--data", "mnist", "--out", str(folder)]
-    again += ["--data-dir", options.data_dir] if options.data_dir else []
-    with resume_hint(f"{shlex.join(again)} --seed {options.seed} --seeds {len(seeds)}", options.engine):
+    with resume_hint(command):
         results, written = reproduce_on_mnist(folder, recipe, seeds, options.data_dir)
     print(f"\n{results}\n")
     print_written(written)
@@ -186,21 +193,28 @@ def reproduce_on_sample(options: argparse.Namespace) -> None:
     from scratchnet.study.reproduce import reproduce
 
     folder = Path(options.out or REPRODUCE_FOLDER)
-    settings = {"seed": options.seed, "recipe": asdict(SAMPLE)}
+    command = f"scratchnet reproduce --out {shlex.quote(str(folder))} --seed {options.seed}"
     sn.use_engine(sn.current_engine())
     training, test = sn.data.load("sample")
+    settings = {"seed": options.seed, "recipe": asdict(SAMPLE)} | circumstances(training, test)
     if options.resume:
-        check_same_settings(folder, settings)
+        check_same_settings(folder, settings, command)
     else:
         for place in [folder, *(folder / name for name in MODELS)]:
             make_room(place, options.overwrite)
         write_settings(folder, settings)
     print(f"Three networks, {len(training):,} {training.name}, engine {sn.current_engine()}.")
-    command = f"scratchnet reproduce --out {shlex.quote(str(folder))} --seed {options.seed}"
-    with resume_hint(command, options.engine):
+    with resume_hint(command):
         results, written = reproduce(folder, training, test, SAMPLE, options.seed, options.resume)
     print(f"\n{results}\n")
     print_written(written)
+
+
+def circumstances(training: sn.Dataset, test: sn.Dataset) -> dict[str, Any]:
+    """What besides the recipe decides the table of a reproduction: the engine, and the digits of both parts."""
+    parts = {"training images": training.images, "training labels": training.labels}
+    parts |= {"test images": test.images, "test labels": test.labels}
+    return {"engine": sn.current_engine(), "data": {name: fingerprint(array) for name, array in parts.items()}}
 
 
 def summary(options: argparse.Namespace) -> None:

@@ -167,7 +167,7 @@ class TestCommand:
 
         monkeypatch.setattr("scratchnet.study.reproduce.train_and_test", third_stops)
         assert main(arguments) == 130
-        assert f"--out {tmp_path} --seed 0 --seeds 1 --resume" in capsys.readouterr().err
+        assert f"--out {tmp_path} --seed 0 --seeds 1 --engine numba --resume" in capsys.readouterr().err
         before = {path: path.read_bytes() for path in tmp_path.glob("seed-*.json")}
         assert len(before) == 2
         assert main(arguments) == 1, "nothing is overwritten unasked"
@@ -197,7 +197,7 @@ class TestCommand:
         longer = {model: replace(recipe, steps=4) for model, recipe in short.items()}
         monkeypatch.setitem(recipes.RECIPES, "seed", longer)
         assert main(["reproduce", "--data", "mnist", "--seeds", "1", "--out", str(tmp_path), "--resume"]) == 1
-        assert "was begun with" in capsys.readouterr().err
+        assert "was begun with networks.four_conv_cnn.steps = 3, not 4;" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- the study

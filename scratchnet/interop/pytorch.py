@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scratchnet import layers as book
-from scratchnet.layers.base import Layer, Shape, WeightedLayer
+from scratchnet.layers.base import Layer, Shape, WeightedLayer, state_arrays
 from scratchnet.layers.shapes import Pads, window_grid
 from scratchnet.network import Network
 
@@ -36,7 +36,7 @@ def to_torch(net: Network) -> torch.nn.Sequential:
     ImportError
         If PyTorch is not installed.
     ValueError
-        If the input's shape is not known, or a layer has no equivalent in PyTorch.
+        If the input's shape is not known, or a layer or its state has no equivalent in PyTorch.
     """
     import torch
 
@@ -58,10 +58,18 @@ def from_torch(torch_net: torch.nn.Module, net: Network) -> Network:
     Raises
     ------
     ValueError
-        If the numbers of layers or the shapes do not match; nothing is changed then.
+        If the numbers of layers or the shapes do not match, or either network keeps arrays that are not trained;
+        nothing is changed then.
     """
     import torch
 
+    for layer in net.layers:
+        _require_no_state(layer)
+    kept = [name for name, _ in torch_net.named_buffers()]
+    if kept:
+        raise ValueError(
+            f"the PyTorch network keeps {', '.join(kept)}, which are not trained and have no equivalent in {net.name}"
+        )
     theirs = [m for m in torch_net.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))]
     ours = [(layer, flattened) for layer, _, flattened in _walk(net) if isinstance(layer, WeightedLayer)]
     if len(theirs) != len(ours):
@@ -97,7 +105,17 @@ def _walk(net: Network) -> Iterator[tuple[Layer, Shape, Shape | None]]:
 # ---------------------------------------------------------------- layers to modules
 
 
+def _require_no_state(layer: Layer) -> None:
+    """A ValueError for a layer with arrays that no module would hold. A generator is left behind, as the masks are."""
+    kept = state_arrays(layer.state())
+    if kept:
+        raise ValueError(
+            f"{layer.name}: a {type(layer).__name__} keeps {', '.join(kept)}, which has no equivalent in PyTorch"
+        )
+
+
 def _modules(layer: Layer, input_shape: Shape) -> list[torch.nn.Module]:
+    _require_no_state(layer)
     for kind, make in _MAKERS.items():
         if isinstance(layer, kind):
             return make(layer, input_shape)

@@ -217,7 +217,7 @@ def _check_declared(layer: Layer, name: str, held: Any) -> None:
     if isinstance(held, np.random.Generator):
         return
     if not isinstance(held, np.ndarray) or not (held.dtype in (np.float32, np.float64) or held.dtype.kind in "iu"):
-        what = f"an array of {held.dtype}" if isinstance(held, np.ndarray) else f"a {type(held).__name__}"
+        what = f"an array of {held.dtype}" if isinstance(held, np.ndarray) else type(held).__name__
         raise TypeError(
             f"{layer.name}.{name}: expected state() to give an array of float32, float64 or integers, or a "
             f"numpy.random.Generator; got {what}"
