@@ -23,13 +23,16 @@ from scratchnet.engine import DEFAULT_ENGINE, ENGINES, READABLE_ENGINE
 from scratchnet.layers.initial import RULES
 from scratchnet.models import ARCHITECTURES
 from scratchnet.runs.checkpoint import trained_on
+from scratchnet.runs.identity import fingerprint
 from scratchnet.runs.options import (
     DEFAULT_LR,
     MODEL,
     as_recipe,
+    check_same_engine,
     check_same_settings,
     make_room,
     new_settings,
+    resume_command,
     resumed_settings,
     write_settings,
 )
@@ -68,8 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def train(options: argparse.Namespace) -> None:
     """Train one model, and write the model, its metrics and its training curves to a folder."""
     folder = Path(options.out or f"runs/{options.model}")
+    command = f"scratchnet train {options.model} --out {shlex.quote(str(folder))}"
     settings = resumed_settings(folder, options) if options.resume else new_settings(options)
     sn.use_engine(sn.current_engine())  # an engine that cannot run is noticed before anything is written
+    check_same_engine(folder, settings, command)
     training, test = load_data(settings)
     net = ARCHITECTURES[settings["model"]].make(seed=settings["seed"], init=settings["init"])
     check_fit(net, training)
@@ -78,7 +83,7 @@ def train(options: argparse.Namespace) -> None:
         make_room(folder, options.overwrite)
         write_settings(folder, settings)
     print(f"training {net.name} on {len(training):,} {training.name}, engine {sn.current_engine()}")
-    with resume_hint(f"scratchnet train {net.name} --out {shlex.quote(str(folder))}", options.engine):
+    with resume_hint(command):
         history = sn.fit(
             net,
             training,
@@ -96,12 +101,12 @@ def train(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def resume_hint(command: str, engine: str | None) -> Iterator[None]:
-    """If what runs inside is interrupted, say how to go on with it, on the engine that was asked for."""
+def resume_hint(command: str) -> Iterator[None]:
+    """If what runs inside is interrupted, say how to go on with it on the present engine."""
     try:
         yield
     except KeyboardInterrupt:
-        print(f"\nTo go on:  {command}{f' --engine {engine}' if engine else ''} --resume", file=sys.stderr)
+        print(f"\nTo go on:  {resume_command(command, sn.current_engine())}", file=sys.stderr)
         raise
 
 
@@ -201,12 +206,16 @@ def reproduce_whole(options: argparse.Namespace, recipe: str, data: str) -> None
     from scratchnet.study.reproduce import reproduce_whole
 
     folder = Path(options.out or f"{REPRODUCE_FOLDER}-{recipe}{'' if data == 'mnist' else f'-{data}'}")
-    settings = {e.network_name: asdict(e.recipe) for e in planned(recipe, [0], data)} | {"data": data}
     seeds = range(options.seed, options.seed + (options.seeds or STUDY_SEEDS))
+    again = ["scratchnet", "reproduce", "--recipe", recipe, "--data", data, "--out", str(folder)]
+    again += ["--data-dir", options.data_dir] if options.data_dir else []
+    command = f"{shlex.join(again)} --seed {options.seed} --seeds {len(seeds)}"
     sn.use_engine(sn.current_engine())
-    train, _ = sn.data.load(data, options.data_dir)  # if it is not to be had, that is said before anything is written
+    train, test = sn.data.load(data, options.data_dir)  # an error comes before anything is written
+    networks = {e.network_name: asdict(e.recipe) for e in planned(recipe, [0], data)}
+    settings = {"recipe": recipe, "networks": networks} | engine_and_data(train, test)
     if options.resume:
-        check_same_settings(folder, settings)
+        check_same_settings(folder, settings, command)
     else:
         make_room(folder, options.overwrite, [path.name for path in folder.glob(f"{recipe}-*-seed_*.json")])
         write_settings(folder, settings)
@@ -215,9 +224,7 @@ def reproduce_whole(options: argparse.Namespace, recipe: str, data: str) -> None
         f"{sn.current_engine()}."
     )
     print_left_out(train)
-    again = ["scratchnet", "reproduce", "--recipe", recipe, "--data", data, "--out", str(folder)]
-    again += ["--data-dir", options.data_dir] if options.data_dir else []
-    with resume_hint(f"{shlex.join(again)} --seed {options.seed} --seeds {len(seeds)}", options.engine):
+    with resume_hint(command):
         results, written = reproduce_whole(folder, recipe, seeds, data, options.data_dir)
     print(f"\n{results}\n")
     print_written(written)
@@ -228,23 +235,30 @@ def reproduce_once(options: argparse.Namespace, data: str) -> None:
     from scratchnet.study.reproduce import architectures_for, reproduce
 
     folder = Path(options.out or (REPRODUCE_FOLDER if data == "sample" else f"{REPRODUCE_FOLDER}-{data}"))
-    settings = {"seed": options.seed, "recipe": asdict(SAMPLE), "data": data}
+    command = f"scratchnet reproduce --data {data} --out {shlex.quote(str(folder))} --seed {options.seed}"
     sn.use_engine(sn.current_engine())
     training, test = sn.data.load(data)
+    settings = {"seed": options.seed, "recipe": asdict(SAMPLE)} | engine_and_data(training, test)
     names = [architecture.name for architecture in architectures_for(training)]
     if options.resume:
-        check_same_settings(folder, settings)
+        check_same_settings(folder, settings, command)
     else:
         for place in [folder, *(folder / name for name in names)]:
             make_room(place, options.overwrite)
         write_settings(folder, settings)
     print(f"{', '.join(names)}: {len(training):,} {training.name}, engine {sn.current_engine()}.")
     print_left_out(training)
-    command = f"scratchnet reproduce --data {data} --out {shlex.quote(str(folder))} --seed {options.seed}"
-    with resume_hint(command, options.engine):
+    with resume_hint(command):
         results, written = reproduce(folder, training, test, SAMPLE, options.seed, options.resume)
     print(f"\n{results}\n")
     print_written(written)
+
+
+def engine_and_data(training: sn.Dataset, test: sn.Dataset) -> dict[str, Any]:
+    """What besides the recipe decides the table of a reproduction: the engine, and the data of both parts."""
+    parts = {"training images": training.images, "training labels": training.labels}
+    parts |= {"test images": test.images, "test labels": test.labels}
+    return {"engine": sn.current_engine(), "data": {name: fingerprint(array) for name, array in parts.items()}}
 
 
 def summary(options: argparse.Namespace) -> None:

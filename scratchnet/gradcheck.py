@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchnet.layers.base import Layer, Parameter
+from scratchnet.layers.base import Layer, Parameter, snapshot, state_in
 from scratchnet.network import Network
 from scratchnet.tables import table
 
@@ -107,12 +107,12 @@ def gradcheck(
     Parameters
     ----------
     subject : Layer or Network
-        Its weights are taken to float64 for the check and put back afterwards; so are its gradients and the states of
-        its random generators.
+        Its weights and its state are taken to float64 for the check. Afterwards both are put back, and the gradients.
     x : ndarray of float64
         An input for it. At a kink (ReLU at 0, a tie in max-pooling) there is no slope: draw x at random.
     training : bool
-        Whether dropout is on; the same masks are used throughout.
+        Which forward to check: with dropout on, for example. Each one starts from the same state, so dropout draws the
+        same mask every time.
     seed : int
         Of the random dout, and of the choice of entries.
     rtol, atol : float
@@ -150,17 +150,16 @@ def gradcheck(
     if not x.size:
         raise ValueError(f"gradcheck: expected at least one number to check with, got x of shape {x.shape}")
     before = [(p.value, p.grad) for p in parameters]
-    generators = _generators(subject)
-    states = [generator.bit_generator.state for generator in generators]
+    state = snapshot(subject.state())
     try:
         for p in parameters:
             p.value = p.value.astype(np.float64)
+        subject.set_state(state_in(np.float64, subject.state()))
         comparisons = _compare_all(subject, x.copy(), parameters, training, rng, rtol, atol, max_entries)
     finally:
         for p, (value, grad) in zip(parameters, before, strict=True):
             p._value, p.grad = value, grad  # the very same array, not a copy
-        for generator, state in zip(generators, states, strict=True):
-            generator.bit_generator.state = state
+        subject.set_state(state)
     return Report(getattr(subject, "name", type(subject).__name__), comparisons, rtol, atol)
 
 
@@ -200,19 +199,12 @@ def _compare_all(
     return comparisons
 
 
-def _generators(subject: Layer | Network) -> list[np.random.Generator]:
-    """The generators that dropout masks are drawn from."""
-    return [layer.rng for layer in getattr(subject, "layers", [subject]) if hasattr(layer, "rng")]
-
-
 def _repeatable_forward(subject: Layer | Network, training: bool) -> Callable[[np.ndarray], np.ndarray]:
-    """Its forward, with the same dropout masks each time."""
-    generators = _generators(subject)
-    states = [rng.bit_generator.state for rng in generators]
+    """Its forward, each time from the state that it has now."""
+    state = snapshot(subject.state())
 
     def forward(x: np.ndarray) -> np.ndarray:
-        for rng, state in zip(generators, states, strict=True):
-            rng.bit_generator.state = state
+        subject.set_state(state)
         out: np.ndarray = subject.forward(x, training)
         return out
 

@@ -9,7 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scratchnet.engine import ops
-from scratchnet.layers.base import Formulas, Layer, Parameter, Shape, check_float, check_shape, positive
+from scratchnet.layers.base import (
+    Formulas,
+    Layer,
+    Parameter,
+    Shape,
+    State,
+    check_float,
+    check_shape,
+    positive,
+    state_arrays,
+    state_in,
+)
 from scratchnet.loss import softmax, softmax_cross_entropy
 from scratchnet.tables import table
 
@@ -78,6 +89,7 @@ class Network:
         self.name = name
         self.input_shape: Shape | None = None if input_shape is None else tuple(map(int, input_shape))
         self._name_layers()
+        self.check_state({})  # a layer whose state cannot be kept is noticed now, not when it is saved
         if self.input_shape is not None:
             self.output_shapes()  # layers that do not fit each other are noticed now, not in the first forward
 
@@ -145,14 +157,39 @@ class Network:
         """All trained arrays, in forward order."""
         return [p for layer in self.layers for p in layer.parameters()]
 
-    def generators(self) -> list[np.random.Generator]:
-        """The random generators that training draws from (dropout masks), in forward order."""
-        return [layer.rng for layer in self.layers if hasattr(layer, "rng")]
+    def state(self) -> State:
+        """What training changes beside the parameters, in forward order: "dropout1.rng", "norm1.running_mean".
+
+        Raises ValueError if two layers have the same name: one of them was put into another network since.
+        """
+        names = Counter(layer.name for layer in self.layers if layer.state())
+        if names and max(names.values()) > 1:
+            twice = names.most_common(1)[0][0]
+            raise ValueError(f"{self.name}: two layers are named {twice}; is a layer part of two networks?")
+        return {f"{layer.name}.{name}": held for layer in self.layers for name, held in layer.state().items()}
+
+    def set_state(self, values: dict[str, Any]) -> None:
+        """Take back what `snapshot(net.state())` kept, all of it or a part; arrays are copied.
+
+        Raises ValueError or TypeError if a name, a shape or a dtype does not fit; nothing is changed then.
+        """
+        self.check_state(values)
+        for layer in self.layers:
+            layer.set_state(_part(values, layer))
+
+    def check_state(self, values: dict[str, Any]) -> None:
+        """An error that names the layer, unless `set_state(values)` would work."""
+        unknown = values.keys() - self.state().keys()
+        if unknown:
+            raise ValueError(f"{self.name}: no layer of it has a state named {', '.join(sorted(unknown))}")
+        for layer in self.layers:
+            layer.check_state(_part(values, layer))
 
     def astype(self, dtype: Any) -> Network:
-        """Change all weights to float32 or float64, in place; returns the network itself."""
+        """Change all weights, and the state that is not trained, to float32 or float64, in place; returns itself."""
         for p in self.parameters():
             p.value = p.value.astype(dtype)
+        self.set_state(state_in(dtype, self.state()))
         return self
 
     def output_shapes(self, input_shape: Shape | None = None) -> list[Shape]:
@@ -181,15 +218,21 @@ class Network:
         return sum(layer.multiply_adds(shape) for layer, shape in zip(self.layers, shapes, strict=False))
 
     def summary(self, input_shape: Shape | None = None) -> str:
-        """A table of the layers: output shape, parameters and multiply-adds of one example's forward pass."""
+        """A table of the layers: output shape, parameters and multiply-adds of one example's forward pass.
+
+        If a layer keeps numbers that are not trained, a further column counts them.
+        """
         shapes = self.output_shapes(input_shape)
-        rows = []
+        rows: list[list[Any]] = []
         for layer, before, after in zip(self.layers, shapes, shapes[1:], strict=False):
             size = sum(p.value.size for p in layer.parameters())
-            rows.append([layer.name, " x ".join(map(str, after)), size, layer.multiply_adds(before)])
-        rows.append(["total", "", sum(row[2] for row in rows), sum(row[3] for row in rows)])  # type: ignore[misc]
-        header = ["layer", "output shape", "parameters", "multiply-adds"]
-        return f"{self.name}, input {' x '.join(map(str, shapes[0]))}\n{table(header, rows, total=True)}"
+            kept = sum(array.size for array in state_arrays(layer.state()).values())
+            rows.append([layer.name, " x ".join(map(str, after)), size, layer.multiply_adds(before), kept])
+        rows.append(["total", "", *(sum(row[column] for row in rows) for column in (2, 3, 4))])
+        header = ["layer", "output shape", "parameters", "multiply-adds", "not trained"]
+        columns = len(header) if rows[-1][-1] else len(header) - 1
+        text = table(header[:columns], [row[:columns] for row in rows], total=True)
+        return f"{self.name}, input {' x '.join(map(str, shapes[0]))}\n{text}"
 
     def __repr__(self) -> str:
         return f"Network([{', '.join(map(repr, self.layers))}], name={self.name!r})"
@@ -206,3 +249,9 @@ class Network:
             layer.name = f"{layer.kind}{numbers[layer.kind]}"
             for p in layer.parameters():
                 p.name = f"{layer.name}.{p.name.split('.')[-1]}"
+
+
+def _part(values: dict[str, Any], layer: Layer) -> dict[str, Any]:
+    """What of a network's state is this layer's, under the layer's own names."""
+    prefix = f"{layer.name}."
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}

@@ -37,7 +37,7 @@ def fit(
     train : Dataset
         What to train on: in a new order each epoch, the last partial batch included.
     test : Dataset, optional
-        Evaluated at the end of each epoch; training does not depend on it.
+        Evaluated at the end of each epoch. Training does not depend on it, so a resumed run may have another one.
     optimizer : Optimizer
         Over `net.parameters()`.
     epochs, steps : int
@@ -56,8 +56,10 @@ def fit(
         Where to keep `checkpoint.safetensors`, all that the run needs to go on, and `metrics.jsonl`, a JSON object a
         line for each step and epoch. Without a folder nothing is written.
     resume : bool
-        Go on from the folder's checkpoint, if there is one, with the arguments of the run that wrote it. The weights at
-        the end are those of an uninterrupted run, bit for bit.
+        Go on from the folder's checkpoint, if there is one. The weights at the end are those of an uninterrupted run
+        with the same arguments, bit for bit. So what decided the steps taken must be the same: the network, the
+        optimiser and the learning rate of each step, the engine, the images and labels, batch_size, seed and augment.
+        The run may end later than it was to end at first.
     checkpoint_every : int, optional
         Steps from one checkpoint to the next; at the end of each epoch if not given.
     progress : bool
@@ -78,8 +80,8 @@ def fit(
     FileExistsError
         If the folder holds another run's checkpoint, and it is not to be resumed.
     ValueError
-        If an argument is out of range, the optimiser is over other parameters than the network's, or the checkpoint was
-        made with other arguments or its metrics are damaged.
+        If an argument is out of range, the optimiser is over other parameters than the network's, or the checkpoint is
+        of another run (the message says what differs) or its metrics are damaged.
     """
     run = Run(net, train, test, optimizer, schedule, augment, epochs, steps, batch_size, seed, folder, checkpoint_every)
     run.start(resume)

@@ -157,7 +157,7 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path, net):
     shared = sn.Dense(4, 2)
     first = sn.Network([sn.Dense(4, 4), shared], input_shape=(4,), name="first")
     sn.Network([shared], input_shape=(4,))
-    with pytest.raises(ValueError, match=r"two weights of first are named dense1\.w; is a layer part of two networks"):
+    with pytest.raises(ValueError, match=r"two arrays of first are named dense1\.w; is a layer part of two networks"):
         sn.save(first, tmp_path / "m")
     assert not (tmp_path / "m").exists()
 
@@ -175,7 +175,7 @@ def test_weights_of_another_shape_dtype_or_name_change_nothing(tmp_path):
     with pytest.raises(ValueError, match=r"expected dense1\.w of shape \(3136, 4\), got \(3136, 8\)"):
         sn.load_weights(net, tmp_path / "m")
     sn.save(sn.models.four_conv_cnn(), tmp_path / "m")
-    with pytest.raises(ValueError, match=r"the weights do not fit separable_cnn: missing \['depthwise1\.w'"):
+    with pytest.raises(ValueError, match=r"the arrays do not fit separable_cnn: missing \['depthwise1\.w'"):
         sn.load_weights(net, tmp_path / "m")
     assert all(np.array_equal(p.value, b) for p, b in zip(net.parameters(), before, strict=True))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from PIL import Image, ImageDraw
 import scratchnet as sn
 from scratchnet.cli import main
 from scratchnet.data.photographs import as_text, read_digit, read_object
+from scratchnet.engine import ops
 from scratchnet.runs.recipes import SAMPLE
 from scratchnet.study.reproduce import reproduce
 
@@ -159,12 +161,101 @@ def test_resume_keeps_the_settings_and_refuses_others(capsys):
     assert json.loads(Path("runs/separable_cnn/settings.json").read_text())["steps"] == 3
 
 
+@pytest.fixture
+def fresh_engine(monkeypatch):
+    """As at the start of a process: no engine is in use yet."""
+    with sn.use_engine(sn.current_engine()):
+        monkeypatch.setattr(ops, "engine", None)
+        monkeypatch.delenv("SCRATCHNET_ENGINE", raising=False)
+        yield
+        monkeypatch.undo()
+
+
+LONG_COMMANDS = {
+    "train": ["train", "separable_cnn", "--out", "a run"],
+    "reproduce": ["reproduce", "--out", "a run", "--seed", "3"],
+    "reproduce on mnist": ["reproduce", "--data", "mnist", "--data-dir", "my data", "--out", "a run", "--seeds", "2"],
+}
+
+
+@pytest.mark.parametrize("source", ["flag", "variable", "default"])
+@pytest.mark.parametrize("arguments", list(LONG_COMMANDS.values()), ids=list(LONG_COMMANDS))
+def test_what_was_interrupted_is_resumed_by_the_command_printed_and_on_no_other_engine(
+    arguments, source, sample, fresh_engine, monkeypatch, capsys
+):
+    def interrupted(*given, **options):
+        began_on.append(sn.current_engine())
+        raise KeyboardInterrupt
+
+    def in_a_new_process(arguments, variable=None):
+        monkeypatch.setattr(ops, "engine", None)
+        if variable:
+            monkeypatch.setenv("SCRATCHNET_ENGINE", variable)
+        return main(arguments), capsys.readouterr().err
+
+    began_on = []
+    small = sample[0][:50], sample[1][:50]
+    monkeypatch.setattr(sn.data, "load", lambda *given: small)
+    for place in (
+        "scratchnet.cli.sn.fit",
+        "scratchnet.study.reproduce.fit",
+        "scratchnet.study.reproduce.train_and_test",
+    ):
+        monkeypatch.setattr(place, interrupted)
+    engine = "numba" if source == "default" else "numpy"
+    flag, variable = ["--engine", engine] if source == "flag" else [], engine if source == "variable" else None
+    code, errors = in_a_new_process([*arguments, *flag], variable)
+    assert (code, began_on) == (130, [engine])
+    printed = re.search("To go on:  (scratchnet .*)\n", errors)[1]
+    assert printed.endswith(f"--engine {engine} --resume")
+
+    other = {"numpy": "numba", "numba": "numpy"}[engine]
+    code, errors = in_a_new_process([*arguments, "--resume"], other)
+    assert (code, began_on) == (1, [engine]), "nothing was trained"
+    assert f"a run: was begun on the engine {engine}; on {other} it would end with other bits" in errors
+    assert f"To go on:  {printed}\n" in errors
+    code, _ = in_a_new_process(shlex.split(printed)[1:], other)
+    assert (code, began_on) == (130, [engine, engine])
+
+
+@pytest.mark.parametrize("arguments", list(LONG_COMMANDS.values()), ids=list(LONG_COMMANDS))
+def test_a_run_of_an_earlier_version_is_not_resumed(arguments, sample, monkeypatch, capsys):
+    monkeypatch.setattr(sn.data, "load", lambda *given: (sample[0][:50], sample[1][:50]))
+    Path("a run").mkdir()
+    Path("a run/settings.json").write_text('{"seed": 0}')
+    assert main([*arguments, "--resume"]) == 1
+    assert re.search(
+        "a run.*: (was begun by an earlier version|damaged, or of another version)", capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [(command, part) for name, command in LONG_COMMANDS.items() if name != "train" for part in (0, 1)],
+)
+def test_other_digits_are_no_part_of_the_same_table(arguments, part, sample, monkeypatch, capsys):
+    def interrupted(*given, **options):
+        raise KeyboardInterrupt
+
+    for place in ("scratchnet.study.reproduce.fit", "scratchnet.study.reproduce.train_and_test"):
+        monkeypatch.setattr(place, interrupted)
+    digits = [sample[0][:50], sample[1][:50]]
+    monkeypatch.setattr(sn.data, "load", lambda *given: digits)
+    assert main(arguments) == 130
+    assert main([*arguments, "--resume"]) == 130
+    capsys.readouterr()
+    digits[part] = digits[part][::-1]
+    assert main([*arguments, "--resume"]) == 1
+    name = ["training images", "test images"][part]
+    assert f"a run: was begun with data.{name} = 'float32 of shape (50, 28, 28, 1), checksum" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("send", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "SIGKILL"])
 def test_a_stopped_command_is_resumed_to_the_same_bits(send, tmp_path):
     command = [sys.executable, "-m", "scratchnet", "train", "separable_cnn", "--steps", "40", "--batch-size", "16"]
     subprocess.run([*command, "--out", "whole"], check=True, capture_output=True)
-    options = ["--out", "stopped", "--checkpoint-every", "1", "--engine", "numba"]
+    options = ["--out", "stopped", "--checkpoint-every", "1"]
     child = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while len(sn.read_metrics("stopped/metrics.jsonl").steps) < 5:
@@ -220,7 +311,7 @@ def test_reproduce_trains_three_networks_and_sets_them_beside_the_original(sampl
     assert "holds an earlier run" in capsys.readouterr().err
     assert main(["reproduce", "--out", "r", "--overwrite"]) == 0
     assert main(["reproduce", "--out", "r", "--resume", "--seed", "5"]) == 1
-    assert "r: was begun with {'seed': 0, 'recipe'" in capsys.readouterr().err
+    assert "r: was begun with seed = 0, not 5; resume it with what it was begun with" in capsys.readouterr().err
     assert main(["reproduce", "--out", "elsewhere", "--resume"]) == 1
     assert "elsewhere: nothing to resume here" in capsys.readouterr().err
 

@@ -172,7 +172,7 @@ class TestCommand:
 
         monkeypatch.setattr("scratchnet.study.reproduce.train_and_test", third_stops)
         assert main(arguments) == 130
-        assert f"--out {tmp_path} --seed 0 --seeds 1 --resume" in capsys.readouterr().err
+        assert f"--out {tmp_path} --seed 0 --seeds 1 --engine numba --resume" in capsys.readouterr().err
         before = {path: path.read_bytes() for path in tmp_path.glob("original-*.json")}
         assert len(before) == 2
         assert main(arguments) == 1, "nothing is overwritten unasked"
@@ -204,7 +204,7 @@ class TestCommand:
         assert main(["reproduce", "--data", "mnist", "--seeds", "1", "--out", str(tmp_path)]) == 0
         make_brief(monkeypatch, 4)
         assert main(["reproduce", "--data", "mnist", "--seeds", "1", "--out", str(tmp_path), "--resume"]) == 1
-        assert "was begun with" in capsys.readouterr().err
+        assert "was begun with networks.four_conv_cnn.steps = 3, not 4;" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- the study

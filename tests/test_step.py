@@ -24,6 +24,7 @@ from textual.widgets import Input, Static
 
 import scratchnet as sn
 from scratchnet.cli import main
+from scratchnet.layers.base import snapshot
 from scratchnet.network import Loss
 from scratchnet.show import terminal as step_app
 from scratchnet.show.stages import (
@@ -146,7 +147,7 @@ def test_running_a_stage_again_gives_the_same_numbers(digit, monkeypatch):
     monkeypatch.setattr(CallsAtOnce, "calls", [])
     net = small_net()
     stages = walk(net, *digit)
-    masks, states = net.layers[4].mask, [rng.bit_generator.state for rng in net.generators()]
+    masks, state = net.layers[4].mask, snapshot(net.state())
     weights = [p.value.copy() for p in net.parameters()]
     for stage in stages:
         run_again(stage)
@@ -157,7 +158,7 @@ def test_running_a_stage_again_gives_the_same_numbers(digit, monkeypatch):
         else:
             assert name == stage.step.direction
         np.testing.assert_array_equal(out, stage.step.output)
-        assert [rng.bit_generator.state for rng in net.generators()] == states
+        assert snapshot(net.state()) == state
     assert 0 < masks.astype(bool).sum() < masks.size
     np.testing.assert_array_equal(net.layers[4].mask, masks)
     assert all(np.array_equal(p.value, before) for p, before in zip(net.parameters(), weights, strict=True))
@@ -169,11 +170,11 @@ def test_the_random_state_comes_back_even_from_an_error(stages, monkeypatch):
 
     monkeypatch.setattr(CallsAtOnce, "runcall", fail)
     monkeypatch.setattr("pdb.Pdb", CallsAtOnce)
-    (rng, _), after = stages[4].randomness[0], stages[5].randomness[0][1]
-    assert rng.bit_generator.state == after
+    net, after = stages[5].net, stages[5].state
+    assert snapshot(net.state()) == after != stages[4].state
     with pytest.raises(ValueError, match="typed in pdb"):
         run_again(stages[4])
-    assert rng.bit_generator.state == after
+    assert snapshot(net.state()) == after
 
 
 # ---------------------------------------------------------------- what a stage says

@@ -170,21 +170,6 @@ def test_a_new_run_does_not_overwrite_an_old_one(sample, tmp_path):
         train_small(sample[0], tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("options", "what"),
-    [
-        ({"batch_size": 40}, "batch_size"),
-        ({"seed": 5}, "seed"),
-        ({"momentum": 0.8}, "optimizer"),
-        ({"schedule": sn.constant(0.2)}, "schedule"),
-    ],
-)
-def test_other_arguments_are_not_resumed_with(sample, tmp_path, options, what):
-    train_small(sample[0], tmp_path, epochs=1)
-    with pytest.raises(ValueError, match=f"was made with another {what}"):
-        train_small(sample[0], tmp_path, resume=True, **options)
-
-
 def test_resuming_without_a_folder_says_so(sample):
     with pytest.raises(ValueError, match="expected a folder to resume from, got none"):
         train_small(sample[0], resume=True)

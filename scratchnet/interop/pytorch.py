@@ -12,7 +12,7 @@ import numpy as np
 
 from scratchnet import layers as book
 from scratchnet.interop.equivalents import equivalent, record_of
-from scratchnet.layers.base import Layer, Shape
+from scratchnet.layers.base import Layer, Shape, state_arrays
 from scratchnet.network import Network
 
 if TYPE_CHECKING:
@@ -29,13 +29,14 @@ def to_torch(net: Network) -> torch.nn.Sequential:
     ImportError
         If PyTorch is not installed.
     ValueError
-        If the input's shape is not known, or a layer has no equivalent in PyTorch.
+        If the input's shape is not known, or a layer or its state has no equivalent in PyTorch.
     """
     import torch
 
     modules: list[torch.nn.Module] = []
     with torch.no_grad():
         for layer, input_shape, flattened in _walk(net):
+            _require_no_state(layer)
             made = equivalent(layer, "torch")(layer, input_shape)
             modules += made
             if layer.parameters():
@@ -51,8 +52,16 @@ def from_torch(torch_net: torch.nn.Module, net: Network) -> Network:
     Raises
     ------
     ValueError
-        If the numbers of layers or the shapes do not match; nothing is changed then.
+        If the numbers of layers or the shapes do not match, or either network keeps arrays that are not trained;
+        nothing is changed then.
     """
+    for layer in net.layers:
+        _require_no_state(layer)
+    kept = [name for name, _ in torch_net.named_buffers()]
+    if kept:
+        raise ValueError(
+            f"the PyTorch network keeps {', '.join(kept)}, which are not trained and have no equivalent in {net.name}"
+        )
     theirs = [m for m in torch_net.modules() if list(m.parameters(recurse=False))]
     ours = [(layer, flattened) for layer, _, flattened in _walk(net) if layer.parameters()]
     if len(theirs) != len(ours):
@@ -81,6 +90,15 @@ def _walk(net: Network) -> Iterator[tuple[Layer, Shape, Shape | None]]:
         yield layer, input_shape, flattened
         if isinstance(layer, book.Dense):
             flattened = None  # its outputs have no pixels any more
+
+
+def _require_no_state(layer: Layer) -> None:
+    """A ValueError for a layer with arrays that no module would hold. A generator is left behind, as the masks are."""
+    kept = state_arrays(layer.state())
+    if kept:
+        raise ValueError(
+            f"{layer.name}: a {type(layer).__name__} keeps {', '.join(kept)}, which has no equivalent in PyTorch"
+        )
 
 
 # ---------------------------------------------------------------- weights

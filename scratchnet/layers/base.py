@@ -1,4 +1,4 @@
-"""What every layer shares: named parameters, checks with messages that name the layer, and a description of itself."""
+"""What every layer shares: named parameters and state, checks that name the layer, and a description of itself."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from scratchnet.layers.initial import initial_bias, initial_weights
 
 Shape = tuple[int, ...]
+State = dict[str, "np.ndarray | np.random.Generator"]
 
 
 class Parameter:
@@ -86,6 +87,15 @@ class Layer:
         """The trained arrays, in the order in which `forward` uses them."""
         return []
 
+    def state(self) -> State:
+        """What `forward` changes in training and no optimiser does: running statistics, random generators.
+
+        The keys are the names of the attributes that hold the values, from the constructor on:
+        `return {"running_mean": self.running_mean}`. An array holds float32, float64 or integers, and keeps its shape;
+        a float array may change its dtype. Files keep state as they keep weights, and `gradcheck` puts it back.
+        """
+        return {}
+
     def input_shape(self) -> tuple[int | str, ...] | None:
         """The expected shape of x, letters for sizes that are free: ("N", "H", "W", 32). None: any shape."""
         return None
@@ -142,6 +152,29 @@ class Layer:
         check_shape(self.name, "dout", dout.shape, self.shape_after(x_shape))
         return dout.astype(dtype, copy=False)
 
+    def set_state(self, values: dict[str, Any]) -> None:
+        """Take back what `snapshot(layer.state())` kept, all of it or a part; arrays are copied.
+
+        Raises ValueError or TypeError if a name, a shape or a dtype does not fit; nothing is changed then.
+        """
+        self.check_state(values)
+        for name, value in values.items():
+            held = getattr(self, name)
+            if isinstance(held, np.random.Generator):
+                held.bit_generator.state = value  # in place: another layer may draw from the same generator
+            else:
+                setattr(self, name, np.array(value))
+
+    def check_state(self, values: dict[str, Any]) -> None:
+        """An error that names the layer, unless `set_state(values)` would work."""
+        state = self.state()
+        for name, held in state.items():
+            _check_declared(self, name, held)
+        for name, value in values.items():
+            if name not in state:
+                raise ValueError(f"{self.name}: expected a state of {', '.join(state) or 'nothing'}, got {name}")
+            _check_state_value(f"{self.name}.{name}", state[name], value)
+
     def on_this_layer(self, function: Any, *arguments: Any) -> Any:
         """`function(*arguments)`; a ValueError that it raises gets this layer's name in front."""
         try:
@@ -188,6 +221,55 @@ class WeightedLayer(Layer):
         self.w.grad = dw
         if self.b is not None:
             self.b.grad = db
+
+
+def snapshot(state: State) -> dict[str, Any]:
+    """A copy of a state, which `set_state` takes back: each array, and of each generator the place in its stream."""
+    return {
+        name: held.bit_generator.state if isinstance(held, np.random.Generator) else held.copy()
+        for name, held in state.items()
+    }
+
+
+def state_arrays(state: State) -> dict[str, np.ndarray]:
+    """The arrays of a state, without its generators."""
+    return {name: held for name, held in state.items() if isinstance(held, np.ndarray)}
+
+
+def state_in(dtype: Any, state: State) -> dict[str, np.ndarray]:
+    """The float arrays of a state, in another dtype."""
+    return {name: array.astype(dtype) for name, array in state_arrays(state).items() if array.dtype.kind == "f"}
+
+
+def _check_declared(layer: Layer, name: str, held: Any) -> None:
+    """An error that names the layer, if `state` gives what cannot be kept and put back."""
+    if getattr(layer, name, None) is not held:
+        raise ValueError(f"{layer.name}: state() gives {name!r}; expected the name and the value of an attribute")
+    if isinstance(held, np.random.Generator):
+        return
+    if not isinstance(held, np.ndarray) or not (held.dtype in (np.float32, np.float64) or held.dtype.kind in "iu"):
+        what = f"an array of {held.dtype}" if isinstance(held, np.ndarray) else type(held).__name__
+        raise TypeError(
+            f"{layer.name}.{name}: expected state() to give an array of float32, float64 or integers, or a "
+            f"numpy.random.Generator; got {what}"
+        )
+
+
+def _check_state_value(owner: str, held: np.ndarray | np.random.Generator, value: Any) -> None:
+    """An error that names the owner, if `value` cannot take the place of `held`."""
+    if isinstance(held, np.random.Generator):
+        kind = type(held.bit_generator)
+        try:
+            kind().state = value
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            raise ValueError(f"{owner}: expected the state of a {kind.__name__}, got {value!r} ({error})") from None
+        return
+    if held.dtype.kind == "f":
+        check_float(owner, "an array", value)
+    elif getattr(value, "dtype", None) != held.dtype:
+        raise TypeError(f"{owner}: expected an array of dtype {held.dtype}, got {getattr(value, 'dtype', value)}")
+    if value.shape != held.shape:
+        raise ValueError(f"{owner}: expected shape {held.shape}, got {value.shape}")
 
 
 def check_float(owner: str, what: str, array: Any) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from scratchnet.engine import ops
-from scratchnet.layers.base import Formulas, Layer
+from scratchnet.layers.base import Formulas, Layer, State
 
 
 def dropout_forward(x: np.ndarray, rate: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -91,3 +91,6 @@ class Dropout(Layer):
         if self.mask is None:
             return dout
         return ops.dropout_backward(dout, self.mask)
+
+    def state(self) -> State:
+        return {"rng": self.rng}

@@ -1,14 +1,15 @@
 """Networks and interrupted training runs as files, in the safetensors format: plain arrays and text, never pickle.
 
-A model file holds the weights under their names, and the layers' descriptions. A checkpoint holds besides what training
-needs to go on as if nothing had happened: the optimiser's arrays, its step count, the random generators' states, and
-where in which epoch the run was.
+A model file holds the weights and the arrays of the layers' state under their names, and the layers' descriptions. A
+checkpoint holds besides what training needs to go on as if nothing had happened: the optimiser's arrays, its step
+count, the random generators' states, where in which epoch the run was, and what it was begun with.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +17,41 @@ import numpy as np
 
 from scratchnet import layers as book
 from scratchnet.data import Dataset
-from scratchnet.layers.base import Layer
+from scratchnet.layers.base import Layer, Parameter, snapshot, state_arrays
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer
 from scratchnet.runs.files import written_atomically
+from scratchnet.runs.identity import difference
 
 FORMAT = "scratchnet 1"
 
+# What to do about an argument that differs, where it is not plain.
+ADVICE = {
+    "engine": "Choose the first one with sn.use_engine before you resume",
+    "train_images": "Resume with the images that it was begun with, in that order and dtype",
+    "train_labels": "Resume with the labels that it was begun with, in that order and dtype",
+    "augment": "Resume with the augmentation that it was begun with: it is tried on the first images",
+}
+
 
 def save(net: Network, path: str | Path, trained_on: Dataset | None = None) -> None:
-    """Write a network, layers and weights, to a safetensors file. The file is replaced as a whole or not at all.
+    """Write a network to a safetensors file: layers, weights and state. It is replaced as a whole or not at all.
+
+    Of the state, the arrays are written. Random generators are not: they decide how training goes on, and not what the
+    network computes. A checkpoint holds them.
 
     Of `trained_on`, the name of its data set is kept, so that whoever uses the file knows what its classes are called.
 
     Raises
     ------
     ValueError
-        If a weight is NaN or infinite, or two have the same name (a layer that was put into another network since).
+        If a weight or a state is NaN or infinite, or two have the same name (a layer that was put into another network
+        since).
     OSError
         If the file cannot be written.
     """
     data = trained_on.info.name if trained_on is not None and trained_on.info else None
-    _write(path, _weights(path, net), {"kind": "model", "network": _describe(net), "data": data})
+    _write(path, _arrays(path, net), {"kind": "model", "network": _describe(net), "data": data})
 
 
 def load(path: str | Path) -> Network:
@@ -48,11 +62,12 @@ def load(path: str | Path) -> Network:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not a whole file of this format, or its weights are not what its layers need; the message says which.
+        If it is not a whole file of this format, or its arrays are not what its layers need; the message says which.
     """
     arrays, description = _read(path, "model")
     net = _build(path, description["network"])
-    _set_weights(path, net, arrays)
+    _check_arrays(path, net, arrays)
+    _set_arrays(net, arrays)
     return net
 
 
@@ -68,48 +83,85 @@ def save_checkpoint(
 ) -> None:
     """Write all that a training run needs to go on.
 
-    `arguments` are what the run was started with, and `position` is its own note of where it is; both as JSON can hold
+    `arguments` are what the run was begun with, and `position` is its own note of where it is; both as JSON can hold
     it.
     """
-    arrays = _weights(path, net)
+    arrays = _arrays(path, net)
     for p, state in zip(optimizer.parameters, optimizer.state, strict=True):
         arrays |= {f"optimizer/{p.name}/{key}": array for key, array in state.items()}
     description = {
         "kind": "checkpoint",
         "network": _describe(net),
-        "optimizer": {"settings": optimizer.settings(), "lr": optimizer.lr, "steps": optimizer.steps},
-        "generators": [rng.bit_generator.state for rng in net.generators()],
+        "optimizer": _describe_optimizer(optimizer),
+        "lr": optimizer.lr,
+        "steps": optimizer.steps,
+        "generators": _generators(net),
         "arguments": arguments,
         "position": position,
     }
     _write(path, arrays, description)
 
 
-def load_checkpoint(path: str | Path, net: Network, optimizer: Optimizer, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Put a network and its optimiser back into the state that `save_checkpoint` wrote; returns the `position`.
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read and fits; `restore` puts the network and the optimiser back into its state."""
+
+    arrays: dict[str, np.ndarray]
+    generators: dict[str, Any]
+    optimizer_state: list[dict[str, np.ndarray]]
+    lr: float
+    steps: int
+    input_shape: list[int]
+    position: dict[str, Any]
+
+    def restore(self, net: Network, optimizer: Optimizer) -> None:
+        """Change the network and the optimiser that the checkpoint was read for."""
+        net.input_shape = tuple(self.input_shape)
+        _set_arrays(net, self.arrays)
+        net.set_state(self.generators)
+        optimizer.state, optimizer.lr, optimizer.steps = self.optimizer_state, self.lr, self.steps
+
+
+def load_checkpoint(path: str | Path, net: Network, optimizer: Optimizer, arguments: dict[str, Any]) -> Checkpoint:
+    """The checkpoint that `save_checkpoint` wrote, if it is of the same run. Nothing is changed before its `restore`.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged, or was made with another network, other optimiser settings or other arguments; the
-        message says which. Nothing is changed then.
+        If the file is damaged, or was made with another network, optimiser or other arguments; the message says what
+        differs, and what to do.
     """
     arrays, description = _read(path, "checkpoint")
-    _require_same(path, "network", description["network"], _describe(net))
-    _require_same(path, "optimizer", description["optimizer"]["settings"], _as_json(optimizer.settings()))
+    if arguments.keys() - description["arguments"].keys():
+        raise ValueError(
+            f"{path}: was written by an earlier version of scratchnet, which did not note the engine and the data of a "
+            "run; end the run with that version, or start a new one in another folder"
+        )
     for name, value in _as_json(arguments).items():
-        _require_same(path, name, description["arguments"].get(name), value)
-    states = [_optimizer_state(path, arrays, p.name, p.value) for p in optimizer.parameters]
-    _set_weights(path, net, {name: array for name, array in arrays.items() if not name.startswith("optimizer/")})
-    optimizer.state = states
-    optimizer.lr = description["optimizer"]["lr"]
-    optimizer.steps = description["optimizer"]["steps"]
-    for rng, state in zip(net.generators(), description["generators"], strict=True):
-        rng.bit_generator.state = state
-    position: dict[str, Any] = description["position"]
-    return position
+        _require_same(path, name, description["arguments"][name], value)
+    network = (
+        _describe(net) if net.input_shape else _describe(net) | {"input_shape": description["network"]["input_shape"]}
+    )
+    _require_same(path, "network", description["network"], network)
+    _require_same(path, "optimizer", description["optimizer"], _describe_optimizer(optimizer))
+    _require_same(path, "generators", [*description["generators"]], [*_generators(net)])
+    try:
+        net.check_state(description["generators"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    ours = {name: array for name, array in arrays.items() if not name.startswith("optimizer/")}
+    _check_arrays(path, net, ours)
+    return Checkpoint(
+        ours,
+        description["generators"],
+        [_optimizer_state(path, arrays, p) for p in optimizer.parameters],
+        description["lr"],
+        description["steps"],
+        description["network"]["input_shape"],
+        description["position"],
+    )
 
 
 # ---------------------------------------------------------------- descriptions
@@ -120,9 +172,19 @@ def _describe(net: Network) -> dict[str, Any]:
     return _as_json({"name": net.name, "input_shape": net.input_shape, "layers": layers})
 
 
+def _describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
+    return _as_json(optimizer.settings() | {"parameters": [p.name for p in optimizer.parameters]})
+
+
+def _generators(net: Network) -> dict[str, Any]:
+    """The states of the network's random generators by their names."""
+    state = net.state()
+    return _as_json({name: kept for name, kept in snapshot(state).items() if name not in state_arrays(state)})
+
+
 def _as_json(value: Any) -> Any:
-    """The value as it comes back from a file: tuples become lists."""
-    return json.loads(json.dumps(value))
+    """The value as it comes back from a file: tuples and arrays become lists, NumPy's numbers Python's."""
+    return json.loads(json.dumps(value, default=lambda array: array.tolist()))
 
 
 def _build(path: str | Path, description: dict[str, Any]) -> Network:
@@ -159,58 +221,69 @@ def _build_layer(layer: str, **config: Any) -> Layer:
 
 
 def load_weights(net: Network, path: str | Path) -> Network:
-    """Fill a network of the same layers with the weights that `save` wrote; returns it. Errors as for `load`."""
+    """Fill a network of the same layers with the weights and state that `save` wrote; returns it. Errors as for `load`.
+
+    Nothing is changed if there is an error.
+    """
     arrays, _ = _read(path, "model")
-    _set_weights(path, net, arrays)
+    _check_arrays(path, net, arrays)
+    _set_arrays(net, arrays)
     return net
 
 
-def _require_same(path: str | Path, what: str, in_file: Any, given: Any) -> None:
-    if in_file != given:
-        raise ValueError(f"{path}: was made with another {what}.\n  in the file: {in_file}\n  given:       {given}")
+def _require_same(path: str | Path, what: str, begun: Any, given: Any) -> None:
+    found = difference(begun, given, what)
+    if found is not None:
+        advice = ADVICE.get(what, "Resume with what it was begun with")
+        raise ValueError(f"{path}: the run was begun with {found}. {advice}, or start a new run in another folder")
 
 
 # ---------------------------------------------------------------- arrays
 
 
-def _weights(path: str | Path, net: Network) -> dict[str, np.ndarray]:
-    """The weights by their names, if they can be told apart and used again."""
+def _arrays(path: str | Path, net: Network) -> dict[str, np.ndarray]:
+    """The weights and the arrays of the state by their names, if they can be told apart and used again."""
     arrays: dict[str, np.ndarray] = {}
-    for p in net.parameters():
-        if p.name in arrays:
-            raise ValueError(f"{path}: two weights of {net.name} are named {p.name}; is a layer part of two networks?")
-        _check_array(path, p.name, p.value, p.value.shape)
-        arrays[p.name] = p.value
+    for name, array in [*((p.name, p.value) for p in net.parameters()), *state_arrays(net.state()).items()]:
+        if name in arrays:
+            raise ValueError(f"{path}: two arrays of {net.name} are named {name}; is a layer part of two networks?")
+        _check_array(path, name, array, array)
+        arrays[name] = array
     return arrays
 
 
-def _set_weights(path: str | Path, net: Network, arrays: dict[str, np.ndarray]) -> None:
-    """Check every weight first, then set them all: nothing is loaded half."""
-    parameters = {p.name: p for p in net.parameters()}
-    missing, foreign = sorted(parameters.keys() - arrays.keys()), sorted(arrays.keys() - parameters.keys())
+def _check_arrays(path: str | Path, net: Network, arrays: dict[str, np.ndarray]) -> None:
+    """A ValueError that names the array, unless these are what the network needs."""
+    held = {p.name: p.value for p in net.parameters()} | state_arrays(net.state())
+    missing, foreign = sorted(held.keys() - arrays.keys()), sorted(arrays.keys() - held.keys())
     if missing or foreign:
-        raise ValueError(f"{path}: the weights do not fit {net.name}: missing {missing}, not part of it {foreign}")
-    for name, p in parameters.items():
-        _check_array(path, name, arrays[name], p.value.shape)
-    for name, p in parameters.items():
-        p.value = arrays[name]
+        raise ValueError(f"{path}: the arrays do not fit {net.name}: missing {missing}, not part of it {foreign}")
+    for name, array in arrays.items():
+        _check_array(path, name, array, held[name])
 
 
-def _optimizer_state(
-    path: str | Path, arrays: dict[str, np.ndarray], name: str, value: np.ndarray
-) -> dict[str, np.ndarray]:
-    prefix = f"optimizer/{name}/"
+def _set_arrays(net: Network, arrays: dict[str, np.ndarray]) -> None:
+    """Set weights and state to arrays that were checked."""
+    for p in net.parameters():
+        p.value = arrays[p.name]
+    net.set_state({name: arrays[name] for name in state_arrays(net.state())})
+
+
+def _optimizer_state(path: str | Path, arrays: dict[str, np.ndarray], p: Parameter) -> dict[str, np.ndarray]:
+    prefix = f"optimizer/{p.name}/"
     state = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
     for key, array in state.items():
-        _check_array(path, prefix + key, array, value.shape)
+        _check_array(path, prefix + key, array, p.value)
     return state
 
 
-def _check_array(path: str | Path, name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
-    if array.shape != shape:
-        raise ValueError(f"{path}: expected {name} of shape {shape}, got {array.shape}")
-    if array.dtype not in (np.float32, np.float64):
-        raise ValueError(f"{path}: expected {name} of dtype float32 or float64, got {array.dtype}")
+def _check_array(path: str | Path, name: str, array: np.ndarray, held: np.ndarray) -> None:
+    """A ValueError, unless the array is finite and can take the place of `held`."""
+    if array.shape != held.shape:
+        raise ValueError(f"{path}: expected {name} of shape {held.shape}, got {array.shape}")
+    dtypes = ("float32", "float64") if held.dtype.kind == "f" else (held.dtype.name,)
+    if array.dtype not in dtypes:
+        raise ValueError(f"{path}: expected {name} of dtype {' or '.join(dtypes)}, got {array.dtype}")
     if not np.isfinite(array).all():
         raise ValueError(f"{path}: {name} holds NaN or infinite values: the training that made it has diverged")
 
@@ -219,8 +292,8 @@ def _write(path: str | Path, arrays: dict[str, np.ndarray], description: dict[st
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    text = json.dumps(description)
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    text = json.dumps(_as_json(description))
     metadata = {"format": FORMAT, "description": text, "sha256": _digest(arrays, text)}
     with written_atomically(path) as partial:
         try:

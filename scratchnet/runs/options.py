@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from scratchnet.data import DATASETS
+from scratchnet.engine import current_engine
 from scratchnet.runs.files import write_text_atomically
+from scratchnet.runs.identity import difference
 from scratchnet.runs.recipes import SAMPLE, Recipe
 from scratchnet.runs.run import CHECKPOINT, METRICS
 
@@ -45,7 +47,7 @@ def new_settings(options: argparse.Namespace) -> dict[str, Any]:
     Raises ValueError if an option was given that the others leave without effect.
     """
     given = given_settings(options)
-    settings = complete(TRAIN_DEFAULTS | given)
+    settings = complete(TRAIN_DEFAULTS | given) | {"engine": current_engine()}
     if not DATASETS[settings["data"]].files and "data_dir" in given:
         raise ValueError(
             f"--data-dir says where a data set's files are, and {DATASETS[settings['data']].title} has none: "
@@ -74,8 +76,8 @@ def resumed_settings(folder: Path, options: argparse.Namespace) -> dict[str, Any
             f"{folder}: no run to resume here ({SETTINGS} is missing); leave --resume out to start one"
         )
     settings = read_settings(path)
-    if settings.keys() != TRAIN_DEFAULTS.keys() | {"model"}:
-        raise ValueError(f"{path}: damaged: expected the settings of a run; start a new one")
+    if settings.keys() != TRAIN_DEFAULTS.keys() | {"model", "engine"}:
+        raise ValueError(f"{path}: damaged, or of another version: expected the settings of a run; start a new one")
     for name, value in given_settings(options).items():
         if settings[name] != value:
             raise ValueError(
@@ -116,14 +118,46 @@ def write_settings(folder: Path, settings: dict[str, Any]) -> None:
     write_text_atomically(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
 
 
-def check_same_settings(folder: Path, settings: dict[str, Any]) -> None:
-    """FileNotFoundError if there is nothing to resume in a folder, ValueError if it was begun with other settings."""
+def check_same_settings(folder: Path, settings: dict[str, Any], command: str) -> None:
+    """Whether what was begun in a folder can be resumed with these settings, by this command.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing to resume in the folder.
+    ValueError
+        If it was begun with other settings; the message names the first that differs.
+    """
     path = folder / SETTINGS
     if not path.exists():
         raise FileNotFoundError(f"{folder}: nothing to resume here; leave --resume out to start anew")
     begun = read_settings(path)
-    if begun != settings:
-        raise ValueError(f"{folder}: was begun with {begun}, not {settings}; name another folder with --out")
+    check_same_engine(folder, begun, command)
+    found = difference(begun, settings)
+    if found is not None:
+        raise ValueError(
+            f"{folder}: was begun with {found}; resume it with what it was begun with, or name another folder "
+            "with --out"
+        )
+
+
+def check_same_engine(folder: Path, begun: dict[str, Any], command: str) -> None:
+    """A ValueError, with the command that works, if a run's settings name another engine than the present one."""
+    if "engine" not in begun:
+        raise ValueError(
+            f"{folder}: was begun by an earlier version of scratchnet, which did not note the engine; "
+            "end it with that version, or name another folder with --out"
+        )
+    if begun["engine"] != current_engine():
+        raise ValueError(
+            f"{folder}: was begun on the engine {begun['engine']}; on {current_engine()} it would end with other bits. "
+            f"To go on:  {resume_command(command, begun['engine'])}"
+        )
+
+
+def resume_command(command: str, engine: str) -> str:
+    """The command that goes on with what `command` began. It names the engine, wherever that came from at first."""
+    return f"{command} --engine {engine} --resume"
 
 
 def make_room(folder: Path, overwrite: bool, results: Sequence[str] = ()) -> None:

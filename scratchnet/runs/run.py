@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -23,11 +23,13 @@ from typing import Any, NoReturn
 import numpy as np
 
 from scratchnet.data import Dataset
-from scratchnet.layers.base import positive
+from scratchnet.engine import current_engine
+from scratchnet.layers.base import positive, state_arrays
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer, Schedule
 from scratchnet.runs.checkpoint import load_checkpoint, save_checkpoint
 from scratchnet.runs.files import write_text_atomically
+from scratchnet.runs.identity import fingerprint
 
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
@@ -102,32 +104,53 @@ class Run:
         self.order_at_epoch_start = self.order.bit_generator.state
         self.step = 0
         self.history = History()
+        self.arguments: dict[str, Any] = {}  # noted at the start, if there is a folder to note them in
         self._metrics: Any = None  # the open metrics file
 
     # ---------------------------------------------------------------- what the loop calls
 
     def start(self, resume: bool) -> None:
         """Take up the folder's checkpoint if `resume` says so; refuse to overwrite it otherwise."""
-        if resume and self.folder is None:
-            raise ValueError("expected a folder to resume from, got none; pass folder= as in the run to go on with")
-        if self.folder is None or not (path := Path(self.folder) / CHECKPOINT).exists():
+        if self.folder is None:
+            if resume:
+                raise ValueError("expected a folder to resume from, got none; pass folder= as in the run to go on with")
             return
-        if not resume:
+        path = Path(self.folder) / CHECKPOINT
+        if path.exists() and not resume:
             raise FileExistsError(f"{path}: holds an earlier run; resume it, choose another folder, or remove the file")
-        history = read_metrics(Path(self.folder) / METRICS)
-        if self.net.input_shape is None:
-            self.net.input_shape = self.train.images.shape[1:]  # as the network that wrote it had learnt by then
-        position = load_checkpoint(path, self.net, self.optimizer, self.arguments())
-        self.step = position["step"]
-        self.order.bit_generator.state = position["order"]
-        self.history = History(
-            *([r for r in part if r["step"] <= self.step] for part in (history.steps, history.epochs))
-        )
-        if len(self.history.steps) != self.step:
+        self.arguments = self.describe_arguments()
+        if not path.exists():
+            return
+        checkpoint = load_checkpoint(path, self.net, self.optimizer, self.arguments)
+        self.take_up_history(checkpoint.position["step"])
+        self.step = checkpoint.position["step"]
+        self.order.bit_generator.state = checkpoint.position["order"]
+        checkpoint.restore(self.net, self.optimizer)
+
+    def take_up_history(self, step: int) -> None:
+        """Read the history up to a step from the metrics file; a ValueError if this run would have made another."""
+        path = Path(self.folder) / METRICS  # type: ignore[arg-type]
+        if step > self.total_steps:
             raise ValueError(
-                f"{Path(self.folder) / METRICS}: expected the records of {self.step} steps, got "
-                f"{len(self.history.steps)}; put the file back as it was, or start a new run"
+                f"{self.folder}: the run has taken {step} steps already, more than the {self.total_steps} that epochs="
+                f"{self.epochs} and steps={self.steps} ask for; resume with more, or start a new run in another folder"
             )
+        history = read_metrics(path)
+        self.history.steps = [r for r in history.steps if r["step"] <= step]
+        self.history.epochs = [r for r in history.epochs if r["step"] <= step and self.ends_epoch(r["step"])]
+        if len(self.history.steps) != step:
+            raise ValueError(
+                f"{path}: expected the records of {step} steps, got {len(self.history.steps)}; put the file back as it "
+                "was, or start a new run"
+            )
+        for record in self.history.steps:
+            lr = self.optimizer.lr if self.schedule is None else float(self.schedule(record["step"] - 1))
+            if record["lr"] != lr:
+                raise ValueError(
+                    f"{path}: step {record['step']} was taken with the learning rate {record['lr']!r}, but the "
+                    f"optimizer or schedule given has {lr!r} there; resume with the lr or schedule that the run was "
+                    "begun with, or start a new run in another folder"
+                )
 
     def rest_of_epoch(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The batches that are left of this epoch, or of the run if that ends sooner."""
@@ -153,7 +176,7 @@ class Run:
         self.step += 1
         accuracy = float(np.mean(logits.argmax(axis=1) == labels))
         self.record(event="step", epoch=epoch, step=self.step, loss=loss, accuracy=accuracy, lr=self.optimizer.lr)
-        epoch_ends = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
+        epoch_ends = self.ends_epoch(self.step)
         checkpoint_due = self.step % self.checkpoint_every == 0 if self.checkpoint_every else epoch_ends
         if epoch_ends or checkpoint_due:
             self.require_finite_weights()
@@ -168,6 +191,10 @@ class Run:
         if checkpoint_due:
             self.save_checkpoint()
 
+    def ends_epoch(self, step: int) -> bool:
+        """Whether the network is evaluated after this step: the last of an epoch or of the run."""
+        return step % self.steps_per_epoch == 0 or step == self.total_steps
+
     def require_finite_loss(self, loss: float, x: np.ndarray) -> None:
         """Raise TrainingDiverged, before a step is taken with it, if the loss of the batch x is NaN or infinite."""
         if np.isfinite(loss):
@@ -180,8 +207,9 @@ class Run:
         )
 
     def require_finite_weights(self) -> None:
-        """Raise TrainingDiverged if a weight is NaN or infinite. Looked at where they are kept, not each step."""
-        sick = [p.name for p in self.net.parameters() if not np.isfinite(p.value).all()]
+        """Raise TrainingDiverged if a weight or state is NaN or infinite. Called where they are kept."""
+        arrays = {p.name: p.value for p in self.net.parameters()} | state_arrays(self.net.state())
+        sick = [name for name, array in arrays.items() if not np.isfinite(array).all()]
         if sick:
             names = ", ".join(sick)
             raise TrainingDiverged(f"step {self.step}: NaN or infinite weights in {names}; {self.too_high()}")
@@ -197,14 +225,17 @@ class Run:
         epoch_is_over = self.step % self.steps_per_epoch == 0
         order = self.order.bit_generator.state if epoch_is_over else self.order_at_epoch_start
         position = {"step": self.step, "order": order}
-        save_checkpoint(Path(self.folder) / CHECKPOINT, self.net, self.optimizer, self.arguments(), position)
+        save_checkpoint(Path(self.folder) / CHECKPOINT, self.net, self.optimizer, self.arguments, position)
 
     def stop(self) -> NoReturn:
         """Save what can be saved, and raise KeyboardInterrupt with a word on how to go on."""
         if self.folder is None:
             raise KeyboardInterrupt(f"stopped after step {self.step}; nothing was saved, since fit was given no folder")
         self.save_checkpoint()
-        raise KeyboardInterrupt(f"stopped after step {self.step} and saved in {self.folder}; go on with resume=True")
+        raise KeyboardInterrupt(
+            f"stopped after step {self.step} and saved in {self.folder}; "
+            f"go on with resume=True on the engine {self.arguments['engine']}"
+        )
 
     # ---------------------------------------------------------------- progress
 
@@ -223,20 +254,26 @@ class Run:
 
     # ---------------------------------------------------------------- files
 
-    def arguments(self) -> dict[str, Any]:
-        """What must be the same for a resumed run to end as the uninterrupted one would."""
-        schedule = None if self.schedule is None else [float(self.schedule(step)) for step in self.some_steps()]
+    def describe_arguments(self) -> dict[str, Any]:
+        """What must be the same for a resumed run to end as the uninterrupted one would.
+
+        The network and the optimiser are described apart. The learning rates of the steps taken stand in the metrics.
+        Neither the test set nor `checkpoint_every` has any influence on training.
+        """
         return {
+            "engine": current_engine(),
             "batch_size": self.batch_size,
             "seed": self.seed,
-            "train_images": len(self.train),
-            "schedule": schedule,
-            "augment": None if self.augment is None else described(self.augment),
+            "train_images": fingerprint(self.train.images),
+            "train_labels": fingerprint(self.train.labels),
+            "augment": None if self.augment is None else self.describe_augment(self.augment),
         }
 
-    def some_steps(self) -> range:
-        """Steps from first to last at which schedules are compared: two that agree there are taken for the same."""
-        return range(0, self.total_steps, max(1, self.total_steps // 50))
+    def describe_augment(self, augment: Augment) -> str:
+        """The augmentation's name, and the fingerprint of what it makes of the first images: names may deceive."""
+        name = repr(augment) if is_dataclass(augment) else getattr(augment, "__qualname__", type(augment).__name__)
+        first = self.train.images[: self.batch_size].copy()
+        return f"{name}, making {fingerprint(augment(first, self.chance()))}"
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -254,11 +291,6 @@ class Run:
         self.history.add(figures)
         if self._metrics is not None:
             self._metrics.write(json.dumps(figures) + "\n")
-
-
-def described(augment: Augment) -> str:
-    """An augmentation in words that the next process uses as well: a function's name, a dataclass with its fields."""
-    return augment.__qualname__ if hasattr(augment, "__qualname__") else repr(augment)
 
 
 def read_metrics(path: str | Path) -> History:

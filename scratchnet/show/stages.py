@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scratchnet.layers.base import snapshot
 from scratchnet.loss import softmax, softmax_cross_entropy
 from scratchnet.network import Loss, Network, Step
 from scratchnet.tables import table
@@ -33,7 +34,8 @@ class Stage(NamedTuple):
     step: Step
     forward: Step  # the forward of the same layer: `step` itself, or the stage that it reverses
     labels: np.ndarray  # (1,)
-    randomness: list[tuple[np.random.Generator, Any]]  # the network's generators, and their states before this stage
+    net: Network
+    state: dict[str, Any]  # the network's state before this stage: where its generators were, running statistics
 
     @property
     def name(self) -> str:
@@ -42,28 +44,30 @@ class Stage(NamedTuple):
 
 def walk(net: Network, x: np.ndarray, labels: np.ndarray) -> list[Stage]:
     """Every stage of backprop for one digit x (1, H, W, C) with its labels (1,); dropout is on, as in training."""
-    generators, running = net.generators(), net.steps(x, labels)
-    steps, randomness = [], []
+    running = net.steps(x, labels)
+    steps, states = [], []
     while True:
-        states = [(rng, rng.bit_generator.state) for rng in generators]
+        before = snapshot(net.state())
         step = next(running, None)
         if step is None:
             break
         steps.append(step)
-        randomness.append(states)
+        states.append(before)
     last = len(steps) - 1  # backward is forward in a mirror: stage i of the one reverses stage last - i of the other
     return [
-        Stage(i + 1, last + 1, step, steps[min(i, last - i)], labels, randomness[i]) for i, step in enumerate(steps)
+        Stage(i + 1, last + 1, step, steps[min(i, last - i)], labels, net, states[i]) for i, step in enumerate(steps)
     ]
 
 
 def run_again(stage: Stage) -> None:
-    """Run the stage's own code once more under pdb, stopped at its first line; dropout draws the same mask again."""
+    """Run the stage's own code once more under pdb, stopped at its first line.
+
+    It starts from the state that it started from at first, so dropout draws the same mask again.
+    """
     debugger = pdb.Pdb(nosigint=True)  # else pdb would answer Ctrl-C long after it has ended
     layer, given = stage.step.layer, stage.step.input
-    states = [rng.bit_generator.state for rng, _ in stage.randomness]
-    for rng, before in stage.randomness:
-        rng.bit_generator.state = before
+    state = snapshot(stage.net.state())
+    stage.net.set_state(stage.state)
     try:
         if isinstance(layer, Loss):
             debugger.runcall(softmax_cross_entropy, stage.forward.input, stage.labels)
@@ -72,8 +76,7 @@ def run_again(stage: Stage) -> None:
         else:
             debugger.runcall(layer.backward, given)
     finally:
-        for (rng, _), state in zip(stage.randomness, states, strict=True):
-            rng.bit_generator.state = state
+        stage.net.set_state(state)
 
 
 # ---------------------------------------------------------------- what a stage says
