@@ -16,16 +16,17 @@ from numba import prange
 
 from scratchnet.fast.dense import rows_times
 from scratchnet.fast.product.tile import ACCUMULATORS, accumulators
-from scratchnet.fast.register.vector import REGISTER_BITS, add, fma, load, replaced, store, zeros
+from scratchnet.fast.register.vector import add, fma, lanes_of, load, replaced, store, zeros
+from scratchnet.fast.register.width import lanes
 
 
 @numba.njit(parallel=True, error_model="numpy")
 def multiply_adds(a, out, steps, threads):
     """On each thread, `steps` times ACCUMULATORS multiply-adds of whole registers, which wait for nothing but
     themselves; the sum is stored, so that none can be left out."""
-    lanes = REGISTER_BITS // (8 * a.itemsize)
+    width = lanes_of(a)
     for thread in prange(threads):
-        x, y = load(a, 0), load(a, lanes)
+        x, y = load(a, 0), load(a, width)
         acc = accumulators(a)
         for _ in range(steps):
             for m in range(ACCUMULATORS // 2):
@@ -34,7 +35,7 @@ def multiply_adds(a, out, steps, threads):
         total = zeros(a)
         for m in range(ACCUMULATORS):
             total = add(total, acc[m])
-        store(total, out, thread * lanes)
+        store(total, out, thread * width)
 
 
 @numba.njit(parallel=True)
@@ -60,8 +61,15 @@ def measure() -> dict[str, float]:
     """GFLOP/s (a multiply-add is 2) of float32, and GB/s (read and written)."""
     threads = numba.get_num_threads()
     a, out = np.full(64, 0.5, np.float32), np.zeros(64 * threads, np.float32)
-    steps, lanes = 2_000_000, REGISTER_BITS // 32
-    peak = 2 * threads * steps * ACCUMULATORS * lanes / median_seconds(lambda: multiply_adds(a, out, steps, threads))
+    steps = 2_000_000
+    peak = (
+        2
+        * threads
+        * steps
+        * ACCUMULATORS
+        * lanes(a.dtype)
+        / median_seconds(lambda: multiply_adds(a, out, steps, threads))
+    )
     n = 1536
     left, right = (np.random.default_rng(i).standard_normal((n, n), dtype=np.float32) for i in (0, 1))
     ours = 2 * n**3 / median_seconds(lambda: rows_times(left, right, None))

@@ -21,6 +21,7 @@ import scratchnet as sn
 from benchmarks.peers import OURS
 from benchmarks.pool import PeerError, PeerMissing, PeerUnable, Remote, environment, first_cores
 
+EXPLICIT = "scratchnet, im2col"  # a convolution that writes its patches to memory, in the table of layers
 TOLERANCE = 1e-4  # of the largest entry: how far logits and gradients in float32 may be apart
 Rounds = dict[str, list[float]]  # for each peer, the median of each round, in seconds
 
@@ -195,8 +196,12 @@ def layers(session: Session, workers: dict[str, Remote], model: str, batch: int)
     for index, (layer, before) in enumerate(zip(net.layers, net.output_shapes(), strict=False)):
         for direction in ("forward", "backward"):
             passes = 1 if direction == "forward" or index == 0 else 2
-            ask = functools.partial(_ask_layer, index=index, direction=direction, batch=session.batch(batch, model))
+            which = {"index": index, "direction": direction, "batch": session.batch(batch, model)}
+            ask = functools.partial(_ask, "prepare_layer", **which)
             rounds, _ = session.in_rounds(workers, ask, rounds=3, seconds=0.15)
+            if isinstance(layer, sn.Conv2D):
+                ask = functools.partial(_ask, "prepare_explicit_convolution", **which)
+                rounds |= session.in_rounds({EXPLICIT: workers[OURS]}, ask, rounds=3, seconds=0.15)[0]
             results.append(
                 {
                     "model": model, "layer": layer.name, "kind": repr(layer), "input": list(before), "batch": batch,
@@ -208,8 +213,8 @@ def layers(session: Session, workers: dict[str, Remote], model: str, batch: int)
     return results
 
 
-def _ask_layer(worker: Remote, **which: Any) -> float:
-    return worker.ask("prepare_layer", **which)
+def _ask(what: str, worker: Remote, **which: Any) -> float:
+    return worker.ask(what, **which)
 
 
 def image_sizes(session: Session, workers: dict[str, Remote], sizes: Sequence[int]) -> list[dict[str, Any]]:

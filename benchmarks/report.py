@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,7 @@ def best_of_each_framework(rounds: dict[str, list[float]]) -> dict[str, str]:
 
 
 def ratios(rounds: dict[str, list[float]], name: str) -> list[float]:
-    """How many times faster ours was than `name`, round by round."""
+    """How many times as fast as `name` ours was, round by round."""
     return [theirs / ours for theirs, ours in zip(rounds[name], rounds[OURS], strict=True)]
 
 
@@ -77,7 +77,7 @@ def peak(results: Results) -> float:
 
 
 def main_table(results: Results, work: str = "training", batch: int = 128) -> str:
-    """Milliseconds of each peer for each network; below, how many times faster ours is, and the share of the peak."""
+    """Milliseconds of each peer for each network; below, how many times as fast ours is, and the share of the peak."""
     timings = select(results, work, batch)
     models = list(timings)
     names = list(dict.fromkeys(name for t in timings.values() for name in t["rounds"]))
@@ -91,7 +91,8 @@ def main_table(results: Results, work: str = "training", batch: int = 128) -> st
             f"**{spread(ratios(timings[m]['rounds'], best[m][maker]), '.2f')}**" if maker in best[m] else ""
             for m in models
         ]
-        rows.append([f"times faster than {maker}'s best", *cells])
+        other = "the NumPy engine" if maker.startswith(OURS) else f"{maker}'s best"
+        rows.append([f"times as fast as {other}", *cells])
     if work == "training":
         shares = [step_flop(m, batch) / statistics.median(timings[m]["rounds"][OURS]) / peak(results) for m in models]
         rows.append(["share of the multiply-add peak", *(f"{share:.0%}" for share in shares)])
@@ -101,11 +102,11 @@ def main_table(results: Results, work: str = "training", batch: int = 128) -> st
     return rows_to_markdown([f"{work}, batch {batch} (ms)", *models], rows)
 
 
-def processors_table(runs: Iterable[Results]) -> str:
-    """How many times faster ours is in training with a batch of 128, a row for each framework and run."""
+def processors_table(runs: Iterable[Results], makers: Sequence[str] = ("PyTorch", "TensorFlow")) -> str:
+    """How many times as fast ours is in training with a batch of 128, a row for each framework and run."""
     runs = list(runs)
     rows = []
-    for maker in ("PyTorch", "TensorFlow"):
+    for maker in makers:
         for results in runs:
             timings = select(results, "training", 128)
             best = {model: best_of_each_framework(t["rounds"]) for model, t in timings.items()}
@@ -113,21 +114,23 @@ def processors_table(runs: Iterable[Results]) -> str:
                 cells = [spread(ratios(t["rounds"], best[model][maker]), ".2f") for model, t in timings.items()]
                 processor = results["machine"]["processor"].partition(",")[0].replace("(R)", "")
                 rows.append([f"{maker}'s best: {processor}, {results['threads']} threads", *cells])
-    return rows_to_markdown(["times faster than", *select(runs[0], "training", 128)], rows)
+    return rows_to_markdown(["times as fast as", *select(runs[0], "training", 128)], rows)
 
 
 def layer_table(results: Results) -> str:
     """Every layer alone: milliseconds, and for those that multiply GFLOP/s and the share of the peak."""
     rows = []
+    names = list(dict.fromkeys(name for layer in results["layers"] for name in layer["rounds"] if name != OURS))
     for layer in results["layers"]:
         seconds = statistics.median(layer["rounds"][OURS])
-        others = [f"{statistics.median(v) * 1e3:.2f}" for k, v in layer["rounds"].items() if k != OURS]
+        others = [
+            f"{statistics.median(layer['rounds'][name]) * 1e3:.2f}" if name in layer["rounds"] else "" for name in names
+        ]
         speed = layer["flop"] / seconds
         cells = [f"{speed / 1e9:.0f}", f"{speed / peak(results):.0%}"] if layer["flop"] else ["", ""]
         rows.append(
             [f"{layer['model']} {layer['layer']} {layer['direction']}", f"{seconds * 1e3:.2f}", *cells, *others]
         )
-    names = [name for name in results["layers"][0]["rounds"] if name != OURS]
     return rows_to_markdown(["layer, batch 128", "ms", "GFLOP/s", "of the peak", *(f"{n}, ms" for n in names)], rows)
 
 
@@ -160,12 +163,12 @@ def markdown(results: Results) -> str:
         "",
         *(f"- {name}: {value}" for name, value in results["machine"].items()),
         f"- Python {results['Python']}; " + ", ".join(f"{k} {v}" for k, v in results["versions"].items()),
-        *(f"- limits, {when} all else: {limits_line(limit)}"
-          for when, limit in zip(("before", "after"), results["limits"], strict=True)),
+        *(f"- limits, measured {when}: {limits_line(limit)}"
+          for when, limit in zip(("first", "last"), results["limits"], strict=True)),
         *(f"- {note}" for note in results["notes"]),
         "",
-        "Verified before anything was timed, as the largest difference of any logit or gradient from scratchnet's, "
-        "relative to the largest entry of its array: " + "; ".join(
+        "Before anything was timed, all peers computed the same logits and gradients from the same weights. "
+        "The largest difference from scratchnet's, relative to the largest entry of its array: " + "; ".join(
             f"{model}: " + ", ".join(f"{name} {apart:.0e}" for name, apart in peers.items() if name != OURS)
             for model, peers in results["verified"].items()
         ) + ".",
@@ -185,7 +188,10 @@ def markdown(results: Results) -> str:
             for n in standard
             if n in separable
         ]
-        lines += ["", "standard_cnn's step takes so many times separable_cnn's: " + ", ".join(times) + "."]
+        lines += [
+            "",
+            f"A step of standard_cnn takes this many times as long as one of separable_cnn: {', '.join(times)}.",
+        ]
     if "layers" in results:
         lines += ["", "## Layers", "", RANDOM, "", layer_table(results)]
     for title, key, column in (("Image size", "sizes", "size"), ("Threads", "threads scaling", "threads")):
@@ -205,15 +211,15 @@ def markdown(results: Results) -> str:
 
 
 FIRST_RUNS = (
-    "Longest first run at a new shape, compilation included as far as the verification had not done it and no cache "
-    "held it (the very first run in a process is under start-up): "
+    "The longest first run at a new shape. It includes the compilation that neither the verification nor a cache had "
+    "done before. The very first run of a process is under start-up. "
 )
 COUNTED = (
-    "Operations, and with them GFLOP/s and shares of the peak, are those of the definition, two for each multiply-add. "
-    "scratchnet does fewer: in Winograd's convolution, and backward, where it leaves out the zeros that ReLU, dropout "
-    "and max-pooling have made in a gradient. So it can exceed the peak."
+    "Operations are counted by the definition, two for each multiply-add. GFLOP/s and shares of the peak follow from "
+    "them. scratchnet does fewer: Winograd's convolution needs fewer, and the backward pass leaves out the zeros that "
+    "ReLU, dropout and max-pooling make in a gradient. So a share can exceed 100 %."
 )
-RANDOM = "Each layer alone gets a random gradient, in which no number is zero and none is left out."
+RANDOM = "Each layer alone gets a random gradient. It has no zeros, so none are left out."
 
 
 def start_up_table(start: Results) -> str:
@@ -233,19 +239,25 @@ def start_up_table(start: Results) -> str:
 
 
 def bars(results: Results) -> Figure:
-    """A training step of each network for each framework's best configuration, with the arithmetic's limit."""
+    """A training step of each network for each framework's best configuration, with the arithmetic's limit.
+
+    A bar is the median of the rounds. The line on it goes from the fastest to the slowest round.
+    """
     timings = select(results, "training", 128)
     figure, axes = _axes(max(5.0, 11 * len(timings) / 3), 4.2, len(timings))
     for axis, (model, timing) in zip(axes, timings.items(), strict=True):
         names = [OURS, *best_of_each_framework(timing["rounds"]).values()]
-        medians = [statistics.median(timing["rounds"][n]) * 1e3 for n in names]
-        shown = 2.4 * max(
-            m for n, m in zip(names, medians, strict=True) if "XLA" not in n and "JAX" not in n and "NumPy" not in n
+        rounds = [[seconds * 1e3 for seconds in timing["rounds"][n]] for n in names]
+        shown = 1.2 * max(
+            max(r) for n, r in zip(names, rounds, strict=True) if "XLA" not in n and "JAX" not in n and "NumPy" not in n
         )
-        for i, (name, median) in enumerate(zip(names, medians, strict=True)):
+        for i, (name, times) in enumerate(zip(names, rounds, strict=True)):
+            median, low, high = statistics.median(times), min(times), max(times)
             axis.bar(i, min(median, shown), color="#0072b2" if name == OURS else "#c9c9c9", edgecolor="black", zorder=2)
+            if median <= shown:
+                axis.errorbar(i, median, [[median - low], [high - median]], color="black", capsize=4, zorder=3)
             text = f"{median:.0f}" if median <= shown else f"{median:.0f} (cut)"
-            label = axis.annotate(text, (i, min(median, shown)), (0, 2), textcoords="offset points", fontsize=9)
+            label = axis.annotate(text, (i, min(high, shown)), (0, 2), textcoords="offset points", fontsize=9)
             label.set(ha="center", va="bottom", zorder=4, bbox={"fc": "white", "ec": "none", "pad": 0.5})
         limit = step_flop(model, 128) / peak(results) * 1e3
         axis.axhline(limit, color="black", linestyle="--", linewidth=1, zorder=3)
@@ -254,7 +266,8 @@ def bars(results: Results) -> Figure:
         axis.set(title=model, ylim=(0, shown * 1.12))
     axes[0].set_ylabel("ms a training step, batch 128")
     figure.suptitle(
-        f"{results['threads']} threads, {results['machine']['processor']}.\n"
+        f"{results['threads']} threads, {results['machine']['processor']}. "
+        "A bar is the median; its line goes from the fastest to the slowest round.\n"
         "Limit: the definition's multiply-adds at the measured peak. "
         "scratchnet does fewer: Winograd's convolution, and no zeros of gradients",
         fontsize=9,

@@ -53,6 +53,12 @@ class Worker:
             x = arrays["x"]
         return self.first_run(lambda: self.peer.layer(index, direction, x))
 
+    def prepare_explicit_convolution(self, index, direction, batch):
+        """The same for a convolution by im2col."""
+        with np.load(batch) as arrays:
+            x = arrays["x"]
+        return self.first_run(lambda: self.peer.explicit_convolution(index, direction, x))
+
     def prepare_convolution(self, N, size, C, F):
         """The same for a 5 x 5 convolution of N images, size x size."""
         rng = np.random.default_rng(0)

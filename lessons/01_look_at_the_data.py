@@ -3,20 +3,21 @@
 ===================
 
 *After this lesson you can* load the digits, say what every axis of the arrays means, find out what the data is like
-before any network sees it, and beat chance with no network at all.
+before any network sees it, and do better than chance without a network.
 
 *Needs:* NumPy. *Takes:* a few seconds to run, ten minutes to read.
 
-The habit that this lesson teaches is worth more than any layer: before you train on data, look at it. Most mistakes in
-training are mistakes in the data: labels that are shifted by one, pixels from 0 to 255 where 0 to 1 was expected, a
-test set that contains the training set.
+Before you train on data, look at it. This habit is worth more than any layer, because most mistakes in training are
+mistakes in the data: labels that are shifted by one, pixels from 0 to 255 where 0 to 1 was expected, a test set that
+contains training images.
 """
 
 # %%
 # Load it
 # -------
-# Inside the package are 10,000 real handwritten digits, a part of MNIST: 8,000 to train on and 2,000 held out. Held out
-# means that no training ever sees them; they tell how well a network reads digits that are new to it.
+# The package contains 10,000 real handwritten digits, a part of MNIST. 8,000 are there to train on, and 2,000 are held
+# out. Held out means that no network is ever trained on them. They tell how well a network reads digits that it has not
+# seen before.
 
 import numpy as np
 from showing import code, figure, keep
@@ -31,11 +32,11 @@ assert train.images.shape == (8000, 28, 28, 1)
 assert test.images.shape == (2000, 28, 28, 1)
 
 # %%
-# The axes are ``(N, H, W, C)``: image, row, column, channel. There are 8,000 images of 28 x 28 pixels, and one channel,
-# since they are grey; a colour photograph would have three. The channel axis is there even though it is 1 long: inside
-# the network there will be 32 or 64 channels, and every layer expects the axis.
+# The axes are ``(N, H, W, C)``: image, row, column, channel. There are 8,000 images of 28 x 28 pixels. They are grey,
+# so they have one channel; a colour photograph would have three. The channel axis is there even when its length is 1:
+# inside the network there will be 32 or 64 channels, and every layer expects this axis.
 #
-# A pixel is a number from 0 (ground) to 1 (ink), a float32. A label is an integer from 0 to 9.
+# A pixel is a float32 from 0 (background) to 1 (ink). A label is an integer from 0 to 9.
 
 assert train.images.dtype == np.float32
 assert train.images.min() == 0.0
@@ -50,7 +51,7 @@ assert set(train.labels) == set(range(10))
 keep(sn.plots.digit_grid(train), "01_digits")
 
 # %%
-# And one of them as the network gets it: numbers. Here are the middle rows and columns of the first digit, in tenths.
+# To the network, a digit is an array of numbers. Here are the middle rows and columns of the first digit, in tenths.
 
 digit = train.images[0, :, :, 0]
 print(f"the digit is a {train.labels[0]}; rows 8 to 19, columns 6 to 21, in tenths:")
@@ -60,8 +61,9 @@ for row in (10 * digit[8:20, 6:22]).round().astype(int):
 # %%
 # Count it
 # --------
-# Are all ten classes there, equally often? If nine tenths of the digits were a 1, a network that always answers 1 would
-# be right in nine cases of ten, and useless. The share of the most frequent class is the accuracy to beat first.
+# Does each of the ten classes occur about equally often? If nine tenths of the digits were a 1, a network that always
+# answers 1 would be right in nine cases of ten, and it would be useless. The share of the most frequent class is the
+# first accuracy to beat.
 
 counts = np.bincount(train.labels, minlength=10)
 drawn, axes = figure(width=7, height=3)
@@ -85,8 +87,8 @@ assert counts.max() < 950, "no class dominates"
 assert share < 0.13
 
 # %%
-# Four pixels of five are ground, on which nothing was written. The mean over all digits of one class is a ghost of that
-# digit, and it tells how differently people write it: a sharp ghost means that they agree.
+# Four pixels of five are background. The mean over all digits of one class looks like a blurred digit. The blur shows
+# how differently people write it: a sharp mean image means that most of them write it alike.
 
 means = np.stack([train.images[train.labels == k].mean(axis=0)[:, :, 0] for k in range(10)])  # (10, 28, 28)
 drawn, grid = figure(2, 5, width=7.5, height=3.5)
@@ -103,25 +105,27 @@ assert 0.79 < (train.images == 0).mean() < 0.82
 # %%
 # A classifier without a network
 # ------------------------------
-# Those ten ghosts already classify: answer with the ghost that is nearest to the image. "Nearest" means that the sum of
-# squared differences over all pixels is the smallest.
+# The ten mean images already make a classifier: answer with the class whose mean image is nearest to the image.
+# "Nearest" means that the sum of squared differences over all pixels is the smallest.
 #
-# In small numbers first: images of 2 x 3 pixels, and two classes. Two digits of class A and their mean, and the mean of
-# class B:
+# First a small example, with images of 2 x 3 pixels and two classes. On the left are two digits of class A, then their
+# mean A, then the mean B of the other class:
 #
 # .. code-block:: text
 #
 #     1 0 0     1 0 0         1   0   0          0 0 1
 #     1 0 0     0 0 1     A:  1/2 0  1/2     B:  0 0 1
 #
-# A new image has its ink in the left column. From A it differs in two pixels by 1/2, from B in four pixels by 1:
+# A new image has ink in its left column. It differs from A in two pixels by 1/2 each, and from B in four pixels by 1
+# each:
 #
 # .. code-block:: text
 #
 #     1 0 0      to A:  (1/2)^2 + (1/2)^2     = 0.5   <-- nearest
 #     1 0 0      to B:  1 + 1 + 1 + 1         = 4
 #
-# Moved one pixel to the right, the same ink is far from both: 3.5 from A and 4 from B. Moved by two it *is* B.
+# Move the ink one pixel to the right, and it is far from both: 3.5 from A and 4 from B. Move it two pixels, and the
+# image is equal to B.
 
 tiny = np.array([[[1, 0, 0], [1, 0, 0]], [[1, 0, 0], [0, 0, 1]]])  # the two digits of class A
 mean_a, mean_b = tiny.mean(axis=0), np.array([[0, 0, 1], [0, 0, 1]])
@@ -147,12 +151,13 @@ print(f"the nearest mean is right for {accuracy:.1%} of the held-out digits")
 assert 0.78 < accuracy < 0.84
 
 # %%
-# About four digits of five, with no learning to speak of. This is the number to keep in mind: a network that gets no
-# further has learned nothing that ten averages do not know. The three networks of this project get 97 to 98 % from the
-# same digits, and the mistakes show what the ghosts miss: *where* the ink is matters less than what shape it has.
+# This classifier reads about four digits of five, with hardly any learning. Keep this number in mind: a network that
+# does no better has learned nothing that ten averages do not know. The three networks of this project reach 97 to 98 %
+# with the same digits. The mean images compare pixel by pixel, so they depend too much on *where* the ink is, and too
+# little on its shape.
 #
-# And where the ink is matters too much to them: shift all digits two pixels to the right, which changes nothing for us,
-# and one more digit in five is wrong. This is the weakness that convolution mends (lesson 4).
+# To see this, shift all digits two pixels to the right. For us nothing changes, but the classifier gets one more digit
+# in five wrong. Convolution mends this weakness (lesson 4).
 
 shifted = (nearest_mean(np.roll(test.images, 2, axis=2)) == test.labels).mean()
 print(f"shifted by two pixels: {shifted:.1%}")
@@ -161,7 +166,7 @@ assert 0.15 < accuracy - shifted < 0.25
 # %%
 # Is the test set really new?
 # ---------------------------
-# A held-out set that contains training images measures memory. Nobody should take our word for it:
+# If a held-out set contains training images, it measures memory. Check that ours does not:
 
 seen = {image.tobytes() for image in train.images}
 again = sum(image.tobytes() in seen for image in test.images)
@@ -171,8 +176,8 @@ assert again == 0
 # %%
 # Batches
 # -------
-# Training does not take all images at once but a few at a time, in an order that is drawn anew for each pass over the
-# data (an *epoch*). The whole code for that:
+# Training does not take all images at once but a few at a time: a *batch*. The order of the images is drawn anew for
+# each pass over the data, which is called an *epoch*. This is the whole code:
 
 code(sn.Dataset.batches)
 
@@ -183,9 +188,9 @@ assert first_batch.shape == (4, 28, 28, 1)
 # %%
 # Try it
 # ------
-# 1. Change ``nearest_mean`` to use the *median* image of each class. Better or worse, and why? (Worse: most pixels are
-#    0 in more than half of the digits, and the median forgets them.)
+# 1. Change ``nearest_mean`` so that it uses the *median* image of each class. Is it better or worse, and why? (Worse:
+#    most pixels are 0 in more than half of the digits, so the median drops them.)
 # 2. Shift the test images down instead of to the right, with ``axis=1``. Which direction hurts more? (Down.)
 #
-# *Next:* ``02_softmax_regression.py``, a single dense layer that learns its ghosts by gradient descent. *In the
-# library:* ``scratchnet/data/dataset.py``.
+# *Next:* ``02_softmax_regression.py``, a single dense layer that learns by gradient descent. *In the library:*
+# ``scratchnet/data/dataset.py``.

@@ -2,24 +2,24 @@
 2. One dense layer: learning by gradient descent
 ================================================
 
-*After this lesson you can* turn scores into probabilities, say how wrong they are with one number, find that number's
-slope for every weight, and follow it downhill until a single layer reads nine digits of ten.
+*After this lesson you can* turn scores into probabilities, measure with one number how wrong they are, find the slope
+of that number for every weight, and follow the slopes downhill until a single layer reads nine digits of ten.
 
 *Needs:* lesson 1. *Takes:* a few seconds to run, twenty minutes to read.
 
-A network learns by one idea: compute how wrong it is, find out for every weight in which direction it gets less wrong,
-and move all weights a little that way. This lesson does it with one layer, where nothing is hidden.
+A network learns by one idea: compute how wrong it is, find out for every weight in which direction the error shrinks,
+and move all weights a little that way. This lesson does it with a single layer, so that you see every part.
 """
 
 # %%
 # Scores
 # ------
-# A dense layer gives each image ten scores, one a class. Each score is a weighted sum of all the pixels, plus a
-# constant:
+# A dense layer gives each image ten scores, one for each class. The scores are also called *logits*. Each score is a
+# weighted sum of all the pixels, plus a constant:
 #
 # .. math:: z_k = b_k + \sum_i x_i \, w_{ik}
 #
-# For a batch that is one matrix product, and it is all that the library does:
+# For a batch this is one matrix product, plus the biases. The library does no more than that:
 
 import numpy as np
 from showing import code, figure, keep
@@ -33,11 +33,11 @@ code(dense_forward)
 # %%
 # Scores into probabilities
 # -------------------------
-# Softmax makes the scores positive and lets them sum to 1:
+# Softmax makes the scores positive and scales them so that they sum to 1:
 #
 # .. math:: p_k = \frac{e^{z_k}}{\sum_j e^{z_j}}
 #
-# By hand, with three classes and scores chosen so that their exponentials are 1, 2 and 5: the sum is 8, and the
+# By hand, with three classes: the scores are chosen so that their exponentials are 1, 2 and 5. Their sum is 8, so the
 # probabilities are 1/8, 2/8 and 5/8.
 
 z = np.log([[1.0, 2.0, 5.0]])  # (1, 3)
@@ -46,16 +46,17 @@ print("scores", z.round(3), "-> probabilities", p)
 np.testing.assert_allclose(p, [[1 / 8, 2 / 8, 5 / 8]])
 
 # %%
-# Adding the same number to all scores changes nothing, since it cancels in the fraction. The library subtracts the
-# largest score, because ``exp(1000)`` is too large for a float64:
+# Adding the same number to all scores changes nothing, because it cancels in the fraction. The library subtracts the
+# largest score from all of them, because ``exp(1000)`` is too large for a float64:
 
 np.testing.assert_allclose(sn.softmax(z + 1000), p)
 
 # %%
 # How wrong?
 # ----------
-# If the right class is the last one, the network gave it 5/8. The loss is the surprise, ``-log(5/8) = 0.470``: 0 for a
-# network that was sure and right, and without bound for one that was sure and wrong. Over a batch it is the mean.
+# Suppose that the last class is the right one. The network gave it the probability 5/8. The loss, called
+# *cross-entropy*, is ``-log(5/8) = 0.470``. It is 0 for a network that was sure and right, and grows without bound for
+# one that was sure and wrong. The loss of a batch is the mean over its examples.
 
 label = np.array([2])
 loss, dz = sn.softmax_cross_entropy(z, label)
@@ -63,9 +64,9 @@ print(f"loss {loss:.3f}")
 assert abs(loss - 0.470) < 0.0005
 
 # %%
-# A network that knows nothing gives each of ten classes 1/10, and its loss is ``-log(1/10) = 2.303``. Remember this
-# number: a loss of 2.30 means "it has learned nothing yet" (lesson 7 is about a network that stays there for a thousand
-# steps).
+# A network that knows nothing gives each of ten classes the probability 1/10, and its loss is ``-log(1/10) = 2.303``.
+# Remember this number: a loss of 2.30 means that the network has learned nothing yet. (Lesson 7 is about a network that
+# stays there for a thousand steps.)
 
 nothing, _ = sn.softmax_cross_entropy(np.zeros((4, 10)), np.arange(4))
 assert abs(nothing - 2.303) < 0.0005
@@ -74,19 +75,21 @@ assert abs(nothing - 2.303) < 0.0005
 # Downhill
 # --------
 # For one example the loss is ``-log p[label] = log(sum of exp(z)) - z[label]``. The first term has the slope
-# ``exp(z[k]) / sum = p[k]``; the second has -1 at the label. So the gradient for the scores is simply
+# ``exp(z[k]) / sum = p[k]``. The second has the slope -1 at the label. So the gradient for the scores is simply
 #
 # .. math:: \frac{\partial\,\mathrm{loss}}{\partial z_k} = p_k - [k = \mathrm{label}]
 #
-# By hand: 1/8, 2/8 and 5/8 - 1 = -3/8. It reads well: lower the scores of the wrong classes, the more the more probable
-# they seemed, and raise the right one by the same amount. The three sum to 0.
+# The bracket is 1 where k is the label, and 0 elsewhere. By hand, the gradient is 1/8, 2/8 and 5/8 - 1 = -3/8. A step
+# downhill lowers the scores of the wrong classes, most of all where their probability was high, and raises the right
+# one. The three numbers sum to 0. In a batch of N examples each gradient is divided by N, because the loss is a mean.
 
 print("gradient for the scores:", dz)
 np.testing.assert_allclose(dz, [[1 / 8, 2 / 8, -3 / 8]])
 
 # %%
-# From the scores to the weights it is one step more: ``w[i, k]`` was multiplied by ``x[i]``, so its slope is ``x[i]``
-# times the score's slope, summed over the batch. Lesson 3 derives this with care. Here is the code of both directions:
+# One more step leads from the scores to the weights: ``w[i, k]`` was multiplied by ``x[i]``, so its slope is ``x[i]``
+# times the score's slope, summed over the batch. Lesson 3 derives this with care. Here is the code: first from the
+# scores to the weights, then from the loss to the scores.
 
 code(dense_backward)
 code(sn.softmax_cross_entropy)
@@ -94,8 +97,8 @@ code(sn.softmax_cross_entropy)
 # %%
 # Learn
 # -----
-# All weights start at 0. A step takes 128 digits, computes the loss, its gradient, and moves every weight against its
-# slope: ``w -= lr * dw``. Here is the whole of training; its loop has eight lines:
+# All weights start at 0. A step takes 128 digits, computes the loss and its gradient, and moves every weight against
+# its slope: ``w -= lr * dw``. This is the whole of training, and its loop has eight lines:
 
 train, test = sn.data.load("sample")
 
@@ -123,9 +126,9 @@ assert abs(losses[0] - 2.303) < 0.0005, "before the first step it knows nothing"
 assert 0.87 < accuracy < 0.92
 
 # %%
-# Nine of ten: much better than the averages of lesson 1, with the same number of weights. They are better ghosts,
-# chosen to tell the classes apart rather than to look like them. Dark is where ink speaks for the class, light where it
-# speaks against; the light middle of the 0 is the most telling.
+# Nine of ten: much better than the mean images of lesson 1, with the same number of weights. Each class again has one
+# image of 28 x 28 weights, but these are chosen to tell the classes apart, not to look like the digits. Ink on a dark
+# pixel raises the score of the class, and ink on a light pixel lowers it. The light middle of the 0 shows this best.
 
 drawn, grid = figure(2, 5, width=7.5, height=3.6)
 for k, axes in enumerate(grid.flat):
@@ -137,8 +140,8 @@ keep(drawn, "02_weights")
 # %%
 # The learning rate
 # -----------------
-# One number decides about everything: how far each step goes. Too small, and it creeps; too large, and it overshoots
-# the valley, and may never come down.
+# One number decides whether this works: the learning rate ``lr``, how far each step goes. If it is too small, the loss
+# falls slowly. If it is too large, the step overshoots the minimum, and the loss may never come down.
 
 rates = {0.01: learn(0.01, 3)[2], 0.5: learn(0.5, 3)[2], 20.0: learn(20.0, 3)[2]}
 drawn, axes = figure(width=7.5, height=3.6)
@@ -158,9 +161,9 @@ assert end[0.5] < end[20.0]
 # Exercise
 # --------
 # ``lessons/exercises/01_softmax_gradient.py``: write the gradient of softmax cross-entropy yourself. The file says what
-# is asked for; ``scratchnet check 01`` says whether it is right, and if not, what kind of mistake it is.
+# to write. ``scratchnet check 01`` says whether your answer is right, and if not, what kind of mistake it is.
 #
-# Also worth a try: leave out the subtraction of the largest score, and feed logits of 1000. What does the loss become?
+# Also worth a try: leave out the subtraction of the largest score, and pass logits of 1000. What does the loss become?
 #
 # *Next:* ``03_chain_rule.py``: how the gradient passes through a layer to the one before it. *In the library:*
 # ``scratchnet/loss.py``, ``scratchnet/layers/dense.py``.

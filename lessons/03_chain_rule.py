@@ -7,15 +7,16 @@ it to the loss, and check a backward pass by measuring slopes.
 
 *Needs:* lesson 2. *Takes:* a few seconds to run, half an hour with pencil and paper.
 
-Backprop is the chain rule and bookkeeping. Each layer answers one question: *if the loss has this slope for my outputs,
-which slope has it for my inputs and for my weights?* It needs to know nothing about the rest of the network.
+Backprop is the chain rule with careful bookkeeping. Each layer answers one question: *given the slopes of the loss for
+my outputs, what are its slopes for my inputs and my weights?* The layer needs to know nothing about the rest of the
+network.
 """
 
 # %%
 # Forward, by hand
 # ----------------
-# Two examples with three numbers each, a dense layer with two outputs, and a ReLU. Take a sheet of paper and compute
-# along.
+# Take two examples of three numbers each, a dense layer with two outputs, and a ReLU. Compute along on a sheet of
+# paper.
 #
 # ::
 #
@@ -47,27 +48,27 @@ np.testing.assert_array_equal(z, [[1, 2], [5, -3]])
 np.testing.assert_array_equal(out, [[1, 2], [5, 0]])
 
 # %%
-# What comes from behind
-# ----------------------
-# The layers after these hand back ``dout``: for each number of ``out``, the slope of the loss. ``dout[1, 1] = 4`` says:
-# if ``out[1, 1]`` grows by a little, the loss grows by four times that. (The name: ``dout`` is short for d loss / d
-# out. Every gradient in this project is called by ``d`` and the name of its array, and has that array's shape.)
+# The gradient that comes in
+# --------------------------
+# The later layers hand back ``dout``: the slope of the loss for each number of ``out``. ``dout[1, 1] = 4`` says: if
+# ``out[1, 1]`` grows by a little, the loss grows by four times as much. (``dout`` is short for d loss / d out. The name
+# of every gradient in this project is ``d`` and the name of its array, and the two have the same shape.)
 
 dout = np.array([[1.0, -1], [2, 4]])
 
 # %%
 # Through ReLU
 # ------------
-# Where ``z > 0``, ``out`` moves as ``z`` does: slope 1. Where ``z < 0`` it does not move: slope 0. The chain rule
-# multiplies:
+# Where ``z > 0``, ``out`` changes as ``z`` does, so the slope is 1. Where ``z < 0``, ``out`` does not change, so the
+# slope is 0. The chain rule multiplies the slopes:
 #
 # ::
 #
 #     dz = dout * (z > 0)  =  [1*1  -1*1]  =  [1 -1]
 #                             [2*1   4*0]     [2  0]
 #
-# The 4 is gone: ``z[1, 1]`` was -3, and pushing it a little makes no difference to anything. (At exactly 0 there is no
-# single slope; by agreement it is 0.)
+# The 4 is gone: ``z[1, 1]`` is -3, so a small change of it does not change ``out``. (At exactly 0 there is no single
+# slope; by convention it is 0.)
 
 dz = relu_backward(dout, z)
 np.testing.assert_array_equal(dz, [[1, -1], [2, 0]])
@@ -76,26 +77,26 @@ code(relu_backward)
 # %%
 # Through the dense layer: follow the paths
 # -----------------------------------------
-# A number that reaches the loss on several paths gets the *sum* of what they bring. So for each number ask: where was
-# it used?
+# If a number reaches the loss on several paths, its slope is the *sum* of the slopes of these paths. So ask for each
+# number: where was it used?
 #
-# **b[o]** was added in every example. Its paths are the column ``dz[:, o]``, each with slope 1: ``db = [1 + 2, -1 + 0]
-# = [3, -1]``.
+# **b[o]** was added in every example. Its paths are the column ``dz[:, o]``, each with slope 1:
+# ``db = [1 + 2, -1 + 0] = [3, -1]``.
 #
-# **w[i, o]** was multiplied by ``x[n, i]`` in every example ``n``, and landed in ``z[n, o]``:
+# **w[i, o]** was multiplied by ``x[n, i]`` in every example ``n``, and the product was added into ``z[n, o]``:
 #
 # .. math:: dw_{io} = \sum_n x_{ni} \, dz_{no}
 #
-# ``dw[1, 0]``, say, is ``x[0, 1] * dz[0, 0] + x[1, 1] * dz[1, 0] = 0*1 + 3*2 = 6``. Over all i and o it is the matrix
-# product ``x.T @ dz``.
+# For example, ``dw[1, 0] = x[0, 1] * dz[0, 0] + x[1, 1] * dz[1, 0] = 0*1 + 3*2 = 6``. For all i and o together this is
+# the matrix product ``x.T @ dz``.
 #
 # **x[n, i]** was multiplied by ``w[i, o]`` for every output ``o``:
 #
 # .. math:: dx_{ni} = \sum_o dz_{no} \, w_{io}
 #
-# ``dx[0, 0] = 1*1 + -1*-1 = 2``. Over all n and i it is ``dz @ w.T``.
+# For example, ``dx[0, 0] = 1*1 + -1*-1 = 2``. For all n and i together this is ``dz @ w.T``.
 #
-# (The function below calls dz ``dout``: for the dense layer, z is its output.)
+# (In the function below, dz is called ``dout``, because z is the output of the dense layer.)
 
 dx, dw, db = dense_backward(dz, x, w)
 np.testing.assert_array_equal(db, [3, -1])
@@ -104,8 +105,8 @@ np.testing.assert_array_equal(dx, [[2, 4, -1], [2, 4, 0]])
 code(dense_backward)
 
 # %%
-# Everything on one sheet: the values forward in the upper row, the gradients backward in the lower, each under the
-# array that it belongs to. Shapes match, column by column; that alone catches half of all mistakes.
+# Everything on one sheet: the upper row has the values of the forward pass, and the lower row has the gradients, each
+# under its own array. The shapes match in every column. Checking the shapes alone catches half of all mistakes.
 
 drawn, grid = figure(2, 5, width=9, height=3.4)
 for axes, (name, array) in zip(grid[0], {"x": x, "w": w, "b": b[None], "z": z, "out": out}.items(), strict=True):
@@ -119,8 +120,9 @@ keep(drawn, "03_by_hand")
 # %%
 # Do not trust it: measure
 # ------------------------
-# A gradient is a claim about slopes, and slopes can be measured. Move one weight a little to each side and see how the
-# loss changes. For a loss to measure, take ``sum(out * dout)``: its slope for ``out`` is ``dout``, as assumed above.
+# Do not trust a gradient before you have measured it. A gradient is a claim about slopes, and slopes can be measured:
+# move one weight a little to each side, and see how the loss changes. Our loss here is ``sum(out * dout)``. Its slope
+# for ``out`` is ``dout``, as assumed above.
 
 
 def loss_at(w: np.ndarray) -> float:
@@ -143,9 +145,10 @@ np.testing.assert_allclose(slopes, dw, atol=1e-6)
 # %%
 # How small is a little?
 # ----------------------
-# Too large a step, and the curve bends under it: the error shrinks as h squared. Too small, and the two losses differ
-# only in their last digits, and rounding decides. In between lies a valley, and in float32 it is so shallow that a
-# wrong gradient may hide in it. That is why ``sn.gradcheck`` takes float64 only.
+# How far should the weight move? If the step h is too large, the curve bends within it: this error shrinks as h
+# squared. If h is too small, the two losses differ only in their last digits, and rounding errors dominate. The best
+# step lies in between. In float32 even the best step leaves an error so large that a wrong gradient can hide in it.
+# That is why ``sn.gradcheck`` takes float64 only.
 
 rng = np.random.default_rng(0)
 many, labels = rng.standard_normal((8, 6)), rng.integers(0, 4, 8)
@@ -153,7 +156,7 @@ weights = rng.standard_normal((6, 4))
 
 
 def slope_error(h: float, dtype: type) -> float:
-    """How far the measured slope of softmax cross-entropy for one weight is from the gradient, relatively."""
+    """How far the measured slope of softmax cross-entropy for one weight is from the gradient: a relative error."""
 
     def loss(w00: float) -> float:
         moved = weights.astype(dtype)
@@ -178,21 +181,21 @@ axes.legend()
 keep(drawn, "03_step_size")
 
 usual = {dtype.__name__: float(np.median(values)) for dtype, values in errors.items()}
-print("the error at a step of middling luck:", {name: f"{value:.0e}" for name, value in usual.items()})
+print("the median error over all these steps:", {name: f"{value:.0e}" for name, value in usual.items()})
 assert usual["float64"] < 1e-6
 assert usual["float32"] > 1e-4
 
 # %%
-# The library's checker does this for every number of every array, with a random ``dout`` (with a ``dout`` of ones,
-# errors that cancel in a sum would pass):
+# The library's checker measures the slope for every number of every array. Its ``dout`` is random: with a ``dout`` of
+# ones, errors that cancel in a sum would go unnoticed.
 
 report = sn.gradcheck(sn.Network([sn.Dense(3, 2), sn.ReLU()]), x)
 print(report)
 assert report.passed
 
 # %%
-# And it can fail. Here is a layer whose ``backward`` forgets that ``w`` has to be transposed; a square layer hides this
-# from the shapes, but not from the measurement:
+# The checker can also fail. Here is a layer whose ``backward`` forgets to transpose ``w``. The layer is square, so all
+# shapes fit, but the measured slopes do not:
 
 
 class WrongDense(sn.Dense):
@@ -208,14 +211,15 @@ print(wrong)
 assert not wrong.passed
 
 # %%
-# Only ``x`` is marked: the gradients for ``w`` and ``b`` are right. A checker that names the array saves an evening.
+# Only ``x`` is marked, because the gradients for ``w`` and ``b`` are right. The checker names the wrong array, so you
+# know where to look.
 #
 # Exercises
 # ---------
 # 1. ``lessons/exercises/02_dense_backward.py``, and ``scratchnet check 02``.
 # 2. ``lessons/exercises/03_relu_backward.py``, and ``scratchnet check 03``.
 # 3. On paper: what are ``dw`` and ``dx`` above if ``dout`` is ``[[0, 0], [0, 4]]``? (All zeros: the only path leads
-#    through the ReLU that is shut.)
+#    through the ReLU whose slope is 0.)
 #
 # *Next:* ``04_convolution.py``. *In the library:* ``scratchnet/layers/dense.py``, ``relu.py``,
 # ``scratchnet/gradcheck.py``.

@@ -2,25 +2,25 @@
 4. Convolution: slide a kernel, then im2col
 ===========================================
 
-*After this lesson you can* compute a convolution by hand, say what stride and padding do to its size, write it as seven
-loops, and rewrite it as one matrix product that is many times faster.
+*After this lesson you can* compute a convolution by hand, say what stride and padding do to the size of its result,
+write it as seven loops, and rewrite it as one matrix product that is many times faster.
 
 *Needs:* lesson 2. *Takes:* a few seconds to run, half an hour to read.
 
-A dense layer treats the 784 pixels as 784 unrelated numbers: shift a digit by two pixels, and it is a stranger (lesson
-1). A convolution looks at small patches, with the same weights everywhere. What it has learned about a stroke in one
-corner it knows in all the others.
+A dense layer treats the 784 pixels as 784 unrelated numbers. Shift a digit by two pixels, and the layer sees an
+entirely different input (lesson 1). A convolution looks at small patches, and uses the same weights everywhere. What it
+has learned about a stroke in one corner, it knows in all the others.
 """
 
 # %%
 # Slide a kernel
 # --------------
-# The kernel is a small picture of what is looked for. At each place it is laid on the image; numbers that lie on each
-# other are multiplied, and the products summed. A large sum says: this patch looks like me.
+# The kernel is a small image of what we look for. Lay it on the image at each place, multiply each number of the kernel
+# by the pixel under it, and add the products. A large sum says: this patch looks like the kernel.
 #
 # ::
 #
-#     image = 0 0 1 1 1        kernel = -1 0 1        "ground on the left, ink on the right"
+#     image = 0 0 1 1 1        kernel = -1 0 1        "background on the left, ink on the right"
 #             0 0 1 1 1                 -1 0 1
 #             0 0 1 1 1                 -1 0 1
 #             0 0 1 1 1
@@ -54,18 +54,18 @@ first_place = np.zeros((4, 5))
 first_place[:3, :3] = 0.6
 numbers(a, image, "image; the first place is shaded", shade=first_place)
 numbers(k, kernel, "kernel")
-numbers(o, out[0, :, :, 0], "what it says")
+numbers(o, out[0, :, :, 0], "out")
 keep(drawn, "04_slide")
 
 # %%
-# (Signal processing would turn the kernel by 180 degrees first and call only that a convolution. Networks learn the
-# kernel anyway, so nobody turns it.)
+# (In signal processing, a convolution turns the kernel by 180 degrees first. Networks learn the kernel anyway, so their
+# convolution does not turn it.)
 #
-# As a formula, for filter f, with all channels c of the patch summed:
+# As a formula, for filter f, with a sum over all channels c of the patch:
 #
 # .. math:: out_{n,i,j,f} = b_f + \sum_{kh,\,kw,\,c} x_{n,\; i \cdot SH + kh,\; j \cdot SW + kw,\; c} \; w_{kh,kw,c,f}
 #
-# And as code, with one loop for each index. Read it once; it is the definition.
+# And as code, with one loop for each index. This is the definition, so read it once with care.
 
 
 def conv2d_loops(x: np.ndarray, w: np.ndarray, b: np.ndarray, stride: int, padding: int) -> np.ndarray:
@@ -98,24 +98,34 @@ for stride, padding in [(1, 0), (2, 1)]:
 # %%
 # Size, stride, padding
 # ---------------------
-# A kernel of KH rows fits in ``H - KH + 1`` places on H rows. With a *stride* of 2 it visits every second one.
-# *Padding* puts rows and columns of zeros around the image, so that the kernel may hang over the edge:
+# On H rows, a kernel of KH rows fits in ``H - KH + 1`` places. With a *stride* of 2 it visits every second place.
+# *Padding* puts rows and columns of zeros around the image, so that the kernel may reach over the edge. Together:
 #
 # .. math:: OH = \left\lfloor \frac{H + 2 \cdot padding - KH}{stride} \right\rfloor + 1
 #
-# Above: ``(5 + 0 - 3) // 1 + 1 = 3`` rows without padding, and ``(5 + 2 - 3) // 2 + 1 = 3`` with stride 2 and padding
-# 1. For a 5 x 5 kernel and stride 1, a padding of 2 keeps the image's size: 28 + 4 - 5 + 1 = 28. That is what
-# ``"same"`` works out.
+# In the example above, the images have 5 rows. Without padding there are ``(5 + 0 - 3) // 1 + 1 = 3`` rows in the
+# result, and with stride 2 and padding 1 there are ``(5 + 2 - 3) // 2 + 1 = 3``. For a 5 x 5 kernel and stride 1, a
+# padding of 2 keeps the image's size: 28 + 4 - 5 + 1 = 28. The padding ``"same"`` computes this for you.
 
 assert conv2d_loops(small_x, small_w, small_b, 1, 0).shape == (2, 3, 5, 4)
 assert conv2d_loops(small_x, small_w, small_b, 2, 1).shape == (2, 3, 4, 4)
 assert sn.Conv2D(1, 32, 5, padding="same").output_shape((28, 28, 1)) == (28, 28, 32)
 
 # %%
+# The library has the definition, too, for any stride and padding. It makes no padded copy: it leaves out the pixels of
+# the patch that are not inside the image. ``np.ndindex`` runs through its indices as nested loops do.
+
+from scratchnet.layers import definition
+
+code(definition.conv2d_forward)
+by_definition = definition.conv2d_forward(small_x, small_w, small_b, (2, 1), "same")
+np.testing.assert_allclose(by_definition, conv2d_forward(small_x, small_w, small_b, (2, 1), "same"))
+
+# %%
 # On a digit
 # ----------
-# Four kernels made by hand, and what each says about a digit. A trained network finds such edge and stroke detectors by
-# itself (lesson 13 looks at them).
+# Here are four kernels made by hand, and their response to a digit. A trained network finds such edge and stroke
+# detectors by itself (lesson 13 shows them).
 
 train, _ = sn.data.load("sample")
 digit = train.images[:1]  # (1, 28, 28, 1)
@@ -140,7 +150,8 @@ keep(drawn, "04_kernels")
 assert maps.shape == (1, 28, 28, 4)
 
 # %%
-# Shift the digit, and the maps shift with it; nothing has to be learned again. (Only the border is different.)
+# If the digit shifts, the maps shift with it. The network does not have to learn the digit again at the new place.
+# (Only the border is different.)
 
 shifted = conv2d_forward(np.roll(digit, 2, axis=2), filters, None, 1, 1)
 np.testing.assert_allclose(shifted[:, 4:-4, 4:-4], np.roll(maps, 2, axis=2)[:, 4:-4, 4:-4], atol=1e-6)
@@ -148,15 +159,15 @@ np.testing.assert_allclose(shifted[:, 4:-4, 4:-4], np.roll(maps, 2, axis=2)[:, 4
 # %%
 # im2col: the same sums as one matrix product
 # -------------------------------------------
-# Seven loops in Python are hopelessly slow. But look at what they do: at each place a patch, KH*KW*C numbers in a row,
-# is multiplied with each filter, KH*KW*C numbers in a column, and summed. Rows times columns, summed: a matrix product.
-# So copy every patch into a row of one matrix:
+# Seven loops in Python are far too slow. But look at what they do. At each place, the patch is a row of KH*KW*C
+# numbers, and each filter is a column of KH*KW*C numbers. The loops multiply them number by number and add the
+# products. Rows times columns: this is a matrix product. So copy every patch into a row of one matrix:
 #
 # ::
 #
 #     columns (N*OH*OW, KH*KW*C)  @  w (KH*KW*C, F)   =   out (N*OH*OW, F)
 #
-# The image of the first section, with its six places as six rows:
+# Here is the image of the first section, with its six places as six rows:
 
 columns = im2col(x, (3, 3), stride=1, padding=0)
 assert columns.shape == (2 * 3, 3 * 3 * 1)
@@ -170,21 +181,21 @@ numbers(o, columns @ w.reshape(9, 1), "columns @ w")
 keep(drawn, "04_im2col")
 
 # %%
-# The price: in a large image nearly every pixel stands in nine rows, so the matrix is nine times the image; for a 5 x 5
-# kernel 25 times. (Lesson 11 gets rid of it.) And this is the library's convolution, with which any of its networks
-# trains on the NumPy engine:
+# This costs memory: in a large image nearly every pixel is copied into nine rows, so the matrix is nine times as large
+# as the image. For a 5 x 5 kernel it is 25 times as large. (Lesson 11 avoids this matrix.) And this is the library's
+# convolution. On the NumPy engine all of its networks train with this code:
 
 code(im2col)
 code(conv2d_forward)
 
 # %%
-# What it brings
-# --------------
-# Four digits, and the standard network's first layer: 32 filters of 5 x 5.
+# How much faster?
+# ----------------
+# Compare the two on four digits, with the first layer of the standard network: 32 filters of 5 x 5.
 
 
 def seconds(function, repeats: int) -> float:
-    """The median time of a call."""
+    """The median time of a call, in seconds."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -194,21 +205,21 @@ def seconds(function, repeats: int) -> float:
 
 
 batch, first = train.images[:4], sn.models.standard_cnn().layers[0]
-few_filters, few_biases = first.w.value[..., :2], first.b.value[:2]  # two of the 32: seconds are enough
+few_filters, few_biases = first.w.value[..., :2], first.b.value[:2]  # only two of the 32, to save time
 loops = seconds(lambda: conv2d_loops(batch[:1], few_filters, few_biases, 1, 2), 1) * 4 * 32 / 2
 product = seconds(lambda: conv2d_forward(batch, first.w.value, first.b.value, 1, 2), 9)
 print(
-    f"seven loops: {loops:.1f} s, reckoned from a part; im2col: {1000 * product:.1f} ms; {loops / product:,.0f} times"
+    f"seven loops: {loops:.1f} s, estimated from a part; im2col: {1000 * product:.1f} ms; {loops / product:,.0f} times"
 )
 assert loops / product > 20
 
 # %%
 # Exercises
 # ---------
-# 1. ``lessons/exercises/04_im2col.py``, and ``scratchnet check 04``. Begin with the loops over places; the library's
-#    version with strides is worth understanding afterwards.
-# 2. ``lessons/exercises/05_conv_forward.py``, and ``scratchnet check 05``. Any way you like: loops, ``np.tensordot``,
-#    im2col.
+# 1. ``lessons/exercises/04_im2col.py``, and ``scratchnet check 04``. Begin with loops over the places. Afterwards,
+#    study the library's version, which needs no loop.
+# 2. ``lessons/exercises/05_conv_forward.py``, and ``scratchnet check 05``. Use any way you like: loops,
+#    ``np.tensordot`` or im2col.
 #
 # *Next:* ``05_convolution_backward.py``. *In the library:* ``scratchnet/layers/im2col.py``,
 # ``scratchnet/layers/conv.py``.

@@ -7,14 +7,15 @@ what stride and padding change.
 
 *Needs:* lessons 3 and 4. *Takes:* a few seconds to run, an hour with pencil and paper.
 
-This is the lesson for which people usually get a formula and no explanation. There is nothing new in it: every number
-gets the sum over all the products that it was a factor of. The only work is bookkeeping: *which* products were those?
+Most courses give a formula here, and no explanation. Yet there is nothing new in it: the gradient of a number is a sum
+with one term for each product that the number was a factor of. The only work is bookkeeping: *which* products were
+those?
 """
 
 # %%
 # Forward, by hand
 # ----------------
-# A 3 x 3 image, a 2 x 2 kernel, stride 1, no padding: four places.
+# A 3 x 3 image and a 2 x 2 kernel, with stride 1 and no padding, give four places.
 #
 # ::
 #
@@ -39,7 +40,7 @@ out = conv2d_forward(x4, w4, np.zeros(1), 1, 0)
 np.testing.assert_array_equal(out[0, :, :, 0], [[2, 13], [3, 1]])
 
 # %%
-# From the layers behind comes ``dout``: the slope of the loss for each of the four outputs.
+# The later layers hand back ``dout``: the slope of the loss for each of the four outputs.
 
 dout = np.array([[1.0, 3], [2, -1]])
 dout4 = dout[None, :, :, None]  # (N, OH, OW, F) = (1, 2, 2, 1)
@@ -48,8 +49,8 @@ dx4, dw4, db = conv2d_backward(dout4, x4, w4, 1, 0)
 # %%
 # db: the bias was added everywhere
 # ---------------------------------
-# It was added at all four places, each time with slope 1: ``db = 1 + 3 + 2 - 1 = 5``. With several images and filters:
-# filter f's bias gets the sum of ``dout[..., f]`` over images and places.
+# The bias was added at all four places, each time with slope 1: ``db = 1 + 3 + 2 - 1 = 5``. With several images and
+# filters, the bias of filter f gets the sum of ``dout[..., f]`` over all images and places.
 
 assert db[0] == 5
 
@@ -57,8 +58,8 @@ assert db[0] == 5
 # dw: which pixels did a weight meet?
 # -----------------------------------
 # The kernel's upper left weight, ``w[0, 0]``, met the upper left pixel of each of the four patches: ``x[0, 0]``,
-# ``x[0, 1]``, ``x[1, 0]`` and ``x[1, 1]``. In each place it was multiplied by that pixel and landed in that place's
-# output. So
+# ``x[0, 1]``, ``x[1, 0]`` and ``x[1, 1]``. At each place it was multiplied by that pixel, and the product was added
+# into the output of that place. So
 #
 # ::
 #
@@ -71,16 +72,18 @@ assert db[0] == 5
 np.testing.assert_array_equal(dw4[:, :, 0, 0], [[6, 1], [7, 9]])
 
 # %%
-# Each line is a patch of x, the size of ``dout``, times ``dout``, summed. In other words: *slide dout over x.* With
-# images and channels, where x is the *padded* image, since that is what the weights met:
+# Each line takes a patch of x that has the size of ``dout``, multiplies the two number by number, and adds the
+# products. In other words: *slide dout over x.* With images and channels the formula is the one below. Its x is the
+# *padded* image, because those are the pixels that the weights met:
 #
 # .. math:: dw_{kh,kw,c,f} = \sum_{n,\,i,\,j} x_{n,\; i \cdot SH + kh,\; j \cdot SW + kw,\; c} \; dout_{n,i,j,f}
 #
 # dx: which weights did a pixel meet?
 # -----------------------------------
-# The other way round it is easiest to think place by place. At place (i, j) the pixels of one patch were multiplied by
-# the four weights and summed into ``out[i, j]``. So each of these pixels gets ``dout[i, j]`` times the weight that lay
-# on it. Lay the kernel down at each place, times that place's ``dout``, and *add* where the patches overlap:
+# For dx it is easiest to think place by place. At place (i, j) the pixels of one patch were multiplied by the four
+# weights, and the products were added into ``out[i, j]``. So each of these pixels gets ``dout[i, j]`` times the weight
+# that lay on it. Lay the kernel down at each place, multiply it by the ``dout`` of that place, and *add* where the
+# patches overlap:
 #
 # ::
 #
@@ -89,8 +92,8 @@ np.testing.assert_array_equal(dw4[:, :, 0, 0], [[6, 1], [7, 9]])
 #        2  3  .         +        .  6  9      +      2 -2  .      +      . -1  1       =       4  6 10
 #        .  .  .                  .  .  .             4  6  .             . -2 -3               4  4 -3
 #
-# The middle pixel was in all four patches: ``3 + 6 - 2 - 1 = 6``. With several filters, each of them used the pixel,
-# and their shares add up as well. For every place (i, j) and every pixel (kh, kw) of the kernel:
+# The middle pixel was in all four patches: ``3 + 6 - 2 - 1 = 6``. With several filters, each of them used the pixel, so
+# their contributions add up as well. For every place (i, j) and every pixel (kh, kw) of the kernel:
 #
 # ::
 #
@@ -111,37 +114,49 @@ keep(drawn, "05_dx_place_by_place")
 np.testing.assert_array_equal(total, dx4[0, :, :, 0])
 
 # %%
-# ``+=`` and not ``=``: with ``=``, each patch would wipe out what the ones before it left on the shared pixels. This is
-# the commonest mistake of all, and it goes unnoticed where patches do not overlap.
+# Use ``+=`` and not ``=``. With ``=``, each patch would overwrite what the earlier ones have added to the shared
+# pixels. This is the most common mistake of all, and it goes unnoticed as long as patches do not overlap.
 #
 # The same, seen from a pixel
 # ---------------------------
-# With stride 1 and no padding, pixel (h, w) met weight (kh, kw) at the place (h - kh, w - kw). As the weight's index
-# goes up, the place's goes down: seen from the pixel the kernel lies there turned by 180 degrees. So dx is ``dout``,
-# with one row and column of zeros fewer around it than the kernel has, and the turned kernel slid over that. (With
-# several channels, its C and F change places.) Whoever lays the kernel down at each place, as above, does *not* turn
-# it.
+# With stride 1 and no padding, pixel (h, w) met weight (kh, kw) at the place (h - kh, w - kw). As the index of the
+# weight goes up, the index of the place goes down. So, seen from the pixel, the kernel is turned by 180 degrees. This
+# gives dx as a convolution: put ``KH - 1`` rows and ``KW - 1`` columns of zeros on each side of ``dout``, and slide the
+# turned kernel over it. (With several channels, the axes C and F of the kernel change places.) But if you lay the
+# kernel down at each place, as above, do *not* turn it.
 
 turned = conv2d_forward(np.pad(dout4, ((0, 0), (1, 1), (1, 1), (0, 0))), w4[::-1, ::-1], None, 1, 0)
 np.testing.assert_array_equal(turned, dx4)
+
+# %%
+# All three as loops
+# ------------------
+# This is the library's definition of the backward pass. It has the loops of the forward pass, and each line reverses a
+# line of it. It gives the numbers that we have found by hand:
+
+from scratchnet.layers import definition
+
+code(definition.conv2d_backward)
+for by_loops, expected in zip(definition.conv2d_backward(dout4, x4, w4, 1, 0), (dx4, dw4, db), strict=True):
+    np.testing.assert_array_equal(by_loops, expected)
 
 # %%
 # The library's way: three lines
 # ------------------------------
 # Lesson 4 turned a convolution into three steps. Backward reverses them, the last one first:
 #
-# 1. forward ended with ``out += b``; so ``db = dout.sum(axis=0)``: b was added in every row.
-# 2. Before that, ``out = columns @ w``; so ``dw = columns.T @ dout`` and ``dcolumns = dout @ w.T``: it is a dense
-#    layer, whose examples are patches (lesson 3).
-# 3. It began with ``columns = im2col(x)``; so ``dx = col2im(dcolumns)``: a number that was copied gets the sum of what
-#    its copies get.
+# 1. Forward ended with ``out += b``, which added b to every row. So ``db = dout.sum(axis=0)``.
+# 2. Before that, it computed ``out = columns @ w``. This is a dense layer whose examples are patches (lesson 3). So
+#    ``dw = columns.T @ dout`` and ``dcolumns = dout @ w.T``.
+# 3. It began with ``columns = im2col(x)``, which copied the pixels. A number that was copied gets the sum of the
+#    gradients of its copies. So ``dx = col2im(dcolumns)``.
 #
-# With ``dout`` as a matrix too, a row for each place. Let us do just that, by hand:
+# Here ``dout`` is a matrix, too, with a row for each place. Do the three steps by hand:
 
 columns = im2col(x4, 2, 1, 0)  # (4 places, 4 weights)
 dout_rows = dout.reshape(4, 1)  # (4 places, 1 filter)
 dw_rows = columns.T @ dout_rows
-dcolumns = dout_rows @ w.reshape(4, 1).T  # (4, 4): the four patches of the picture above, one a row
+dcolumns = dout_rows @ w.reshape(4, 1).T  # (4, 4): the four patches of the figure above, one in each row
 np.testing.assert_array_equal(dw_rows.reshape(2, 2), dw4[:, :, 0, 0])
 np.testing.assert_array_equal(dcolumns[2], [2, -2, 4, 6])
 np.testing.assert_array_equal(col2im(dcolumns, (1, 3, 3, 1), 2, 1, 0), dx4)
@@ -149,9 +164,9 @@ np.testing.assert_array_equal(col2im(dcolumns, (1, 3, 3, 1), 2, 1, 0), dx4)
 # %%
 # Stride
 # ------
-# With stride 2, place (i, j) begins at pixel (2i, 2j), in both directions. Nothing else changes: each patch goes back
-# to where it came from. Whoever forgets it lays them on top of each other in the corner, one pixel apart. Pixels that
-# no patch reaches get 0.
+# With stride 2, place (i, j) begins at pixel (2i, 2j). Nothing else changes: each patch goes back to where it came
+# from. A common mistake is to forget the stride here, so that all patches go into one corner, a single pixel apart.
+# Pixels that are in no patch get 0.
 
 rng = np.random.default_rng(0)
 x_wide = rng.standard_normal((1, 5, 5, 1))
@@ -166,9 +181,8 @@ np.testing.assert_allclose(dx[0, :, :, 0], by_places)
 # %%
 # Padding
 # -------
-# Forward put zeros around x. Backward computes the gradient for the padded image, and drops the margin: nobody asks for
-# the slope of a zero that is not an input. dw needs the padded image as well, since its zeros are what the weights met
-# there.
+# Forward put zeros around x. Backward computes the gradient for the padded image and then drops the margin, because the
+# zeros there are no inputs. dw needs the padded image as well: at the border, these zeros are what the weights met.
 
 x_padded = np.pad(x4, ((0, 0), (1, 1), (1, 1), (0, 0)))
 dout_padded = rng.standard_normal((1, 4, 4, 1))
@@ -180,8 +194,8 @@ assert with_padding.shape == x4.shape
 # %%
 # Check it
 # --------
-# Measured slopes, with odd sizes on purpose: a kernel that is not square, strides of 2 and 3, and a padding on one axis
-# only.
+# Compare with measured slopes. The sizes are awkward on purpose: a kernel that is not square, strides of 2 and 3, and
+# padding on one axis only.
 
 for stride, padding in [(1, 0), (2, 1), ((3, 2), (0, 1))]:
     layer = sn.Conv2D(2, 3, (3, 2), stride=stride, padding=padding)
@@ -193,10 +207,10 @@ for stride, padding in [(1, 0), (2, 1), ((3, 2), (0, 1))]:
 # Exercises
 # ---------
 # 1. ``lessons/exercises/06_col2im.py``, and ``scratchnet check 06``.
-# 2. ``lessons/exercises/07_conv_backward.py``, and ``scratchnet check 07``. This one is the heart of the course. Do it
-#    in loops first, place by place; then with im2col and col2im.
+# 2. ``lessons/exercises/07_conv_backward.py``, and ``scratchnet check 07``. This is the most important exercise of the
+#    course. Write it with loops first, place by place, and then with im2col and col2im.
 #
-# When you have done them, compare with the library's:
+# When you have done them, compare your code with the library's:
 
 code(conv2d_backward)
 code(col2im)

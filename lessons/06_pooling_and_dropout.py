@@ -2,19 +2,19 @@
 6. Pooling, ties and overlaps; dropout
 ======================================
 
-*After this lesson you can* hand a gradient back through a maximum, say who gets it in a tie and where windows overlap,
+*After this lesson you can* pass a gradient back through a maximum, say who gets it in a tie and where windows overlap,
 and explain why dropout scales the numbers that it keeps.
 
 *Needs:* lessons 3 to 5. *Takes:* a few seconds to run, twenty minutes to read.
 
-Two layers without a single weight. Both are easy forward, and both have a trap backward.
+This lesson has two layers without weights. Both are easy forward, and both have a trap backward.
 """
 
 # %%
 # The largest of each window
 # --------------------------
-# Max-pooling keeps the largest number of each window and forgets the rest. A window of 2 x 2 with stride 2 halves the
-# image: what was found stays, and where exactly it was found becomes less important.
+# Max-pooling keeps the largest number of each window and drops the rest. A window of 2 x 2 with stride 2 halves the
+# height and the width of the image. What the layer before it found is kept; where exactly it was found matters less.
 #
 # ::
 #
@@ -37,16 +37,17 @@ out, argmax = max_pool2d_forward(x[None, :, :, None], 2, 2, 0)
 np.testing.assert_array_equal(out[0, :, :, 0], [[4, 2], [5, 6]])
 
 # %%
-# Forward also notes *which* of the window's pixels won, counted along the rows: 0 and 1 in the upper row, 2 and 3 in
-# the lower.
+# Forward also returns *which* pixel of each window won. The pixels are counted row by row: 0 and 1 in the upper row, 2
+# and 3 in the lower.
 
 np.testing.assert_array_equal(argmax[0, :, :, 0], [[2, 0], [1, 0]])
 
 # %%
 # Backward: the winner takes it
 # -----------------------------
-# Push a loser a little, and the maximum stays what it was: slope 0. Push the winner, and the maximum moves as much:
-# slope 1. So each number of ``dout`` goes to its window's winner, and all others get nothing.
+# Change a losing pixel a little, and the maximum stays the same: slope 0. Change the winner a little, and the maximum
+# changes by as much: slope 1. So each number of ``dout`` goes to the winner of its window, and all other pixels get
+# nothing.
 
 dout = np.array([[10.0, 20], [30, 40]])
 dx = max_pool2d_backward(dout[None, :, :, None], argmax, (1, 4, 4, 1), 2, 2, 0)[0, :, :, 0]
@@ -62,10 +63,10 @@ keep(drawn, "06_max_pool")
 # %%
 # Trap 1: a tie
 # -------------
-# If two pixels of a window are equal and largest, which one gets the gradient? The maximum has no slope there, so it is
-# a convention: the *first* one gets all of it, row by row from the left, as in PyTorch's pooling. What must not happen
-# is that it is handed out twice: whoever looks for the winner by ``x == maximum`` finds both. (Ties are no rarity:
-# behind a ReLU whole windows are 0.)
+# If two pixels of a window are both the largest, which one gets the gradient? The maximum has no slope there, so we
+# need a convention: the *first* one gets all of it, counted row by row from the left, as in PyTorch's pooling. The
+# gradient must not be given out twice. This happens if you look for the winner with ``x == maximum``, which finds both.
+# (Ties are common: after a ReLU whole windows are 0.)
 
 tie = np.array([[7.0, 1], [7, 7]])[None, :, :, None]
 _, winner = max_pool2d_forward(tie, 2, 2, 0)
@@ -75,8 +76,8 @@ np.testing.assert_array_equal(dx_tie, [[1, 0], [0, 0]])
 # %%
 # Trap 2: windows that overlap
 # ----------------------------
-# With a window of 2 and a stride of 1, neighbouring windows share pixels, and a large one wins in several of them. It
-# then moved several outputs, so it gets the *sum*.
+# With a window of 2 and a stride of 1, neighbouring windows share pixels, and a large pixel wins in several windows. It
+# then changed several outputs, so it gets the *sum* of their gradients.
 #
 # ::
 #
@@ -84,9 +85,8 @@ np.testing.assert_array_equal(dx_tie, [[1, 0], [0, 0]])
 #         0 5 3                  0 5   5 3   4 1   1 0            5 5             3 4
 #         4 1 0
 #
-# In the first window two 5s tie, and the upper one wins (it comes first); in the second one, too, the 5 in the upper
-# row. In the third and fourth the 5 in the middle is the only one. So the upper 5 gets 1 + 2 = 3 and the middle one 3 +
-# 4 = 7:
+# In the first and in the second window two 5s tie, and the upper one wins because it comes first. In the third and
+# fourth window the 5 in the middle is the only one. So the upper 5 gets 1 + 2 = 3, and the middle one gets 3 + 4 = 7:
 
 x = np.array([[1.0, 5, 2], [0, 5, 3], [4, 1, 0]])[None, :, :, None]
 out, argmax = max_pool2d_forward(x, 2, 1, 0)
@@ -97,14 +97,27 @@ np.testing.assert_array_equal(dx, [[0, 3, 0], [0, 7, 0], [0, 0, 0]])
 assert dx.sum() == dout.sum(), "nothing gets lost and nothing is made"
 
 # %%
-# With ``=`` in place of ``+=``, in a loop over the windows, the upper 5 would keep only its last window's 2, and the
-# middle one 4. Many published implementations have this error. It never shows as long as the stride is the window's
-# size, and then somebody changes the stride.
+# Suppose that a loop over the windows uses ``=`` in place of ``+=``. Then the upper 5 keeps only the 2 of its last
+# window, and the middle one only its last 4. Many published implementations have this error. It stays hidden as long as
+# the stride equals the size of the window, and appears when somebody changes the stride.
 
 overwritten = np.zeros((3, 3))
 for place, (i, j) in zip(dout.flat, [(0, 1), (0, 1), (1, 1), (1, 1)], strict=True):
     overwritten[i, j] = place  # the error
 np.testing.assert_array_equal(overwritten, [[0, 2, 0], [0, 4, 0], [0, 0, 0]])
+
+# %%
+# This is the library's definition of both passes, with one loop for each index. ``>`` and not ``>=`` makes the first of
+# equal pixels the winner, and ``+=`` adds where windows overlap. It gives the numbers of the example above:
+
+from scratchnet.layers import definition
+
+code(definition.max_pool2d_forward)
+code(definition.max_pool2d_backward)
+by_loops, winners = definition.max_pool2d_forward(x, 2, 1, 0)
+np.testing.assert_array_equal(by_loops, out)
+np.testing.assert_array_equal(winners, argmax)
+np.testing.assert_array_equal(definition.max_pool2d_backward(dout, winners, x.shape, 2, 1, 0)[0, :, :, 0], dx)
 
 # %%
 # The library goes over the window's pixels rather than over the windows, and adds all places at once:
@@ -114,18 +127,18 @@ code(max_pool2d_backward)
 # %%
 # Dropout
 # -------
-# In training, each number is dropped with probability ``rate``, so that no later weight can rely on any single one. The
-# survivors are scaled:
+# In training, each number is dropped with probability ``rate``, so that no later weight can rely on a single number.
+# The numbers that are kept are scaled:
 #
 # ::
 #
 #     mask = 0 with probability rate, else 1 / (1 - rate)
 #     out  = x * mask
 #
-# Why the scale? With rate 0.4, only 60 % of a sum's terms are left in training; without a scale the next layer would
-# see sums that are 40 % smaller in training than in use. By hand: ``x = 3`` becomes 0 in four cases of ten and
-# ``3 / 0.6 = 5`` in six; on average ``0.4 * 0 + 0.6 * 5 = 3``. So nothing is left to do outside training: there the
-# mask is all ones, and out is x.
+# Why are they scaled? With rate 0.4, only 60 % of the terms of a sum are left in training. Without the scale, the next
+# layer would see sums that are 40 % smaller in training than outside it. By hand: ``x = 3`` becomes 0 in four cases of
+# ten, and ``3 / 0.6 = 5`` in six. The mean is ``0.4 * 0 + 0.6 * 5 = 3``. So outside training nothing has to be scaled:
+# the mask is all ones, and out is x.
 
 layer = sn.Dropout(0.4, rng=np.random.default_rng(1))
 threes = np.full((1, 10), 3.0)
@@ -138,8 +151,8 @@ assert set(np.unique(layer.forward(threes, training=True).round(6))) <= {0.0, 5.
 assert layer.forward(threes, training=False) is threes
 
 # %%
-# Backward: the mask was a factor of x, so it is a factor of the gradient. It has to be *the very same* mask: a new draw
-# would blame numbers that were not there.
+# Backward: x was multiplied by the mask, so the gradient is multiplied by the mask, too. It has to be *the very same*
+# mask. With a new one, numbers that were dropped in the forward pass would get a gradient.
 
 out = layer.forward(threes, training=True)
 dx = layer.backward(np.ones_like(threes))
@@ -148,8 +161,8 @@ code(sn.layers.dropout_forward)
 code(sn.layers.dropout_backward)
 
 # %%
-# What it looks like on a digit, for three rates. What survives is darker, by 1 / (1 - rate). At 0.5 one can still read
-# it; a network that is trained so learns to.
+# Here is a digit at four rates. The pixels that are kept are scaled by 1 / (1 - rate), so they are darker. At a rate of
+# 0.5 one can still read the digit, and a network learns to read it, too.
 
 train, _ = sn.data.load("sample")
 drawn, grid = figure(1, 4, width=8, height=2.3)
@@ -163,7 +176,7 @@ keep(drawn, "06_dropout")
 # %%
 # Exercises
 # ---------
-# 1. ``lessons/exercises/08_max_pool_backward.py``, and ``scratchnet check 08``: overlaps and ties included.
+# 1. ``lessons/exercises/08_max_pool_backward.py``, and ``scratchnet check 08``. It includes overlaps and ties.
 # 2. ``lessons/exercises/09_dropout.py``, and ``scratchnet check 09``.
 #
 # *Next:* ``07_the_plateau.py``: the first network. *In the library:* ``scratchnet/layers/pool.py``, ``dropout.py``.

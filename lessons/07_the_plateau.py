@@ -3,23 +3,24 @@
 ====================================================================
 
 *After this lesson you can* train a network with the library, recognise a plateau, find its cause by measuring signals
-layer by layer, and end it in three different ways.
+layer by layer, and get past it in three different ways.
 
-*Needs:* lessons 2 to 6. *Takes:* a quarter of a minute to run (three more of compiling on the very first run), twenty
-minutes to read.
+*Needs:* lessons 2 to 6. *Takes:* a quarter of a minute to run, twenty minutes to read. On the very first run, compiling
+takes up to a minute more.
 
 The first of the three networks that this project reproduces, ``four_conv_cnn``, reaches 98 % in the end. But its
-published log reads: step 500, loss 2.298; step 1000, loss 2.287; step 1500, loss 0.278. For a thousand steps it is as
-good as a die, and then it suddenly learns. What happens there?
+published log reads: step 500, loss 2.298; step 1000, loss 2.287; step 1500, loss 0.278. For a thousand steps it does no
+better than guessing, and then it suddenly learns. What happens there?
 """
 
 # %%
 # Train it as published
 # ---------------------
-# Plain SGD with a learning rate of 0.01, and first weights drawn uniformly from ±1/sqrt(fan_in), PyTorch's default.
-# Published were batches of 128 from 60,000 digits; here they are 32 from 8,000, which is quicker and changes little:
-# how long the plateau lasts depends most on the seed. This one, 1, gets away early. The network runs on the compiled
-# engine.
+# The original uses plain SGD with a learning rate of 0.01. Its initial weights are drawn uniformly from
+# ±1/sqrt(fan_in), PyTorch's default, where ``fan_in`` is the number of inputs that reach one output. The original took
+# batches of 128 from 60,000 digits. Here the batches are 32 from 8,000, which is faster and changes little: the length
+# of the plateau depends most on the random seed. With seed 1, as here, the plateau ends early. The network runs on the
+# compiled engine.
 
 import numpy as np
 from showing import code, figure, keep
@@ -33,7 +34,7 @@ print(sn.models.four_conv_cnn().summary())
 
 
 def losses_of(net: sn.Network, optimizer: sn.SGD, steps: int) -> np.ndarray:
-    """Train for so many steps of 32 digits; the loss of each."""
+    """Train for this many steps of 32 digits, and return the loss of each."""
     history = sn.fit(net, train, optimizer=optimizer, steps=steps, batch_size=32, seed=0, progress=False)
     return np.array([s["loss"] for s in history.steps])
 
@@ -47,20 +48,21 @@ def smooth(curve: np.ndarray, width: int = 25) -> np.ndarray:
     return np.convolve(curve, np.ones(width) / width, mode="valid")
 
 
-log = {500: 2.298, 1000: 2.287, 1500: 0.278}  # what was published, in nats
+log = {500: 2.298, 1000: 2.287, 1500: 0.278}  # the losses of the published log, in nats
 curve = smooth(losses["as published"])
 left_at = int(np.argmax(curve < 2.2))
 print(f"loss at step 300: {curve[300]:.3f}; it falls below 2.2 at step {left_at}")
 assert abs(curve[300] - 2.303) < 0.02, "after 300 steps it knows nothing: 2.303 is -log(1/10)"
-assert abs(curve[300] - log[500]) < 0.02, "and no more than the published network did"
+assert abs(curve[300] - log[500]) < 0.02, "no more than the original at step 500"
 assert 400 < left_at < 850
 
 # %%
 # Which question to ask
 # ---------------------
-# 2.303 is the loss of ten probabilities of 1/10, whatever the image shows. Do the logits depend on the image at all?
-# Send 256 digits through the untrained network and measure, after each layer, how much the numbers *differ between
-# images*: their standard deviation over the batch. This is the signal. What is the same for all images carries no news.
+# 2.303 is the loss of a network that answers 1/10 for each class, whatever the image shows. Do the logits depend on the
+# image at all? Send 256 digits through the untrained network. After each layer, measure how much its outputs *differ
+# between images*: their standard deviation over the batch. Call this the signal. An output that is the same for all
+# images says nothing about them.
 
 
 def signals(net: sn.Network) -> tuple[list[str], list[float]]:
@@ -82,19 +84,19 @@ for name, strength in zip(names, weak, strict=True):
 assert weak[-1] < 0.003
 
 # %%
-# The signal fades on its way: at the logits the images differ by a thousandth or two. The network cannot tell them
-# apart.
+# The signal fades from layer to layer: at the logits, the images differ by only a thousandth or two. The network cannot
+# tell them apart.
 #
 # Why it fades: one line of statistics
 # ------------------------------------
-# An output is a sum of ``fan_in`` products. If weights and inputs are independent, the variances multiply and add:
+# An output is a sum of ``fan_in`` products. If weights and inputs are independent, the variance of a sum is
 #
 # .. math:: \mathrm{Var}(z) = fan\_in \cdot \mathrm{Var}(w) \cdot \mathrm{E}[x^2]
 #
-# Uniform in ±a has the variance a²/3, so with a = 1/sqrt(fan_in) each layer *thirds* it; and the ReLU after it throws
-# half of the square away. So from the output of one layer to that of the next, 1/6 of the variance is left, and the
-# signal shrinks by the square root of 6, 2.4-fold. From conv1 to the logits these are five steps, which leave
-# ``6**-2.5 = 0.011`` of it.
+# A uniform distribution in ±a has the variance a²/3. With a = 1/sqrt(fan_in), the variance of an output is a third of
+# the mean square of the inputs. A ReLU halves the mean square. So from the output of one layer to the output of the
+# next, 1/6 of the variance is left: the signal shrinks by a factor of sqrt(6), about 2.4. From conv1 to the logits
+# there are five such steps, which leave ``6**-2.5 = 0.011`` of it.
 
 assert abs(6**-2.5 - 0.011) < 0.0005
 print(f"measured: {weak[-1] / weak[0]:.3f}")
@@ -104,8 +106,8 @@ print("Var(w) * fan_in:", float(w.var() * np.prod(w.shape[:3])))
 assert abs(w.var() * np.prod(w.shape[:3]) - 1 / 3) < 0.02
 
 # %%
-# He's rule (2015) chooses the variance so that nothing fades: 2/fan_in, in which the 2 makes up for the ReLU. Both
-# rules are a line each:
+# He's rule (2015) sets the variance to 2/fan_in, so that nothing fades. The 2 makes up for the ReLU. Each rule is a
+# line or two:
 
 code(initial_weights)
 
@@ -119,11 +121,11 @@ keep(drawn, "07_signal")
 assert strong[-1] > 50 * weak[-1]
 
 # %%
-# The gradient has to come back through the same layers, and fades in the same way. It is a trap with two doors: the
-# logits hardly depend on the image, so the only thing that can be learned quickly is the last bias, how frequent the
-# ten classes are. And what the first layers could learn reaches them as a whisper. Growth feeds on itself, though:
-# slightly larger weights, slightly larger gradients. What grows in proportion to itself looks like nothing for a long
-# time, and then like a wall.
+# The gradient comes back through the same layers, so it fades in the same way. This holds up learning at both ends of
+# the network. The logits hardly depend on the image, so the only thing that the last layer learns quickly is its bias:
+# how frequent each of the ten classes is. And the gradient that reaches the first layers is tiny. Still, slightly
+# larger weights give slightly larger gradients, which make the weights grow faster. Such growth is exponential: for a
+# long time nothing seems to happen, and then the loss falls steeply.
 
 net_gradients = {}
 for name, init in (("as published", "pytorch"), ("He", "he_normal")):
@@ -138,8 +140,9 @@ assert net_gradients["He"] > 50 * net_gradients["as published"]
 # Three ways out
 # --------------
 # 1. **Initialise so that signals keep their size**: He's rule.
-# 2. **Momentum**: small gradients that always point the same way add up. With 0.9, ten steps' worth.
-# 3. **Patience**: the published way.
+# 2. **Use momentum**: small gradients that always point the same way add up. With momentum 0.9 they add up to ten times
+#    their size.
+# 3. **Wait**: this is how the original got past it.
 
 he = sn.models.four_conv_cnn(seed=1, init="he_normal")
 losses["He's initialisation"] = losses_of(he, sn.SGD(he.parameters(), lr=0.01), 150)
@@ -171,8 +174,8 @@ assert (smooth(losses["momentum 0.9"]) < 1).any()
 # Exercises
 # ---------
 # 1. ``lessons/exercises/10_momentum.py``, and ``scratchnet check 10``.
-# 2. What does the plateau do with twice the learning rate? Guess first, then change ``lr``. (About half as long: the
-#    same way, in steps twice as long.)
-# 3. Measure ``signals`` again after training. Which layer's has grown most?
+# 2. How does twice the learning rate change the plateau? Guess first, then change ``lr``. (The plateau is about half as
+#    long, because each step goes twice as far.)
+# 3. Measure ``signals`` again after training. Which layer's signal has grown most?
 #
 # *Next:* ``08_the_standard_cnn.py``. *In the library:* ``scratchnet/layers/initial.py``, ``scratchnet/optim.py``.

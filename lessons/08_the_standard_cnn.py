@@ -7,15 +7,15 @@ curves, and learn something from its mistakes.
 
 *Needs:* lesson 7. *Takes:* half a minute to run, twenty minutes to read.
 
-Before you let anything train for an hour, ask it to learn a hundred examples by heart. A network that cannot do that
-has a bug. One that can is at least wired right.
+Before you train a network for an hour, let it learn a hundred examples by heart. A network that cannot do this has a
+bug. If it can, its gradients at least go in the right direction.
 """
 
 # %%
 # Learn 100 digits by heart
 # -------------------------
-# ``standard_cnn``: two convolutions with pools, a dense layer of 1024 units, dropout. It has 3.3 million weights for
-# 100 digits; it ought to be easy.
+# ``standard_cnn`` has two convolutions with pooling, a dense layer of 1024 units, and dropout. It has 3.3 million
+# weights for 100 digits, so this should be easy.
 
 import numpy as np
 from showing import code, figure, keep
@@ -36,13 +36,13 @@ assert by_heart >= 0.99
 assert 0.6 < on_new < 0.9
 
 # %%
-# All right by heart, and on new digits far from it. That gap is what *overfitting* means: the weights describe these
-# hundred digits rather than digits. Here it is wanted; it shows that gradients flow.
+# The network knows all hundred by heart, and does far worse on new digits. This gap is called *overfitting*: the
+# weights fit these hundred digits, not digits in general. Here we want it, because it shows that the network can learn.
 #
 # What a bug looks like
 # ---------------------
-# The same test with two errors that happen to everyone: labels that belong to other images (a shuffle that forgot one
-# of the arrays), and a gradient with the wrong sign.
+# Repeat the test with two common bugs: labels that belong to other images (someone shuffled only one of the two
+# arrays), and a gradient with the wrong sign.
 
 shuffled = sn.Dataset(hundred.images, np.random.default_rng(0).permutation(hundred.labels), "wrong labels")
 memory = sn.models.standard_cnn(seed=0)
@@ -53,8 +53,8 @@ print(
 assert sn.evaluate(memory, test)[1] < 0.35
 
 # %%
-# Wrong labels are learned by heart as well, only more slowly. The hundred cannot show that they are wrong; new digits
-# do. That is why there are two tests. And uphill:
+# The network learns wrong labels by heart as well, only more slowly. The hundred digits cannot show that their labels
+# are wrong, but new digits can. This is why you need both tests. Now the wrong sign, which moves the weights uphill:
 
 uphill = sn.models.standard_cnn(seed=0)
 optimizer = sn.SGD(uphill.parameters(), lr=0.01)
@@ -70,10 +70,10 @@ assert after > before
 # %%
 # Train for real
 # --------------
-# 8,000 digits, three times each, with Adam and a learning rate that rises and falls. Lesson 2's gradient descent takes
-# a step of ``lr * g``: a weight whose gradient is a hundred times as large moves a hundred times as far. Adam divides
-# by the size that the gradient usually has, so that every weight moves at about the same pace. Its update, and two
-# weights with ``lr = 0.1``, worked by hand:
+# Now train on 8,000 digits, three times each, with Adam and a learning rate that rises and then falls. The gradient
+# descent of lesson 2 takes a step of ``lr * g``: a weight whose gradient is a hundred times as large moves a hundred
+# times as far. Adam divides each gradient by its usual size, so that all weights move at about the same rate. Here is
+# its update, and then two weights with ``lr = 0.1``, computed by hand:
 
 code(sn.optim.adam_update)
 
@@ -82,9 +82,9 @@ code(sn.optim.adam_update)
 #
 #     step 1                           weight 1      weight 2
 #       g                              0.1           -20
-#       m  = 0.9 * 0 + 0.1 * g         0.01          -2           m: a running mean of g, which began at 0 ...
-#       m' = m / (1 - 0.9)             0.1           -20          ... so it is divided by what its weights add up to
-#       s  = 0.999 * 0 + 0.001 * g^2   0.00001       0.4          s: the same of g^2
+#       m  = 0.9 * 0 + 0.1 * g         0.01          -2           m: a running mean of g, starting at 0
+#       m' = m / (1 - 0.9)             0.1           -20          m': m divided by the sum of the weights in it
+#       s  = 0.999 * 0 + 0.001 * g^2   0.00001       0.4          s and s': the same for g^2
 #       s' = s / (1 - 0.999)           0.01          400
 #       0.1 * m' / sqrt(s')            0.1           -0.1         the same size, from gradients 200 times apart
 #
@@ -94,9 +94,9 @@ code(sn.optim.adam_update)
 #       m' = m / (1 - 0.81)            0.1           -9.474
 #       s  = 0.999 * s + 0.001 * g^2   0.00001999    0.3996
 #       s' = s / (1 - 0.998001)        0.01          199.9
-#       0.1 * m' / sqrt(s')            0.1           -0.067       g is 0, but its mean so far is not
+#       0.1 * m' / sqrt(s')            0.1           -0.067       g is 0, but its running mean is not
 #
-# The last line of each step is subtracted from the weight. (``eps``, 1e-8, only keeps a division by 0 away.)
+# The last line of each step is subtracted from the weight. (``eps``, 1e-8, only prevents a division by 0.)
 
 value, m, s = np.array([1.0, 1.0]), np.zeros(2), np.zeros(2)
 for t, g, by_hand in ((1, [0.1, -20.0], [0.1, -0.1]), (2, [0.1, 0.0], [0.1, -0.067])):
@@ -108,8 +108,8 @@ np.testing.assert_allclose(s, [0.00001999, 0.3996])
 np.testing.assert_allclose(m, [0.019, -1.8])
 
 # %%
-# ``sn.fit`` is the loop that lesson 2 wrote by hand; ``run`` keeps the progress bar, the log and the checkpoints out of
-# its way.
+# ``sn.fit`` is the loop that you know from lesson 2. The object ``run`` takes care of the progress bar, the log and the
+# checkpoints.
 
 code(sn.fit)
 
@@ -132,30 +132,33 @@ assert accuracy > 0.96
 keep(sn.plots.training_curves({"standard_cnn": history}), "08_curves")
 
 # %%
-# How to read the curves: the loss should fall fast, then slowly, and jitter (each batch is another sample). A loss that
-# falls while the accuracy on *new* digits stands still or sinks is overfitting. A loss that does not move from 2.30 is
-# lesson 7. One that becomes NaN had too large a learning rate, and ``fit`` stops there and says so.
+# How to read the curves: the loss should fall fast at first and then slowly. It jitters, because each batch is another
+# sample. If the loss falls while the accuracy on *new* digits stays the same or sinks, the network overfits. If the
+# loss stays at 2.30, see lesson 7. If it becomes NaN, the learning rate was too large: ``fit`` stops there and says so.
 #
 # Look at the mistakes
 # --------------------
-# A number like 97.5 % hides what goes wrong. The fifty or so mistakes are worth more than the other 1,950 digits.
+# A number like 97.5 % hides what goes wrong. You learn more from the fifty or so mistakes than from the other 1,950
+# digits.
 
 probabilities = net.predict(test.images)
 predicted = probabilities.argmax(axis=1)
 wrong = np.flatnonzero(predicted != test.labels)
 surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]])][:16]
-print(f"{len(wrong)} mistakes; the surest of them are sure by {probabilities[surest[0], predicted[surest[0]]]:.0%}")
+print(f"{len(wrong)} mistakes; the surest has the probability {probabilities[surest[0], predicted[surest[0]]]:.0%}")
 keep(sn.plots.prediction_grid(test[surest], predicted[surest], "the sixteen mistakes it was surest of"), "08_mistakes")
 keep(sn.plots.confusion_matrix(test, predicted, net.name), "08_confusion")
 assert 20 < len(wrong) < 80
 
 # %%
-# Some nobody could read. In others you see what the network goes by: a 6 whose loop stays open is a 0 to it, and a 3
-# with a long, flat top a 7. Off the diagonal of the confusion matrix stand the pairs that it mixes up.
+# Some of these digits nobody could read. Others show what the network looks at: it takes a 6 whose loop is open for a
+# 0, and a 3 with a long, flat top for a 7. In the confusion matrix, the numbers off the diagonal count the pairs of
+# classes that it confuses.
 #
 # Does it know when it does not know?
 # -----------------------------------
-# Its largest probability says how sure it is. If that means anything, it is lower where it errs.
+# The largest of its ten probabilities says how sure the network is. If this means anything, it is lower where the
+# network is wrong.
 
 confidence, right = probabilities.max(axis=1), predicted == test.labels
 print(f"mean confidence: {confidence[right].mean():.1%} where right, {confidence[wrong].mean():.1%} where wrong")
@@ -181,8 +184,8 @@ axes.legend(loc="upper center")
 keep(drawn, "08_confidence")
 
 # %%
-# So it can be used: let a person look at the digits below 90 %, which are few, and more than half of the mistakes are
-# found. The others it makes with confidence.
+# So the largest probability is useful. Let a person look at the digits below 90 %, which are few, and you find more
+# than half of the mistakes. The other mistakes it makes with confidence.
 
 unsure = confidence < 0.9
 print(f"{unsure.mean():.1%} of the digits are below 90 %; {unsure[wrong].mean():.0%} of the mistakes are among them")
@@ -194,7 +197,7 @@ assert unsure[wrong].mean() > 0.5
 # ---------
 # 1. ``lessons/exercises/11_adam.py``, and ``scratchnet check 11``.
 # 2. Leave out the dropout: build the network's list of layers without it (``sn.models`` shows how). Does it still reach
-#    the same accuracy on 8,000 digits? On 100?
-# 3. Look at the first column of ``08_mistakes.png``. Which of these would you give the network right?
+#    the same accuracy on 8,000 digits? And on 100?
+# 3. Look at the first column of ``08_mistakes.png``. In which of these digits do you agree with the network?
 #
 # *Next:* ``09_depthwise_separable.py``. *In the library:* ``scratchnet/models.py``, ``scratchnet/train.py``.

@@ -2,20 +2,21 @@
 9. Depthwise separable convolution: the same for less
 =====================================================
 
-*After this lesson you can* count the multiply-adds of a layer, take a convolution apart into two cheaper ones, and draw
-what accuracy costs.
+*After this lesson you can* count the multiply-adds of a layer, replace a convolution by two cheaper ones, and plot
+accuracy against cost.
 
 *Needs:* lessons 4 and 8. *Takes:* about half a minute to run, twenty minutes to read.
 
 A convolution does two things at once: it looks at neighbouring pixels, and it mixes channels. MobileNet (Howard et al.,
-2017) does one after the other. First a *depthwise* convolution, in which every channel has a small filter of its own
-and sees no other; then a *pointwise* one, 1 x 1, which mixes the channels at each pixel.
+2017) does one after the other. First comes a *depthwise* convolution, in which every channel has a small filter of its
+own and sees no other channel. Then comes a *pointwise* convolution, of 1 x 1 pixels, which mixes the channels at each
+pixel.
 """
 
 # %%
 # Count
 # -----
-# The second convolution of ``standard_cnn``: 14 x 14 pixels, 5 x 5 kernels, 32 channels in, 64 filters out. Every
+# Take the second convolution of ``standard_cnn``: 14 x 14 pixels, 5 x 5 kernels, 32 channels in, 64 filters out. Every
 # output is a sum of ``5*5*32`` products:
 #
 # ::
@@ -26,8 +27,8 @@ and sees no other; then a *pointwise* one, 1 x 1, which mixes the channels at ea
 #     pointwise:     14*14 places * 64 filters * 32          =     401,408
 #     together                                               =     558,208     18 times fewer
 #
-# In general the ratio is ``1/F + 1/K**2`` (MobileNet, section 3.1): with F = 64 filters and K = 5 it is 1/64 + 1/25 =
-# 0.0556.
+# In general, the ratio of the two is ``1/F + 1/K**2`` (MobileNet, section 3.1). With F = 64 filters and K = 5 it is
+# 1/64 + 1/25 = 0.0556.
 
 from fractions import Fraction
 
@@ -49,12 +50,12 @@ assert separated == 558_208
 assert abs(separated / full - 0.0556) < 0.0001
 
 # %%
-# What is given up
-# ----------------
-# A depthwise and a pointwise convolution in a row, with nothing between them as here (MobileNet has a normalisation and
-# a ReLU there), are a convolution, but one of a special kind: its weights are a product,
-# ``w[kh, kw, c, f] = depthwise[kh, kw, c] * pointwise[c, f]``. For each channel there is only *one* pattern of pixels,
-# and the filters differ in how much of it they take. Checked:
+# What do you lose?
+# -----------------
+# In ``separable_cnn``, a pointwise convolution follows a depthwise one with nothing between them. (MobileNet puts a
+# normalisation and a ReLU there.) Together, the two are a convolution of a special kind, whose weights are a product:
+# ``w[kh, kw, c, f] = depthwise[kh, kw, c] * pointwise[c, f]``. Each channel has only *one* pattern of pixels, and the
+# filters differ only in how much of each pattern they take. Check this:
 
 rng = np.random.default_rng(0)
 x = rng.standard_normal((2, 6, 6, 3))
@@ -66,17 +67,17 @@ at_once = sn.layers.conv2d_forward(x, depthwise * pointwise, None, 1, "same")
 np.testing.assert_allclose(one_after_the_other, at_once, atol=1e-12)
 
 # %%
-# The code has no matrix product for the depthwise part, since there is no sum over channels left. It goes over the
-# kernel's pixels instead:
+# The depthwise part has no sum over channels left, so its code has no matrix product. It loops over the pixels of the
+# kernel:
 
 code(sn.layers.depthwise_conv2d_forward)
 
 # %%
 # The whole network
 # -----------------
-# Counting all layers, the separable network needs 3.6 times fewer multiply-adds. It hardly has fewer *weights*: nearly
-# all of them are in the dense layer of 1024 units, which both networks share. Where the work is and where the weights
-# are is not the same thing.
+# Counting all layers, the separable network needs 3.6 times fewer multiply-adds. But it has hardly fewer *weights*,
+# because nearly all of them are in the dense layer of 1024 units, which both networks have. The layers with the most
+# weights are not the layers with the most work.
 
 for net in (sn.models.standard_cnn(), sn.models.separable_cnn()):
     print(net.summary(), "\n")
@@ -88,10 +89,11 @@ assert abs(ratio - 3.6) < 0.05
 # %%
 # Accuracy against cost
 # ---------------------
-# MobileNet turns two knobs. The *width multiplier* scales the number of filters, and in MobileNet the cost falls nearly
-# with its square; here, with few channels and a dense layer, nearly in proportion. The *resolution multiplier* scales
-# the image. Each setting is trained for the same 250 steps, with a dense layer of 128 units, which is 40 % of the cost
-# and not 84 %. MobileNet shows its networks in such a plot.
+# MobileNet has two settings that trade accuracy for cost. The *width multiplier* scales the number of filters. In
+# MobileNet the cost falls nearly with the square of the width; here, with few channels and a dense layer, it falls
+# nearly in proportion. The *resolution multiplier* scales the height and width of the image. Each setting is trained
+# for the same 250 steps. The dense layer has 128 units here, which make up 40 % of the cost; 1024 units would make up
+# 84 %. The MobileNet paper shows its networks in a plot of this kind.
 
 
 def trained(**settings) -> tuple[int, float]:
@@ -143,15 +145,15 @@ for units, share in ((128, 0.40), (1024, 0.84)):
     assert abs(sn.Dense(3136, units).multiply_adds((3136,)) / whole - share) < 0.01
 
 # %%
-# Read such a plot with care. One seed is one draw: points that are less than a percentage point apart may change places
-# with the next seed. And multiply-adds are not time: a depthwise layer moves much memory for little arithmetic, and how
-# long it takes depends on the code (lessons 11 and 12).
+# Read such a plot with care. It has only one random seed: points that are less than a percentage point apart may change
+# places with the next seed. And multiply-adds are not time. A depthwise layer moves much memory for little arithmetic,
+# and how long it takes depends on the code (lessons 11 and 12).
 #
 # Exercises
 # ---------
 # 1. ``lessons/exercises/12_depthwise_backward.py``, and ``scratchnet check 12``.
-# 2. By hand: how many multiply-adds has the *first* separable layer (28 x 28 pixels, 1 channel in, 32 filters out), and
-#    how many has the convolution it replaces? (19,600 + 25,088 = 44,688 against 627,200.)
+# 2. By hand: how many multiply-adds does the *first* separable layer need (28 x 28 pixels, 1 channel in, 32 filters
+#    out), and how many does the convolution that it replaces? (19,600 + 25,088 = 44,688 against 627,200.)
 #
 # *Next:* ``10_step_through_backprop.py``. *In the library:* ``scratchnet/layers/depthwise.py``, ``pointwise.py``.
 

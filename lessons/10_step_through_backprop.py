@@ -2,28 +2,28 @@
 10. Step through backprop
 =========================
 
-*After this lesson you can* watch a gradient being made: stage by stage with ``net.steps``, line by line in pdb or VS
-Code, and inside a compiled kernel.
+*After this lesson you can* watch how a gradient is computed: stage by stage with ``net.steps``, line by line in pdb or
+VS Code, and inside a compiled kernel.
 
-*Needs:* lessons 3 and 5. *Takes:* a few seconds to run, half an hour with a debugger in hand.
+*Needs:* lessons 3 and 5. *Takes:* a few seconds to run, half an hour with a debugger.
 
-Nothing here is a special teaching mode. The code that you step through is the NumPy engine itself, with which any of
-the networks trains: no wrapper, no dispatcher and no decorator stands between ``net.backward`` and the line that
-computes ``dw``.
+There is no special teaching mode. The code that you step through is the NumPy engine itself, and any of the networks
+trains with it. No wrapper, no dispatcher and no decorator stands between ``net.backward`` and the line that computes
+``dw``.
 """
 
 # %%
 # A network that fits on a slip of paper
 # --------------------------------------
-# Any network can be stepped through. A small one is kinder: its arrays can be read. The engine is the readable one,
-# unless the environment asks for the other (we come to that).
+# You can step through any network. A small one is easier, because you can read its arrays. This lesson uses the NumPy
+# engine, unless the environment names the other one (see the last section).
 #
-# The smallest that shows everything: two inputs, three units with a ReLU, two classes. Work it out with a pencil before
-# you let it run. The image is ``x = (1, 2)``, its label 0, the biases 0:
+# The smallest network that shows everything has two inputs, three units with a ReLU, and two classes. Compute it with a
+# pencil before you run it. The input is ``x = (1, 2)``, its label is 0, and all biases are 0:
 #
 # .. code-block:: text
 #
-#     forward                                         backward, read from below
+#     forward                                         backward, to be read from the bottom up
 #     x        = (1, 2)                               dx      = dh @ W1^T             = (1, -1/2)
 #     W1       =  1  0 -1                             dW1     = x^T @ dh              =  0 1/2 -1
 #                -1  1  1                                                                0  1  -2
@@ -35,7 +35,7 @@ computes ``dw``.
 #     logits   = r @ W2           = (2, 2)            dlogits = p - (1, 0)            = (-1/2, 1/2)
 #     p        = softmax          = (1/2, 1/2)        the loss is log 2 = 0.693
 #
-# A bias is added to each output, so its gradient is the output's: ``db1 = dh``, ``db2 = dlogits``.
+# A bias is added to its output, so its gradient is the gradient of that output: ``db1 = dh``, ``db2 = dlogits``.
 
 import os
 import subprocess
@@ -61,7 +61,7 @@ by_hand = {
 for step in slip.steps(np.array([[1.0, 2.0]]), np.array([0])):
     print(step)
     if step.direction == "backward":
-        print("    gradient handed on:", step.output + 0, *(f" {name}: {g.tolist()}" for name, g in step.grads.items()))
+        print("    gradient passed on:", step.output + 0, *(f" {name}: {g.tolist()}" for name, g in step.grads.items()))
         np.testing.assert_allclose(step.output, by_hand[step.layer.name])
 np.testing.assert_allclose(slip.layers[0].w.grad, [[0, 1 / 2, -1], [0, 1, -2]])
 np.testing.assert_allclose(slip.layers[2].w.grad, [[0, 0], [-1, 1], [-1 / 2, 1 / 2]])
@@ -71,7 +71,7 @@ assert abs(sn.softmax_cross_entropy(slip.forward(np.array([[1.0, 2.0]])), np.arr
 # %%
 # A network that fits on a screen
 # -------------------------------
-# One with convolutions, small enough to look at, is what the rest of this lesson steps through.
+# The rest of this lesson steps through a network with convolutions that is small enough to look at.
 
 train, test = sn.data.load("sample")
 rng = np.random.default_rng(0)
@@ -93,8 +93,8 @@ print(net.summary())
 # %%
 # Stage by stage
 # --------------
-# ``net.steps`` does what ``forward``, the loss and ``backward`` do, one stage at a time. Each stage says which layer
-# ran, in which direction, with which arrays; the loop body may look at anything, or stop in the middle.
+# ``net.steps`` does the same as ``forward``, the loss and ``backward``, but one stage at a time. Each stage says which
+# layer ran, in which direction, and with which arrays. The loop may look at anything, and it may stop at any stage.
 
 x, labels = train.images[:2], train.labels[:2]
 steps = []
@@ -103,17 +103,17 @@ for step in net.steps(x, labels):
     steps.append(step)
 
 # %%
-# Seven layers forward, the loss there and back, seven layers backward:
+# There are seven layers forward, the loss forward and backward, and seven layers backward:
 
 assert len(steps) == 7 + 2 + 7
 assert [s.direction for s in steps].count("backward") == 8
 
 # %%
-# Read the backward half from its top: it is the forward half in a mirror. Each stage takes the gradient for its output
-# and hands on the gradient for its input, and these have the shapes that the forward stage had, exchanged. The stages
-# with weights also leave ``dw`` and ``db``.
+# Read the backward half from the top: it mirrors the forward half. A forward stage takes the layer's input and returns
+# its output. The backward stage takes the gradient for the output and returns the gradient for the input, so its shapes
+# are the same two, exchanged. A stage with weights also stores ``dw`` and ``db``.
 #
-# Every number is there to be checked. The second convolution's ``dw`` ought to be ``columns^T @ dout``:
+# You can check every number. For example, the ``dw`` of the second convolution should be ``columns^T @ dout``:
 
 forward = next(s for s in steps if s.layer.name == "conv2" and s.direction == "forward")
 backward = next(s for s in steps if s.layer.name == "conv2" and s.direction == "backward")
@@ -123,8 +123,9 @@ print("largest difference from the layer's own dw:", np.abs(product - backward.g
 np.testing.assert_allclose(product, backward.grads["conv2.w"], rtol=1e-4, atol=1e-6)
 
 # %%
-# The same walk in the terminal, with pictures of the digit and of its gradient: ``scratchnet step standard_cnn``. The
-# keys ``n`` and ``b`` go to the next stage and back, and ``d`` drops into pdb at that very layer.
+# ``scratchnet step standard_cnn`` shows the same stages in the terminal, with pictures of the digit and of its
+# gradient. The keys ``n`` and ``b`` go to the next stage and back to the previous one, and ``d`` starts pdb at the
+# layer that is shown.
 
 gradient = np.abs(steps[-1].output[:1])  # |dx|: the gradient for the first digit's pixels
 pictures = np.concatenate([x[:1], gradient / gradient.max()])
@@ -135,11 +136,11 @@ keep(drawn, "10_digit_and_gradient")
 # %%
 # Line by line
 # ------------
-# This is the training loop, as ``sn.fit`` has it, without the progress bar. It is short: five lines a step.
+# This is the training loop of ``sn.fit``, without the progress bar. A step takes five lines.
 
 
 def train_a_little(net: sn.Network, data: sn.Dataset, steps: int, batch_size: int = 2) -> float:
-    """Plain SGD on the first digits; returns the last loss."""
+    """Plain SGD on the first digits; return the last loss."""
     optimizer = sn.SGD(net.parameters(), lr=0.05)
     for start in range(0, steps * batch_size, batch_size):
         batch = data[start : start + batch_size]
@@ -154,24 +155,25 @@ last_loss = train_a_little(net, train, steps=3)
 print(f"the loss after three steps: {last_loss:.4f}")
 
 # %%
-# Set a breakpoint on ``net.backward(dlogits)``, and *Step Into* every call that hands a gradient on. On the way to the
-# second convolution's gradients these are the frames that you meet, and nothing stands between them:
+# Set a breakpoint on ``net.backward(dlogits)``, and use *Step Into* on every call that passes a gradient on. On the way
+# to the gradients of the second convolution you meet these frames, with nothing between them:
 #
-# 1. ``Network.backward`` in ``scratchnet/network.py``: a loop over the layers, from the last to the first;
-# 2. ``Conv2D.backward`` in ``scratchnet/layers/conv.py``: which arrays go in;
-# 3. ``conv2d_backward`` in the same file: the math. Its locals are named as in lesson 5.
+# 1. ``Network.backward`` in ``scratchnet/network.py`` loops over the layers, from the last to the first.
+# 2. ``Conv2D.backward`` in ``scratchnet/layers/conv.py`` says which arrays go in.
+# 3. ``conv2d_backward`` in the same file is the math. Its variables have the names of lesson 5.
 #
-# The layer's two lines before the last call, ``check_dout`` and ``weights``, see to shapes and dtypes: step over them.
+# Before that call, the layer has two lines that check shapes and dtypes, with ``check_dout`` and ``weights``. Step over
+# them.
 
 code(sn.layers.conv2d_backward)
 
 # %%
 # In pdb
 # ------
-# pdb comes with Python and works over ssh. The lesson starts itself under pdb here, in a process of its own, and types
-# the commands for you; on your own you would run ``python -m pdb lessons/10_step_through_backprop.py``. The commands:
-# ``b`` sets a breakpoint, ``c`` continues to it, ``n`` runs a line, ``s`` steps into, ``p`` prints, ``w`` says where we
-# are, ``q`` ends.
+# pdb comes with Python and works over ssh. Here the lesson starts itself under pdb, in a process of its own, and types
+# the commands for you. To type them yourself, run ``python -m pdb lessons/10_step_through_backprop.py``. The commands
+# are ``b`` to set a breakpoint, ``tbreak`` to set one that stops only once, ``c`` to continue to the next breakpoint,
+# ``n`` to run a line, ``s`` to step into a call, ``p`` to print, ``w`` to show where you are, and ``q`` to quit.
 
 HERE = Path(__file__).resolve()
 BACKWARD = 1 + next(
@@ -180,9 +182,9 @@ BACKWARD = 1 + next(
 
 
 def in_pdb(commands: list[str], **environment: str) -> str:
-    """What pdb answers when this lesson runs under it and these commands are typed."""
+    """Run this lesson under pdb, type these commands, and return what pdb answers."""
     if "LESSON_IN_PDB" in os.environ:
-        return ""  # this is the process that pdb was started in: do not start another
+        return ""  # pdb runs in this very process: do not start it again
     result = subprocess.run(
         [sys.executable, "-m", "pdb", HERE.name],
         input="\n".join([*commands, "q"]) + "\n",
@@ -195,11 +197,11 @@ def in_pdb(commands: list[str], **environment: str) -> str:
     answers = result.stdout.split("(Pdb) ")[1:]
     said = ""
     for command, answer in zip(commands, answers, strict=False):
-        if command == "c":  # what the lesson prints on the way stands above already: show only where it stops
+        if command == "c":  # leave out what the lesson prints before it stops
             answer = answer[answer.rfind("\n> ") + 1 :]
         said += f"(Pdb) {command}\n{answer.rstrip()}\n"
     for folder in (HERE.parent.parent, Path(os.__file__).parent):
-        said = said.replace(f"{folder}{os.sep}", "")  # shorter names of the project's files, and of Python's
+        said = said.replace(f"{folder}{os.sep}", "")  # shorten the paths of the project and of Python
     return said
 
 
@@ -207,7 +209,7 @@ transcript = in_pdb(
     [
         f"b {BACKWARD}",  # net.backward(dlogits), in train_a_little
         "c",
-        "tbreak sn.layers.conv.conv2d_backward",  # t: only once
+        "tbreak sn.layers.conv.conv2d_backward",  # t for temporary: it stops only once
         "c",
         "w",
         "n", "n", "n", "n", "n",  # past dw = ...
@@ -219,8 +221,8 @@ transcript = in_pdb(
 print(transcript)
 
 # %%
-# ``w`` prints the whole way, the newest frame last: the lesson's loop, the network, the layer, the math; what comes
-# before them is pdb itself. After five lines, ``dw`` has the shape of the filters.
+# ``w`` prints all frames, the newest last: the lesson's loop, the network, the layer, the math. The frames before these
+# belong to pdb itself. After five lines, ``dw`` has the shape of the filters.
 
 if transcript:
     assert "scratchnet/network.py" in transcript
@@ -229,17 +231,18 @@ if transcript:
 # %%
 # In VS Code
 # ----------
-# Open the project's folder, open this file, click left of ``net.backward(dlogits)`` to set a breakpoint and start
-# *"This lesson, step by step (NumPy engine)"*. F11 is *Step Into*, F10 *Step Over*, Shift+F11 *Step Out*; what is
-# Python inside NumPy is stepped over. Under *Variables* stand ``dout``, ``columns``, ``dout_rows``; a value may be
-# changed there, and the training goes on with it. The project's tests do all this, in the protocol that VS Code speaks.
+# Open the project's folder and this file. Click left of ``net.backward(dlogits)`` to set a breakpoint, and start *"This
+# lesson, step by step (NumPy engine)"*. F11 is *Step Into*, F10 is *Step Over*, and Shift+F11 is *Step Out*. The
+# debugger steps over the Python code inside NumPy. *Variables* shows ``dout``, ``columns`` and ``dout_rows``. You can
+# change a value there, and the training goes on with the new one. The project's tests do all this through the protocol
+# that VS Code uses.
 #
 # Into a kernel
 # -------------
-# The compiled engine runs machine code, and a debugger sees nothing of it. With ``NUMBA_DISABLE_JIT=1`` the same
-# sources run as plain Python, slowly and correctly, so that one can stand inside the register tile. In VS Code that is
-# the configuration *"This lesson, into the kernels (JIT disabled)"*. The way there is the same: ``Network.backward``,
-# the layer, the function of the same name, now in ``scratchnet/fast/``.
+# The compiled engine runs machine code, which a debugger cannot show. With ``NUMBA_DISABLE_JIT=1`` the same sources run
+# as plain Python. This is slow, but the results are right, and you can stop inside the register tile (lesson 11). In VS
+# Code, start *"This lesson, into the kernels (JIT disabled)"*. The way is the same: ``Network.backward``, then the
+# layer, then the function of the same name, which is now in ``scratchnet/fast/``.
 
 kernel_transcript = in_pdb(
     [
@@ -264,11 +267,11 @@ if kernel_transcript:
 # ------
 # 1. In pdb, at the end of ``conv2d_backward``, set ``dw[:] = 0`` and continue. Which layers still learn, and which does
 #    not?
-# 2. Find out with ``net.steps`` where a network goes blind: build it anew, and set ``net.layers[0].b.value`` to -10
-#    everywhere. From which stage on is the gradient all zeros, and why? (From relu2's backward on. relu1 gives nothing
-#    but zeros, conv2's biases are 0 in a new network, so its outputs are as well, and ReLU passes nothing at 0. Only
-#    the last bias still learns; the rest never recovers.) Why is it only from relu1 on if you do the same after
-#    ``train_a_little``? (By then conv2's biases are not 0.)
-# 3. Exercise ``scratchnet check 13``: write a layer of your own, and step through it in the same way.
+# 2. Find out with ``net.steps`` where a gradient becomes 0. Build the network anew, and set all of
+#    ``net.layers[0].b.value`` to -10. From which stage on is the gradient all zeros, and why? (From relu2's backward
+#    on. relu1 returns only zeros. The biases of conv2 are 0 in a new network, so its outputs are 0 as well, and ReLU
+#    passes no gradient at 0. Only the last bias still learns, and nothing else ever changes again.) If you do the
+#    same after ``train_a_little``, the gradient is 0 only from relu1 on. Why? (By then the biases of conv2 are not 0.)
+# 3. Exercise 13, ``scratchnet check 13``: write a layer of your own, and step through it in the same way.
 #
 # *Next:* ``11_to_the_limit.py``: how the compiled engine gets its speed. *In the library:* ``scratchnet/network.py``.

@@ -3,29 +3,29 @@
 ===============================================
 
 *After this lesson you can* time a piece of code so that the number means something, and name five ways in which a
-comparison goes wrong without anybody lying.
+comparison goes wrong although nobody lies.
 
 *Needs:* nothing; lesson 11 helps. *Takes:* about half a minute to run, twenty minutes to read.
 
-"Three times faster" is the easiest sentence to write and one of the hardest to mean. In this lesson the same two things
-are compared again and again, the compiled engine and the NumPy engine of this library, on the same training step; and
-the ratio comes out as almost anything, depending on what is done wrong.
+"Three times as fast" is easy to write and hard to justify. This lesson compares the same two programs again and again:
+a training step on the compiled engine of this library, and the same step on its NumPy engine. Each comparison but the
+first makes one mistake, and the ratio changes with every mistake.
 """
 
 # %%
 # The right way first
 # -------------------
-# A fair comparison of A and B:
+# A fair comparison of A and B does six things:
 #
-# 1. *verify* that both compute the same thing;
-# 2. *warm up*, and do not count it;
-# 3. *interleave*: A B A B ..., so that a slow minute of the machine hits both;
-# 4. report the *median* and the spread of many rounds, not the best of one;
-# 5. give both the same *threads*, the same *data type* and the same *batch*;
-# 6. say what was measured: processor, versions, threads.
+# 1. It *verifies* that both compute the same thing.
+# 2. It *warms up* both, and does not count that.
+# 3. It *interleaves* the rounds, A B A B ..., so that a slow minute of the machine hits both.
+# 4. It reports the *median* and the spread of many rounds, not the best of one.
+# 5. It gives both the same *threads*, the same *data type* and the same *batch*.
+# 6. It says what was measured: processor, versions, threads.
 #
-# Why the median, in small numbers. Three rounds of A and B, in milliseconds; in the last one something else kept the
-# machine busy while A ran:
+# A small example shows why to take the median. Here are three rounds of A and B, in milliseconds. In the last round,
+# another program kept the machine busy while A ran:
 #
 # .. code-block:: text
 #
@@ -34,10 +34,11 @@ the ratio comes out as almost anything, depending on what is done wrong.
 #     B         20     22     24         22      22
 #     B / A    2.00   1.83   0.80       1.83
 #
-# By the means B takes 22 / 17.3 = 1.27 times as long, by the medians 22 / 12 = 1.83. Had the third round of A taken 12
-# ms, the means would say 1.94 and the medians 1.83: the bad round moves the one and not the other. Best against worst,
-# 24 / 10, would even be 2.4. The ratios round by round have the median 1.83 as well, and their spread, 0.80 to 2.00,
-# says how little three rounds are worth.
+# By the means B takes 22 / 17.3 = 1.27 times as long as A, by the medians 22 / 12 = 1.83. If A had taken 12 ms in the
+# third round, the means would give 1.94, and the medians still 1.83. So the bad round changes the ratio of the means,
+# but not the ratio of the medians. The worst of B against the best of A, 24 / 10, gives as much as 2.4. The median of
+# the three ratios, round by round, is 1.83 as well. Their spread, from 0.80 to 2.00, shows how little three rounds
+# prove.
 
 import os
 import subprocess
@@ -73,7 +74,7 @@ def make_step(engine: str, dtype: type = np.float32) -> Callable[[], float]:
 
     def step() -> float:
         with sn.use_engine(engine):
-            loss, dlogits = sn.softmax_cross_entropy(net.forward(x), labels)  # without dropout: no random numbers
+            loss, dlogits = sn.softmax_cross_entropy(net.forward(x), labels)  # no dropout, so no random numbers
             net.backward(dlogits, need_dx=False)
             optimizer.step()
         return loss
@@ -82,7 +83,7 @@ def make_step(engine: str, dtype: type = np.float32) -> Callable[[], float]:
 
 
 def interleaved(a: Callable, b: Callable, rounds: int = 15) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of each round of both, measured in turn."""
+    """The seconds of each round of both; the rounds alternate."""
     times = np.empty((2, rounds))
     for i in range(rounds):
         for which, run in enumerate((a, b)):
@@ -93,20 +94,20 @@ def interleaved(a: Callable, b: Callable, rounds: int = 15) -> tuple[np.ndarray,
 
 
 # %%
-# The project's own benchmark reports its ratios in the same way: these are its functions, and ``rounds`` holds the
-# seconds of each framework in each round.
+# The project's own benchmark reports its ratios in the same way. These are its functions; ``rounds`` holds the seconds
+# of each framework in each round.
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # the project's folder: benchmarks/ lies there
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # the project's folder, which has benchmarks/
 from benchmarks.peers import OURS
 from benchmarks.report import ratios, spread
 
 code(ratios)
 code(spread)
-print("by these, A is faster:", spread(ratios({OURS: a.tolist(), "B": b.tolist()}, "B"), ".2f"))
+print("B / A by these functions:", spread(ratios({OURS: a.tolist(), "B": b.tolist()}, "B"), ".2f"))
 assert spread(ratios({OURS: a.tolist(), "B": b.tolist()}, "B"), ".2f") == "1.83 (0.80 to 2.00)"
 
 # %%
-# First verify: three steps of each, and the losses agree. A fast wrong answer is easy to make.
+# First verify: run three steps of each, and compare the losses. A fast program is worth nothing if its result is wrong.
 
 compiled, plain = make_step("numba"), make_step("numpy")
 losses = [(compiled(), plain()) for _ in range(3)]
@@ -114,26 +115,27 @@ print("losses, compiled and NumPy:", [(round(p, 5), round(q, 5)) for p, q in los
 np.testing.assert_allclose(*zip(*losses, strict=True), rtol=1e-4)
 
 # %%
-# Those three steps were the warm-up as well. Now measure:
+# These three steps were also the warm-up. Now measure:
 
 fast_times, slow_times = interleaved(compiled, plain)
 honest = float(np.median(slow_times) / np.median(fast_times))
 for name, times in (("compiled", 1000 * fast_times), ("NumPy", 1000 * slow_times)):
     print(f"{name:9} median {np.median(times):.1f} ms, from {times.min():.1f} to {times.max():.1f}")
 by_round = ratios({OURS: list(fast_times), "NumPy": list(slow_times)}, "NumPy")
-print(f"{honest:.2f} times faster; round by round {spread(by_round, '.2f')}")
+print(f"{honest:.2f} times as fast; round by round {spread(by_round, '.2f')}")
 results = {"done right": honest}
 
 # %%
-# Look at the spread before you look at the ratio. A difference that is smaller than the spread is not a difference. (If
-# another program keeps your machine busy, the spread is wide, and each of the tricks below may turn out the other way.)
+# Look at the spread before you look at the ratio. If a difference is smaller than the spread, it is not a difference.
+# (If another program keeps your machine busy, the spread is wide, and each mistake below may change the ratio the other
+# way.)
 #
 # 1. Count the first call
 # -----------------------
-# The first call of compiled code compiles it, or at least loads what was compiled; frameworks trace, plan and allocate.
-# In a process of its own, with import and loading counted in (compiling, on the very first run, would take half a
-# minute), the very same code looks slow. Both numbers are true: one answers "how long until it starts", the other "how
-# fast does it run". Only mixing them is wrong.
+# The first call of compiled code compiles it, or at least loads what was compiled before. Frameworks trace, plan and
+# allocate in their first call. Here each engine runs one step in a new process, and the time includes the import and
+# the loading. (On the very first run, compiling would add half a minute.) Now the same code looks slow. Both numbers
+# are true: one answers "how long until it starts?", the other "how fast does it run?". The mistake is to mix them.
 
 ONE_STEP = """
 import time; start = time.perf_counter()
@@ -160,41 +162,41 @@ print(f"until the first step is done: compiled {first['numba']:.2f} s, NumPy {fi
 # %%
 # 2. Unequal threads
 # ------------------
-# Give one side one thread and the other all of them. It happens by accident: a library reads ``OMP_NUM_THREADS``,
-# another one does not, and a third leaves its threads spinning while the next one runs.
+# Give one program a single thread and the other all of them. This happens by accident: one library reads
+# ``OMP_NUM_THREADS``, another does not, and a third keeps its threads busy while the next one runs.
 
 with threadpool_limits(limits=1, user_api="blas"):  # NumPy's matrix products on one thread; the kernels keep theirs
     one_fast, one_slow = interleaved(compiled, plain, 9)
 results["unequal\nthreads"] = float(np.median(one_slow) / np.median(one_fast))
-print(f"NumPy on one thread, compiled on all: {results[list(results)[-1]]:.2f} times faster")
+print(f"NumPy on one thread, compiled on all: {results[list(results)[-1]]:.2f} times as fast")
 
 # %%
 # 3. Not the same work
 # --------------------
-# float64 moves twice the bytes and fills registers with half as many numbers. ``np.zeros`` makes float64, so one
-# careless line in the slower code doubles its time, and the comparison is about that line.
+# float64 moves twice the bytes, and a register holds only half as many numbers. ``np.zeros`` makes float64, so one
+# careless line in the slower program doubles its time. Then the comparison measures that line.
 
 double = make_step("numpy", np.float64)
 double()
 work_fast, work_slow = interleaved(compiled, double, 9)
 results["float32 against\nfloat64"] = float(np.median(work_slow) / np.median(work_fast))
-print(f"float32 against float64: {results[list(results)[-1]]:.2f} times faster")
+print(f"float32 against float64: {results[list(results)[-1]]:.2f} times as fast")
 
 # %%
 # 4. Pick the round
 # -----------------
-# Compare the best of mine with the worst of yours. Nobody admits it, but whoever measures one first, makes coffee and
-# measures the other, does it by chance.
+# Compare the best round of one program with the worst round of the other. Nobody does this on purpose. But if you
+# measure one program, take a break and then measure the other, it may happen by chance.
 
 results["best against\nworst"] = float(slow_times.max() / fast_times.min())
-print(f"best against worst round: {results[list(results)[-1]]:.2f} times faster")
+print(f"best against worst round: {results[list(results)[-1]]:.2f} times as fast")
 assert results["best against\nworst"] >= honest
 
 # %%
 # 5. Measure something else
 # -------------------------
-# Time a tenth of it: one layer, in isolation, with its arrays already in cache. True for that layer; as a claim about
-# training it is not.
+# Time only a tenth of the step: one layer alone, with its arrays already in the cache. The number is true for that
+# layer, but says little about training.
 
 x, w = np.random.default_rng(0).standard_normal((64, 14, 14, 32), dtype=np.float32), np.ones((5, 5, 32, 1), np.float32)
 for module in (fast, layers):
@@ -203,7 +205,7 @@ layer_fast, layer_slow = interleaved(
     lambda: fast.depthwise_conv2d_forward(x, w, None, 1, 2), lambda: layers.depthwise_conv2d_forward(x, w, None, 1, 2)
 )
 results["one layer\nonly"] = float(np.median(layer_slow) / np.median(layer_fast))
-print(f"the depthwise layer alone: {results[list(results)[-1]]:.1f} times faster")
+print(f"the depthwise layer alone: {results[list(results)[-1]]:.1f} times as fast")
 
 # %%
 # Side by side
@@ -217,19 +219,22 @@ for bar in bars[1:]:
     bar.set_facecolor("#f0c0a0")
 axes.axhline(honest, color="black", linestyle="--", linewidth=1)
 axes.bar_label(bars, fmt="%.2f")
-axes.set(ylabel="'times faster'", title="The same two programs, six claims", yscale="log")
+axes.set(ylabel="'times as fast'", title="The same two programs, six claims", yscale="log")
 axes.margins(y=0.2)
 keep(drawn, "12_claims")
 
 # %%
 # The project's own benchmark
 # ---------------------------
-# ``python -m benchmarks --quick`` does what the list at the top asks for: it verifies logits and gradients of every
-# framework before it times any; each runs in a process of its own, with the same number of threads, in interleaved
-# rounds; each in its best form (PyTorch in two layouts and compiled, TensorFlow with and without XLA); compile time
-# stands on a line of its own; and the speed is also given as a share of the processor's peak, a number that no choice
-# of opponent can flatter. Where a framework is *ahead*, the README says so, and ``benchmarks/results/README.md`` has
-# the rows.
+# ``python -m benchmarks --quick`` does what the list at the top asks for:
+#
+# - It verifies the logits and gradients of every framework before it times any of them.
+# - Each framework runs in a process of its own, with the same number of threads, in interleaved rounds.
+# - Each framework runs in its best form: PyTorch in two layouts and compiled, TensorFlow with and without XLA.
+# - Compile time is reported on a line of its own.
+# - The speed is also given as a share of the processor's peak, which does not depend on the choice of opponents.
+#
+# Where a framework is *faster* than this library, ``benchmarks/results/README.md`` says so.
 
 print("processors:", os.cpu_count(), " NumPy", np.__version__, " scratchnet", sn.__version__)
 
@@ -237,8 +242,9 @@ print("processors:", os.cpu_count(), " NumPy", np.__version__, " scratchnet", sn
 # Try it
 # ------
 # 1. Run this lesson three times. Which of the six numbers can you trust to one digit?
-# 2. Time ``net.forward`` with a batch of 1 instead of 64. Does the ratio hold? Which of the two numbers would you
-#    print?
-# 3. Start a second program that keeps the processor busy, and compare interleaved rounds with one block of each.
+# 2. Time ``net.forward`` with a batch of 1 instead of 64. Is the ratio the same? Which of the two numbers would you
+#    publish?
+# 3. Start a second program that keeps the processor busy. Compare interleaved rounds with all rounds of one program
+#    before all rounds of the other.
 #
 # *Next:* ``13_what_it_sees.py``. *In the library:* ``benchmarks/measure.py``.

@@ -3,17 +3,18 @@
 =========================
 
 *After this lesson you can* draw the filters of a trained network and what they respond to, and use backprop for another
-question: which pixels made it decide so?
+question: which pixels decided the answer?
 
 *Needs:* lessons 5 and 8. *Takes:* about twenty seconds to run, fifteen minutes to read.
 
-So far the gradient went to the weights. It also goes all the way back to the pixels, and there it can be looked at.
+So far we have used the gradient for the weights. Backprop also gives the gradient for the pixels, and you can look at
+it.
 """
 
 # %%
 # A trained network
 # -----------------
-# Two passes over the sample are enough to look into.
+# Two passes over the sample train the network well enough for this lesson.
 
 import numpy as np
 from showing import code, figure, keep
@@ -41,8 +42,8 @@ assert accuracy > 0.95
 # %%
 # Filters
 # -------
-# The first layer's 32 filters are pictures of 5 x 5 pixels. White counts for, black against. Some are edges in one
-# direction, some are dots or strokes; lesson 4 made such kernels by hand.
+# The first layer's 32 filters are images of 5 x 5 weights. White is a positive weight, and black is a negative one.
+# Some filters are edges in one direction, others are dots or strokes. In lesson 4 we made such kernels by hand.
 
 keep(sn.plots.first_filters(net), "13_filters")
 moved = np.abs(net.layers[0].w.value - untrained).mean() / np.abs(untrained).mean()
@@ -50,14 +51,15 @@ print(f"training moved the first filters by {moved:.0%} of their size")
 assert 0.05 < moved < 1.5
 
 # %%
-# Edges are there in all directions, though none is as clean as those made by hand: part of each filter is still the
-# noise that it started from. For digits, almost any set of edges will do; the layers behind learn to use what there is.
+# There are edges in all directions, but none is as clean as those made by hand: part of each filter is still the random
+# noise of its initial weights. For digits, almost any set of edges is good enough, because the later layers learn to
+# use what they get.
 #
 # Feature maps
 # ------------
-# One digit on its way through the network: the first eight channels after each layer that has pixels, white on black.
-# Each picture has its own scale, from its smallest number, black, to its largest, white; after a ReLU black is 0. A
-# pool halves the size and keeps what was strongest.
+# Follow one digit through the network. The figure shows the first eight channels after each layer that has pixels. Each
+# picture has its own scale: its smallest number is black, and its largest is white. After a ReLU, black is 0. A pooling
+# layer halves height and width, and keeps the largest numbers.
 
 keep(sn.plots.feature_maps(net, test.images[0]), "13_feature_maps")
 
@@ -65,13 +67,13 @@ keep(sn.plots.feature_maps(net, test.images[0]), "13_feature_maps")
 # Saliency: the gradient for the pixels
 # -------------------------------------
 # Take the score of one class as the "loss". Its gradient for the input says how each pixel would have to change to
-# raise the score (Simonyan et al., 2013). All it takes is a ``dout`` of our own: 1 at the class in question, 0
-# elsewhere. ``backward`` does not ask where it comes from:
+# raise the score (Simonyan et al., 2013). For this we need only a ``dout`` of our own: 1 for that class, and 0 for all
+# others. ``backward`` works with any ``dout``:
 
 code(sn.Network.backward)
 
 # %%
-# By hand first, with an image of 2 x 3 pixels and two hidden units with a ReLU; the score is 2 times the first unit
+# First by hand, with an image of 2 x 3 pixels and two hidden units with a ReLU. The score is 2 times the first unit
 # plus 3 times the second:
 #
 # .. code-block:: text
@@ -80,15 +82,16 @@ code(sn.Network.backward)
 #     1 0 2      1 0 0        0 1 -1         unit 2:  0*1 + 2*(-1)      = -2, ReLU: 0
 #     0 1 0      0 1 0        0 0  0         score:   2 * 2 + 3 * 0     = 4
 #
-# The second unit is silent, and a silent unit passes no gradient. What is left is twice the first unit's weights:
+# The output of the second unit is 0 after its ReLU, so no gradient passes through it. The gradient is twice the weights
+# of the first unit:
 #
 # .. code-block:: text
 #
 #     gradient   2 0 0
 #                0 2 0
 #
-# Ink in the top middle would raise unit 2, and with enough of it (more than 2) the score. The gradient says 0 there all
-# the same: it speaks of *small* changes only.
+# Ink in the top middle would raise unit 2. With enough of it (more than 2), it would raise the score as well. Yet the
+# gradient there is 0, because a gradient describes *small* changes only.
 
 tiny = sn.Network([sn.Flatten(), sn.Dense(6, 2), sn.ReLU(), sn.Dense(2, 1)], input_shape=(2, 3, 1))
 units = np.array([[[1, 0, 0], [0, 1, 0]], [[0, 1, -1], [0, 0, 0]]])
@@ -100,11 +103,11 @@ gradient = tiny.backward(np.ones((1, 1)))[0, :, :, 0]
 print(f"score {score[0, 0]:g}, gradient\n{gradient}")
 assert score == 4
 assert np.array_equal(gradient, [[2, 0, 0], [0, 2, 0]])
-picture[0, 0, 1] = 3  # a large change: unit 2 is 3 - 2 = 1 now
+picture[0, 0, 1] = 3  # a large change: unit 2 is now 3 - 2 = 1
 assert tiny.forward(picture) == 4 + 3
 
 # %%
-# And for the network's digits:
+# The same for real digits and the trained network:
 
 
 def saliency(image: np.ndarray, towards: int) -> np.ndarray:
@@ -129,8 +132,8 @@ drawn.suptitle("Below: dark pixels, with more ink, raise the score; light ones l
 keep(drawn, "13_saliency")
 
 # %%
-# Is that picture true, or just pretty? A gradient is a claim: change pixel p by h and the score changes by h times the
-# gradient at p. Check it at the pixel where it is largest:
+# Is that picture true, or does it only look good? A gradient is a claim: if pixel p changes by h, the score changes by
+# h times the gradient at p. Check it at the pixel where the gradient is largest:
 
 i = shown[0]
 gradient = saliency(test.images[i], test.labels[i])
@@ -146,12 +149,12 @@ print(
 assert abs((scores[0] - scores[1]) / (2 * h) - gradient[p]) < 0.1 * abs(gradient[p])
 
 # %%
-# Where do the strongest pixels lie? For a hundred digits, count how many of the 40 strongest are on the ink or next to
-# it:
+# Where are the strongest pixels, those with the largest gradients? For a hundred digits, count how many of the 40
+# strongest are on the ink or next to it:
 
 
 def share_near_ink(i: int) -> float:
-    """How many of the 40 strongest pixels of digit i have ink, or a neighbour that has."""
+    """The share of the 40 strongest pixels of digit i that have ink or are next to ink."""
     strength = np.abs(saliency(test.images[i], test.labels[i]))
     ink = np.pad(test.images[i, :, :, 0] > 0, 1)
     near = np.lib.stride_tricks.sliding_window_view(ink, (3, 3)).any(axis=(2, 3))
@@ -163,13 +166,13 @@ print(f"{near:.0%} of the strongest pixels are on the ink or beside it")
 assert 0.7 < near < 0.95
 
 # %%
-# So it looks at the strokes and their edges, where more ink would close a gap or less would open one: that is what
-# tells the digits apart.
+# So the network looks at the strokes and their edges. More ink there would close a gap, and less would open one. This
+# is what tells the digits apart.
 #
 # Walk along the gradient
 # -----------------------
-# Follow the gradient for the pixels, in small steps, towards another class. What does it take to make the network see
-# an 8 in that 3?
+# Follow the gradient for the pixels in small steps, towards another class. How much has to change before the network
+# takes that 3 for an 8?
 
 three = test.images[shown[1]]
 image = three.copy()
@@ -205,14 +208,14 @@ curve.legend()
 keep(drawn, "13_from_3_to_8")
 
 # %%
-# To us it is still a 3, with smudges where an 8 would close. The network has never been asked what an 8 *is*, only to
-# tell digits apart, and these pixels are enough for that. Such images are called adversarial examples, and larger
-# networks have the same weakness.
+# To us it is still a 3, with smudges where an 8 would be closed. The network has never learned what an 8 *is*. It has
+# only learned to tell digits apart, and these pixels are enough to change its answer. Such images are called
+# adversarial examples, and larger networks have the same weakness.
 #
 # Try it
 # ------
 # 1. Do the same with a network that was trained for ten epochs, and with ``four_conv_cnn``. Does the attack get harder?
-# 2. Average the saliency of all 8s towards 8. What does it look like, compared with lesson 1's mean 8?
+# 2. Average the saliency of all 8s towards 8. Compare the result with the mean 8 of lesson 1.
 #
-# This was the last lesson. From here: write a layer of your own (exercise 13), or read
+# This was the last lesson. To go on, write a layer of your own (exercise 13), or read
 # ``scratchnet/fast/conv_winograd.py``.

@@ -1,7 +1,7 @@
-"""What every lesson uses to show something: figures into `lessons/output/`, and the library's own code.
+"""What the lessons use to show something: figures, which go to `lessons/output/`, and the library's own code.
 
 A lesson runs as it is (`python lessons/01_look_at_the_data.py`), cell by cell in an editor that knows `# %%`, and as a
-page of the documentation. `keep` serves all three: it writes the figure, says where, and shows it inside a notebook.
+page of the documentation. `keep` works in all three: it writes the figure, says where, and shows it in a notebook.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def keep(figure: Figure, name: str) -> None:
 
 
 def code(function: Callable) -> None:
-    """Print a function of the library as it is, without its docstring."""
+    """Print the source of one of the library's functions, without its docstring."""
     function = getattr(function, "py_func", function)  # a compiled kernel's Python source
     lines = textwrap.dedent(inspect.getsource(function)).splitlines()
     definition = next(node for node in ast.parse("\n".join(lines)).body if isinstance(node, ast.FunctionDef))
@@ -43,16 +43,16 @@ def code(function: Callable) -> None:
 
 
 def figure(rows: int = 1, columns: int = 1, width: float = 8, height: float = 3.6, **options):
-    """A figure and its axes, drawn without a window; `options` go to matplotlib's `subplots`."""
+    """A figure that needs no window, and its axes; `options` go to matplotlib's `subplots`."""
     drawn = Figure(figsize=(width, height), layout="constrained")
     return drawn, drawn.subplots(rows, columns, **options)
 
 
 def numbers(axes, matrix, title: str = "", form: str = "{:g}", shade=None) -> None:
-    """Draw a small matrix as a table of numbers; `shade`, of its shape, says how dark each field is, from 0 to 1."""
+    """Draw a small matrix as a table of numbers; `shade`, of its shape, sets how dark each field is, from 0 to 1."""
     rows, columns = matrix.shape
     shade = 0 * matrix if shade is None else shade
-    axes.imshow(shade, cmap="Greys", vmin=0, vmax=2.5)  # never darker than black text can stand
+    axes.imshow(shade, cmap="Greys", vmin=0, vmax=2.5)  # light enough for black text
     for (row, column), value in zip(((r, c) for r in range(rows) for c in range(columns)), matrix.flat, strict=True):
         axes.text(column, row, form.format(value), ha="center", va="center")
     axes.set(xticks=[i - 0.5 for i in range(1, columns)], yticks=[i - 0.5 for i in range(1, rows)])

@@ -5,7 +5,7 @@ In reading order: data, layers, loss, network, models, optim, train.
 
 from scratchnet import data, interop, models
 from scratchnet.data import Dataset
-from scratchnet.engine import current_engine, use_engine
+from scratchnet.engine import current_engine, explain, use_engine
 from scratchnet.gradcheck import gradcheck
 from scratchnet.layers import (
     AvgPool2D,
@@ -39,5 +39,5 @@ __all__ = [
     "SGD", "Adam", "constant", "step_decay", "cosine", "one_cycle",
     "fit", "evaluate", "History", "TrainingDiverged", "read_metrics",
     "save", "load", "load_weights",
-    "use_engine", "current_engine", "gradcheck", "interop", "plots", "__version__",
+    "use_engine", "current_engine", "explain", "gradcheck", "interop", "plots", "__version__",
 ]  # fmt: skip

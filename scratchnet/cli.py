@@ -1,4 +1,4 @@
-"""The command line: `scratchnet train | evaluate | predict | reproduce | summary | step | check | hint | info`.
+"""The command line: `scratchnet train | evaluate | predict | reproduce | summary | explain | step | check | ...`.
 
 Exit codes: 0 done; 1 failed, with a message on stderr; 2 wrong usage; 130 interrupted.
 """
@@ -19,7 +19,7 @@ import numpy as np
 
 import scratchnet as sn
 from scratchnet.data.registry import DATASETS, DIGITS
-from scratchnet.engine import ENGINES
+from scratchnet.engine import DEFAULT_ENGINE, ENGINES, READABLE_ENGINE
 from scratchnet.layers.initial import RULES
 from scratchnet.models import ARCHITECTURES
 from scratchnet.runs.checkpoint import trained_on
@@ -252,6 +252,11 @@ def summary(options: argparse.Namespace) -> None:
     print(network(options.model).summary())
 
 
+def explain(options: argparse.Namespace) -> None:
+    """The kernels that a training step of a model runs, and why these."""
+    print(sn.explain(network(options.model), options.batch_size))
+
+
 def step(options: argparse.Namespace) -> None:
     """Walk one image forward and backward through a network, a stage at a time."""
     from scratchnet.show.stages import as_text, walk
@@ -426,7 +431,11 @@ def build_parser() -> argparse.ArgumentParser:
     command = _add(commands, "summary", summary, "scratchnet summary separable_cnn")
     command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or a trained model's file")
 
-    command = _add(commands, "step", step, "scratchnet step standard_cnn --digit 3", engine="numpy")
+    command = _add(commands, "explain", explain, "scratchnet explain four_conv_cnn --batch-size 1")
+    command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or a trained model's file")
+    command.add_argument("--batch-size", type=_positive, default=128, help="images a step (default: %(default)s)")
+
+    command = _add(commands, "step", step, "scratchnet step standard_cnn --digit 3", engine=READABLE_ENGINE)
     command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or a trained model's file")
     command.add_argument("--digit", type=int, default=0, metavar="K", help="which of the test images (default: 0)")
     _add_data_options(command, default="sample")
@@ -459,7 +468,7 @@ def _add(
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    default = engine or "SCRATCHNET_ENGINE, or numba"
+    default = engine or f"SCRATCHNET_ENGINE, or {DEFAULT_ENGINE}"
     command.add_argument("--engine", choices=ENGINES, default=engine, help=f"the kernels to run (default: {default})")
     command.set_defaults(command=function)
     return command

@@ -4,21 +4,41 @@ A layer never names an engine. It calls `ops.conv2d_forward(...)`, and `use_engi
 holds. So nothing stands between a layer and its math: in a debugger, one *Step Into* from `Conv2D.backward` lands in
 `conv2d_backward` of the active engine.
 
+A network does not name an engine either. It runs `ops.stages(layers)`: on the readable engine these are the layers
+themselves; the compiled engine puts some of them together, see `scratchnet.fast.fused`.
+
 The engine is chosen by the environment variable `SCRATCHNET_ENGINE` before the start, or by `use_engine` at any time.
+
+To read this file: `ENGINES` has one record for each engine, `KERNELS` names what every engine offers, `ops` holds the
+functions of the engine in use, and `_activate` puts them there. `add_kernels` is for layers outside this package.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-# Each engine, and the modules whose functions it is made of.
+if TYPE_CHECKING:
+    from scratchnet.network import Network
+
+Function = Callable[..., Any]
+
+
+class Engine(NamedTuple):
+    """One engine."""
+
+    modules: tuple[str, ...]  #: whose functions it is made of; where two have one name, the later module's
+    compiled: bool = False  #: whether Numba compiles its functions
+
+
+BOOK = ("scratchnet.layers", "scratchnet.optim", "scratchnet.data.augment")
 ENGINES = {
-    "numpy": ("scratchnet.layers", "scratchnet.optim", "scratchnet.data.augment"),
-    "numba": ("scratchnet.fast",),
+    "numpy": Engine(BOOK),
+    "numba": Engine(("scratchnet.fast", "scratchnet.fast.fused"), compiled=True),
 }
+READABLE_ENGINE = "numpy"  # the one to step through
 DEFAULT_ENGINE = "numba"
 
 # Every engine offers these functions, under the same names and with the same signatures.
@@ -37,19 +57,23 @@ KERNELS = (
     "turn_and_shift",
 )  # fmt: skip
 
+# Kernels from outside the package: name -> (readable, compiled). `add_kernels` fills it.
+_added: dict[str, tuple[Function, Function]] = {}
+
 
 class Ops:
-    """The active engine's kernels, as plain attributes: `ops.dense_forward` *is* the function, not a wrapper."""
+    """The active engine's functions, as plain attributes: `ops.dense_forward` *is* the function, not a wrapper."""
 
     engine: str | None = None
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        """Load the engine that the environment asks for; runs once, when the first kernel is looked up."""
-        if name not in KERNELS:
-            raise AttributeError(f"scratchnet has no kernel named {name!r}; the kernels are: {', '.join(KERNELS)}")
-        _activate(os.environ.get("SCRATCHNET_ENGINE", DEFAULT_ENGINE))
-        kernel: Callable[..., Any] = vars(self)[name]
-        return kernel
+    def __getattr__(self, name: str) -> Function:
+        """Load the engine that the environment asks for; runs once, when the first function is looked up."""
+        if name != "stages" and name not in KERNELS and name not in _added:
+            names = ", ".join([*KERNELS, *_added])
+            raise AttributeError(f"scratchnet has no kernel named {name!r}; the kernels are: {names}")
+        _activate(current_engine())
+        function: Function = vars(self)[name]
+        return function
 
 
 ops = Ops()
@@ -73,6 +97,7 @@ class use_engine:
 
     Examples
     --------
+    >>> import numpy as np
     >>> import scratchnet as sn
     >>> sn.use_engine("numpy").name
     'numpy'
@@ -93,21 +118,113 @@ class use_engine:
 
 
 def current_engine() -> str:
-    """The engine in use, or the one that the first kernel will start: "numpy" or "numba"."""
+    """The name of the engine in use, or of the one that the first kernel will start: "numpy" or "numba"."""
     return ops.engine or os.environ.get("SCRATCHNET_ENGINE", DEFAULT_ENGINE)
 
 
+def is_compiled() -> bool:
+    """Whether Numba compiles the engine in use; ValueError if the environment names an engine that does not exist."""
+    return _find(current_engine()).compiled
+
+
+def explain(net: Network, batch_size: int = 128) -> str:
+    """Which kernels of the compiled engine a training step of a network runs, and why these.
+
+    Parameters
+    ----------
+    net : Network
+        It is not changed: a copy of it does one step, on digits if it takes images like theirs, else on random images.
+    batch_size : int
+
+    Returns
+    -------
+    str
+        A table with a row for each layer and pass: the way that was chosen, its multiply-adds, these as a share of
+        those that the definition has, and the reason. More than 100 % is padding: rows and columns that fill up a tile.
+
+    Raises
+    ------
+    ValueError
+        If the engine in use is not compiled, or the shape of the network's input is not known.
+    """
+    if not is_compiled():
+        raise ValueError(
+            f"explain: expected a compiled engine, got {current_engine()}, on which each pass is the one function that "
+            "you find in scratchnet/layers; choose another with sn.use_engine, --engine or SCRATCHNET_ENGINE"
+        )
+    from scratchnet.fast import explain as mirror
+
+    return mirror.explain(net, batch_size)
+
+
+def add_kernels(*book: Function, mirror: Sequence[Function] = ()) -> None:
+    """Offer more functions in `ops`, each under its own name: the kernels of a layer that stands outside this package.
+
+    Adding a name again replaces the function, so that a cell of a notebook can be run twice.
+
+    Parameters
+    ----------
+    book : functions
+        The readable ones, such as `softplus_forward` and `softplus_backward`.
+    mirror : sequence of functions, optional
+        The same functions compiled, with the same names and signatures. A function of the book that is not among them
+        runs on every engine.
+
+    Raises
+    ------
+    ValueError
+        If a name belongs to scratchnet itself, or if the mirror has a function that the book has not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scratchnet.engine import add_kernels, ops
+    >>> def softplus_forward(x):
+    ...     return np.log1p(np.exp(x))
+    >>> add_kernels(softplus_forward)
+    >>> ops.softplus_forward is softplus_forward
+    True
+    """
+    readable = {function.__name__: function for function in book}
+    compiled = {function.__name__: function for function in mirror}
+    for name in readable:
+        if name in (*KERNELS, "stages", "engine"):
+            raise ValueError(f"add_kernels: {name!r} is scratchnet's own; give your function another name")
+    if not compiled.keys() <= readable.keys():
+        raise ValueError(
+            f"add_kernels: expected functions of the book's names for the mirror ({', '.join(readable)}), "
+            f"got {', '.join(compiled)}"
+        )
+    _added.update({name: (function, compiled.get(name, function)) for name, function in readable.items()})
+    if ops.engine:
+        _activate(ops.engine)
+
+
+def stages(layers: Sequence[Any]) -> Sequence[Any]:
+    """What a network runs one after the other: the layers themselves, unless the engine has stages of its own."""
+    return layers
+
+
 def _activate(name: str) -> None:
+    engine = _find(name)
+    try:
+        modules = [importlib.import_module(module) for module in engine.modules]
+    except ImportError as error:
+        raise RuntimeError(
+            f"the {name} engine cannot run here: {error}. Install what is missing, or use the readable engine: "
+            f'sn.use_engine("{READABLE_ENGINE}"), or SCRATCHNET_ENGINE={READABLE_ENGINE}'
+        ) from error
+    functions = {"stages": stages}
+    functions |= {name: compiled if engine.compiled else readable for name, (readable, compiled) in _added.items()}
+    offered = {*KERNELS, *functions}
+    for module in modules:
+        functions |= {name: function for name, function in vars(module).items() if name in offered}
+    vars(ops).update(functions, engine=name)
+
+
+def _find(name: str) -> Engine:
     if name not in ENGINES:
         raise ValueError(
             f"engine: expected one of {', '.join(ENGINES)}, got {name!r} (SCRATCHNET_ENGINE or use_engine)"
         )
-    try:
-        modules = [importlib.import_module(module) for module in ENGINES[name]]
-    except ImportError as error:
-        raise RuntimeError(
-            f"the {name} engine cannot run here: {error}. Install what is missing, or use the readable engine: "
-            'sn.use_engine("numpy"), or SCRATCHNET_ENGINE=numpy'
-        ) from error
-    kernels = {name: kernel for module in modules for name, kernel in vars(module).items() if name in KERNELS}
-    vars(ops).update(kernels, engine=name)
+    return ENGINES[name]

@@ -10,7 +10,7 @@ import numpy as np
 
 from scratchnet.data import DATASETS, DatasetInfo
 from scratchnet.data.sources import cache_folder, find, holds_labels_of
-from scratchnet.engine import current_engine
+from scratchnet.engine import current_engine, is_compiled
 from scratchnet.version import __version__
 
 
@@ -20,7 +20,7 @@ def describe_machine() -> dict[str, str]:
     return {
         "scratchnet": f"{__version__}, Python {platform.python_version()}, NumPy {np.__version__}",
         "processor": f"{processor_name()}, {os.cpu_count()} logical cores",
-        "vector width": f"{vector_width()} bits",
+        "vector width": f"{width} bits" if (width := vector_width()) else "not in use: NumPy chooses its own",
         "engine": f"{current_engine()} (SCRATCHNET_ENGINE or sn.use_engine changes it)",
         "threads": ", ".join([*numba_threads(), *(f"{lib['num_threads']} in {lib['internal_api']}" for lib in blas)]),
         "threading layer": ", ".join(
@@ -43,7 +43,7 @@ def processor_name() -> str:
 
 def numba_threads() -> list[str]:
     """How many threads the compiled engine runs on; nothing where the other engine is in use."""
-    if current_engine() != "numba":
+    if not is_compiled():
         return []
     import numba
 
@@ -52,7 +52,7 @@ def numba_threads() -> list[str]:
 
 def numba_layer() -> list[str]:
     """What starts these threads; found out by running a kernel."""
-    if current_engine() != "numba":
+    if not is_compiled():
         return []
     import numba
 
@@ -64,22 +64,20 @@ def numba_layer() -> list[str]:
 
 def compiled_folder() -> str:
     """Where the compiled engine keeps its code."""
-    if current_engine() != "numba":
+    if not is_compiled():
         return "not in use"
     from scratchnet.fast.compiled import cache_folder as folder
 
     return str(folder())
 
 
-def vector_width() -> int:
-    """Bits of the widest vector register that NumPy found on this processor; 128 where it names none."""
-    simd = np.show_config(mode="dicts").get("SIMD Extensions", {})
-    found = {*simd.get("baseline", []), *simd.get("found", [])}
-    if any(name.startswith(("AVX512", "X86_V4")) for name in found):
-        return 512
-    if any(name.startswith(("AVX2", "X86_V3")) for name in found):
-        return 256
-    return 128
+def vector_width() -> int | None:
+    """Bits of the registers that the compiled engine computes with; None where the other engine is in use."""
+    if not is_compiled():
+        return None
+    from scratchnet.fast.register.width import REGISTER_BITS
+
+    return REGISTER_BITS
 
 
 def blas_libraries() -> list[dict[str, str]]:

@@ -73,7 +73,8 @@ class Network:
                 f"{name}: two layers share a Parameter; each backward would overwrite the other's gradient"
             )
         self.layers = list(layers)
-        self._stages: Sequence[Any] = self.layers  # what the last forward ran, on the compiled engine
+        self._stages: Sequence[Any] = self.layers  # what the last forward ran, and on which engine
+        self._engine: str | None = None
         self.name = name
         self.input_shape: Shape | None = None if input_shape is None else tuple(map(int, input_shape))
         self._name_layers()
@@ -83,7 +84,7 @@ class Network:
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """The last layer's output for a batch x (N, ...); `training` switches dropout on."""
         given = x
-        self._stages = self.layers if ops.engine != "numba" else self._fused()
+        self._stages, self._engine = ops.stages(self.layers), ops.engine
         for layer in self._stages:
             x = layer.forward(x, training)
         self._remember_shape(given)
@@ -94,7 +95,7 @@ class Network:
 
         Returns dx (N, ...), the gradient for the input; None if `need_dx` is false and the first layer has weights.
         """
-        stages = self.layers if ops.engine != "numba" else self._stages
+        stages = self._stages if self._engine == ops.engine else self.layers  # the stages are one engine's own
         for layer in reversed(stages):
             dout = layer.backward(dout, need_dx or layer is not stages[0])  # type: ignore[assignment]
         return dout
@@ -192,12 +193,6 @@ class Network:
 
     def __repr__(self) -> str:
         return f"Network([{', '.join(map(repr, self.layers))}], name={self.name!r})"
-
-    def _fused(self) -> Sequence[Any]:
-        """The layers, some of them in one pass: see `scratchnet.fast.fused`."""
-        from scratchnet.fast.fused import fused
-
-        return fused(self.layers)
 
     def _remember_shape(self, x: np.ndarray) -> None:
         """Note the shape of an input that all layers have accepted, if none was given."""

@@ -45,6 +45,9 @@ LOOK = """() => {
         const box = formula.getBoundingClientRect();
         if (!box.width || !box.height) wrong.push(`formula that is not drawn: ${formula.textContent}`);
     }
+    for (const box of document.querySelectorAll("div.math"))
+        if (location.pathname.includes("/math/") && box.scrollWidth > box.clientWidth)
+            wrong.push(`formula ${box.scrollWidth} pixels wide, in a box of ${box.clientWidth}: ${box.textContent}`);
     const width = document.documentElement.scrollWidth;
     if (width > innerWidth) wrong.push(`${width} pixels wide, in a window of ${innerWidth}`);
     return wrong;
@@ -176,6 +179,52 @@ def test_formulas_are_laid_out_by_the_browser(mathml, browser):
     assert heights[1] > 1.8 * heights[0], "two lines are about twice as high as one"
 
 
+def formulas_of(source):
+    """The module whose docstring a page of math shows, and the formulas that the page gives in LaTeX."""
+    page = source.read_text(encoding="utf-8")
+    module, latex = re.search(r"\.\. formulas:: (\S+)\n((?:\n|   .*\n)*)", page).groups()
+    return importlib.import_module(module), [part for part in latex.strip("\n").split("\n\n") if part]
+
+
+def blocks_of(module):
+    """The indented blocks of a module's docstring: its formulas in plain text."""
+    parts = re.split(r"\n\s*\n", module.__doc__)
+    return [part for part in parts if all(line.startswith("    ") for line in part.splitlines())]
+
+
+def terms(formulas):
+    """Each name with its indices, and each sum with what it runs over, of formulas in plain text or in LaTeX.
+
+    `x[n, i*SH + kh]` and `x_{n,\\, i\\,SH + kh}` are both ("x", "n i SH kh").
+    """
+    text = re.sub(r"(sum|max|mean) +over ([\w, ]+?) of\b", r"\1[\2]", formulas)
+    text = re.sub(r"\\(sum|max)", r"\1", text)
+    text = re.sub(r"\\[A-Za-z]+|\\.", " ", text)  # the other commands, and spaces
+    text = re.sub(r"\}?_(\w+)", r"[\1]", text)
+    text = re.sub(r"\}?_\{([^{}]*)\}", r"[\1]", text)
+    found = [
+        (name, " ".join(re.findall("[A-Za-z]+", indices))) for name, indices in re.findall(r"(\w*)\[([^][]*)\]", text)
+    ]
+    return {(name, indices) for name, indices in found if indices}
+
+
+def test_terms_are_told_apart():
+    plain = "dw[kh, f] = sum over n, i of  x[n, i*SH + kh] * dout[n, i, f]"
+    latex = r"dw_{kh,f} &= \sum_{n,i} x_{n,\, i\,SH + kh}\; dout_{n,i,f}"
+    assert terms(plain) == terms(latex) == {("dw", "kh f"), ("sum", "n i"), ("x", "n i SH kh"), ("dout", "n i f")}
+    for right, wrong in (("SH", "SW"), ("n,i}", "n}"), ("dout", "out"), ("dw_{kh,f}", "dw_{f,kh}")):
+        assert terms(latex.replace(right, wrong, 1)) != terms(plain)
+
+
+@pytest.mark.parametrize("source", MATH, ids=lambda source: source.stem)
+def test_the_formulas_of_a_page_are_those_of_the_docstring(source):
+    module, latex = formulas_of(source)
+    blocks = blocks_of(module)
+    assert len(latex) == len(blocks), f"{source.name}: a paragraph of LaTeX for each indented block of the docstring"
+    for block, formula in zip(blocks, latex, strict=True):
+        assert terms(block) == terms(formula), f"{source.name} has {formula}, the docstring has {block}"
+
+
 # ---------------------------------------------------------------- what is on the pages
 
 
@@ -205,17 +254,16 @@ def test_every_public_name_has_a_page(site):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("source", MATH, ids=lambda source: source.stem)
-def test_the_math_stands_as_it_was_written(site, source):
-    """The formulas of a module's docstring, aligned as they are there, and the code that the page names."""
+def test_every_formula_of_a_page_is_set(site, source):
+    """One drawn formula for each in the page's source, no block of plain text in its place, and the code it names."""
     page = (site / "math" / f"{source.stem}.html").read_text(encoding="utf-8")
-    shown = html.unescape(re.sub(r"<[^>]+>", "", "\n".join(re.findall(r"<pre>(.*?)</pre>", page, re.S))))
     text = source.read_text(encoding="utf-8")
-    module = importlib.import_module(re.search(r"automodule:: (\S+)", text).group(1))
-    formulas = [line[4:] for line in module.__doc__.splitlines() if line.startswith("    ")]
-    missing = [line for line in formulas if line not in shown.splitlines()]
-    assert not missing
+    module, latex = formulas_of(source)
+    assert len(re.findall('<math [^>]*display="block"', page)) == len(latex) + text.count(".. math::")
+    shown = html.unescape(re.sub(r"<[^>]+>", "", "\n".join(re.findall(r"<pre>(.*?)</pre>", page, re.S)))).splitlines()
+    assert not {line[4:] for block in blocks_of(module) for line in block.splitlines()} & set(shown)
     for name in re.findall(r":pyobject: (\S+)", text):
-        assert re.search(rf"^(def|class) {name}\(", shown, re.M)
+        assert any(re.match(rf"(def|class) {name}\(", line) for line in shown)
 
 
 # ---------------------------------------------------------------- in a browser

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +28,22 @@ def test_ops_holds_the_books_own_functions():
         for name in engine.KERNELS:
             (book,) = [module for module in (layers, optim, data) if hasattr(module, name)]
             assert getattr(engine.ops, name) is getattr(book, name)
+
+
+def test_only_the_engine_module_decides_by_an_engines_name():
+    """Nobody else compares with such a name, chooses one, or, in the book, imports the mirror."""
+    package = Path(sn.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        inside = path.relative_to(package)
+        if inside == Path("engine.py"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            decides = isinstance(node, ast.Compare) or (isinstance(node, ast.keyword) and node.arg == "engine")
+            named = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)} if decides else set()
+            assert not named & {*engine.ENGINES}, f"{inside}:{node.lineno}"
+            if isinstance(node, ast.ImportFrom) and (len(inside.parts) == 1 or inside.parts[0] in ("layers", "data")):
+                imported = f"{node.module}.{node.names[0].name}"
+                assert inside.name == "info.py" or not imported.startswith("scratchnet.fast"), f"{inside}:{node.lineno}"
 
 
 def test_one_step_into_leads_from_the_network_to_the_math(rng):
@@ -99,3 +118,149 @@ def test_importing_brings_numpy_and_nothing_heavier():
     ]
     code = f"import sys, scratchnet; print([m for m in {heavy} if m in sys.modules])"
     assert python(code).stdout == "[]\n"
+
+
+# ---------------------------------------------------------------- stages
+
+
+def test_the_books_stages_are_the_layers():
+    net = sn.models.separable_cnn(dense_units=4)
+    with sn.use_engine("numpy"):
+        assert engine.ops.stages(net.layers) is net.layers
+
+
+def test_the_first_forward_of_a_process_runs_the_engines_stages():
+    code = """if True:
+        import numpy as np, scratchnet as sn
+        net = sn.Network([sn.PointwiseConv2D(1, 2), sn.ReLU(), sn.MaxPool2D(2)])
+        assert sn.engine.ops.engine is None
+        net.forward(np.ones((1, 4, 4, 1), np.float32))
+        print("x" in vars(net.layers[1]))
+    """
+    for name, relu_wrote in (("numba", "False\n"), ("numpy", "True\n")):
+        run = python(code, SCRATCHNET_ENGINE=name)
+        assert run.stdout == relu_wrote, run.stderr
+
+
+# ---------------------------------------------------------------- one more engine
+
+
+def test_one_more_engine_is_one_more_record(monkeypatch, rng):
+    """Somebody's own functions over the book's: the later module's function counts, the others are the book's."""
+    mine = types.ModuleType("mine")
+    mine.relu_forward = lambda x: np.where(x > 0, x, 0)
+    mine.stages = lambda layers: layers[:1]
+    mine.not_a_kernel = len
+    monkeypatch.setitem(sys.modules, "mine", mine)
+    monkeypatch.setitem(engine.ENGINES, "mine", engine.Engine((*engine.BOOK, "mine")))
+    with sn.use_engine("mine"):
+        assert sn.current_engine() == "mine"
+        assert not engine.is_compiled()
+        assert engine.ops.relu_forward is mine.relu_forward
+        assert engine.ops.relu_backward is layers.relu_backward
+        assert sn.Network([sn.ReLU(), sn.Flatten()]).forward(rng.standard_normal((2, 3, 4))).shape == (2, 3, 4)
+        assert not hasattr(engine.ops, "not_a_kernel")
+    with sn.use_engine("numpy"):
+        assert engine.ops.relu_forward is layers.relu_forward
+        assert sn.Network([sn.ReLU(), sn.Flatten()]).forward(rng.standard_normal((2, 3, 4))).shape == (2, 12)
+
+
+# ---------------------------------------------------------------- kernels from outside the package
+
+
+@pytest.fixture
+def no_kernels_left(monkeypatch):
+    """What a test adds is gone after it."""
+    monkeypatch.setattr(engine, "_added", {})
+    before = vars(engine.ops).copy()
+    yield
+    vars(engine.ops).clear()
+    vars(engine.ops).update(before)
+
+
+def softplus_forward(x):
+    return np.log1p(np.exp(x))
+
+
+def softplus_backward(dout, x):
+    return dout / (1 + np.exp(-x))
+
+
+def mirrored(function):
+    """The same function once more, as a mirror would have it."""
+    return types.FunctionType(function.__code__, function.__globals__, function.__name__)
+
+
+class Softplus(sn.Layer):
+    kind = "softplus"
+
+    def forward(self, x, training=False):
+        self.x = self.check_input(x)
+        return engine.ops.softplus_forward(x)
+
+    def backward(self, dout, need_dx=True):
+        return engine.ops.softplus_backward(self.check_dout(dout), self.x)
+
+
+@pytest.mark.usefixtures("no_kernels_left")
+def test_a_layer_from_outside_brings_its_kernels(engine, rng):
+    sn.engine.add_kernels(softplus_forward, softplus_backward)
+    assert sn.engine.ops.softplus_forward is softplus_forward, "no wrapper, and at once on the engine in use"
+    net = sn.Network([sn.Dense(5, 4), Softplus(), sn.Dense(4, 3)]).astype(np.float64)
+    assert sn.gradcheck(net, rng.standard_normal((2, 5))).passed
+    for name in ("numpy", "numba"):
+        with sn.use_engine(name):
+            assert sn.engine.ops.softplus_backward is softplus_backward
+
+
+@pytest.mark.usefixtures("no_kernels_left")
+def test_an_added_kernel_may_have_a_mirror():
+    fast = mirrored(softplus_forward)
+    engine.add_kernels(softplus_forward, softplus_backward, mirror=[fast])
+    with sn.use_engine("numba"):
+        assert engine.is_compiled()
+        assert engine.ops.softplus_forward is fast
+        assert engine.ops.softplus_backward is softplus_backward, "the book's serves where the mirror has none"
+    with sn.use_engine("numpy"):
+        assert engine.ops.softplus_forward is softplus_forward
+        again = mirrored(softplus_forward)
+        engine.add_kernels(again)
+        assert engine.ops.softplus_forward is again, "a cell that is run twice"
+    with sn.use_engine("numba"):
+        assert engine.ops.softplus_forward is again, "the old mirror is not the new function's"
+
+
+@pytest.mark.usefixtures("no_kernels_left")
+def test_kernels_can_be_added_before_any_engine_runs():
+    code = """if True:
+        import scratchnet as sn
+        def twice_forward(x): return 2 * x
+        sn.engine.add_kernels(twice_forward)
+        assert sn.engine.ops.engine is None
+        print(sn.engine.ops.twice_forward(3), sn.current_engine())
+    """
+    assert python(code, SCRATCHNET_ENGINE="numpy").stdout == "6 numpy\n"
+
+
+@pytest.mark.usefixtures("no_kernels_left")
+@pytest.mark.parametrize("taken", [*engine.KERNELS, "stages", "engine"])
+def test_a_name_of_scratchnets_own_is_not_given_away(taken):
+    function = mirrored(softplus_forward)
+    function.__name__ = taken
+    with pytest.raises(ValueError, match=f"add_kernels: '{taken}' is scratchnet's own; give your function another"):
+        engine.add_kernels(softplus_backward, function)
+    with pytest.raises(AttributeError, match="no kernel named 'softplus_backward'"):
+        _ = engine.ops.softplus_backward
+
+
+@pytest.mark.usefixtures("no_kernels_left")
+def test_a_mirror_without_a_book_is_refused():
+    with pytest.raises(ValueError, match=r"the book's names .* \(softplus_forward\), got softplus_backward"):
+        engine.add_kernels(softplus_forward, mirror=[softplus_backward])
+
+
+@pytest.mark.usefixtures("no_kernels_left")
+def test_an_unknown_kernel_is_told_the_added_ones_too():
+    engine.add_kernels(softplus_forward)
+    with pytest.raises(AttributeError, match="no kernel named 'softplus'; .*turn_and_shift, softplus_forward$"):
+        _ = engine.ops.softplus

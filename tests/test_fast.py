@@ -18,7 +18,7 @@ from scratchnet import fast, layers
 from scratchnet.engine import KERNELS, ops
 from scratchnet.fast import conv_sparse
 from scratchnet.fast.process import SPINS
-from scratchnet.layers.shapes import pair, window_grid
+from scratchnet.layers.shapes import Window
 
 TESTS = Path(__file__).parent
 
@@ -112,16 +112,14 @@ def test_two_python_threads_at_once_get_right_results():
 @each(CONVOLUTIONS)
 def test_a_convolutions_gradients_without_the_zeros(case, rng):
     """Of any shape, also those for which another way is chosen because it is faster."""
-    w_shape = (*pair(case.kernel, "kernel"), case.C, case.filters)
-    stride = pair(case.stride, "stride")
-    out_size, pads = window_grid(case.size, w_shape[:2], stride, case.padding)
-    x, dout = (rng.standard_normal((case.N, *size)) for size in ((*case.size, case.C), (*out_size, case.filters)))
+    window = Window.on(case.size, case.kernel, case.stride, case.padding)
+    w_shape = (*window.size, case.C, case.filters)
+    x, dout = (rng.standard_normal((case.N, *size)) for size in ((*case.size, case.C), (*window.out, case.filters)))
     dout *= dout > 1
     w = rng.standard_normal(w_shape)
-    dx, dw, _ = layers.conv2d_backward(dout, x, w, stride, case.padding)
-    assert_close(conv_sparse.kernel_gradient(x, dout, w_shape, stride, pads), dw, 1e-12)
-    before = pads[0][0], pads[1][0]
-    assert_close(conv_sparse.input_gradient(dout, w, case.size, stride, before), dx, 1e-12)
+    dx, dw, _ = layers.conv2d_backward(dout, x, w, case.stride, case.padding)
+    assert_close(conv_sparse.sparse_dw(x, dout, window), dw, 1e-12)
+    assert_close(conv_sparse.sparse_dx(dout, w, window), dx, 1e-12)
 
 
 @pytest.mark.slow
@@ -143,9 +141,10 @@ def test_without_jit_the_same_sources_run_as_plain_python():
         ):
             assert np.allclose(ours, theirs, rtol=1e-12), (ours, theirs)
         dout *= dout > 0.5
+        window = layers.shapes.Window.on(x.shape[1:3], w.shape[:2], 2, 1)
         dx, dw, _ = layers.conv2d_backward(dout, x, w, 2, 1)
-        assert np.allclose(conv_sparse.kernel_gradient(x, dout, w.shape, (2, 2), ((1, 1), (1, 1))), dw, rtol=1e-12)
-        assert np.allclose(conv_sparse.input_gradient(dout, w, (5, 6), (2, 2), (1, 1)), dx, rtol=1e-12)
+        assert np.allclose(conv_sparse.sparse_dw(x, dout, window), dw, rtol=1e-12)
+        assert np.allclose(conv_sparse.sparse_dx(dout, w, window), dx, rtol=1e-12)
         x, w = rng.standard_normal((1, 2, 14, 8)), rng.standard_normal((2, 3, 8, 1))
         ours, theirs = (m.depthwise_conv2d_forward(x, w, None, 1, "same") for m in (ops, layers))
         assert np.allclose(ours, theirs, rtol=1e-12), (ours, theirs)
@@ -187,10 +186,11 @@ def test_narrower_registers_give_the_same_results(features, bits):
         ):
             assert np.abs(ours - theirs).max() < 2e-5 * np.abs(theirs).max()
         dout *= dout > 0.5
+        window = layers.shapes.Window.on(x.shape[1:3], w.shape[:2], 2, 1)
         dx, dw, _ = layers.conv2d_backward(dout, x, w, 2, 1)
-        ours = conv_sparse.kernel_gradient(x, dout, w.shape, (2, 2), ((1, 1), (1, 1)))
+        ours = conv_sparse.sparse_dw(x, dout, window)
         assert np.abs(ours - dw).max() < 2e-5 * np.abs(dw).max()
-        ours = conv_sparse.input_gradient(dout, w, (9, 8), (2, 2), (1, 1))
+        ours = conv_sparse.sparse_dx(dout, w, window)
         assert np.abs(ours - dx).max() < 2e-5 * np.abs(dx).max()
         x, w = x[..., :1], w[:1, :1, :1]
         dout = rng.standard_normal((*x.shape[:3], 21)).astype(np.float32)

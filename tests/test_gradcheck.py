@@ -7,7 +7,7 @@ import pytest
 
 import scratchnet as sn
 from scratchnet.layers import conv2d_backward
-from scratchnet.layers.shapes import window_pixels
+from scratchnet.layers.shapes import Window, window_pixels
 
 X = np.random.default_rng(1).standard_normal((3, 7, 6, 2))
 
@@ -44,9 +44,10 @@ class AssignsInPool(sn.MaxPool2D):
 
     def backward(self, dout, need_dx=True):
         dx = np.zeros(self.x_shape)
+        window = Window.on(self.x_shape[1:3], self.pool_size, self.stride, self.padding)
         for kh in range(self.pool_size[0]):
             for kw in range(self.pool_size[1]):
-                pixels = window_pixels(dx, kh, kw, self.stride, dout.shape[1:3])
+                pixels = window_pixels(dx, kh, kw, window)
                 won = self.argmax == kh * self.pool_size[1] + kw
                 pixels[won] = dout[won]
         return dx

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from functools import partial
+
 import numpy as np
 import pytest
-from cases import assert_close
+from cases import CONVOLUTIONS, POOLS, assert_close, each
 
 import scratchnet as sn
 from scratchnet.engine import ops
@@ -76,6 +80,27 @@ def test_an_empty_batch_goes_through(make, shape, rng):
     assert out.shape == (0, *layer.output_shape(shape[1:]))
     assert layer.backward(np.zeros_like(out)).shape == (0, *shape[1:])
     assert all((p.grad == 0).all() for p in layer.parameters())
+
+
+@each(CONVOLUTIONS)
+@pytest.mark.parametrize("kind", [sn.Conv2D, sn.DepthwiseConv2D])
+def test_an_empty_batch_goes_through_every_shape_of_convolution(case, kind):
+    """Which way a kernel goes depends on the shapes, and with them on the width of the registers."""
+    outputs = case.filters if kind is sn.Conv2D else case.C
+    arguments = (case.C, outputs) if kind is sn.Conv2D else (case.C,)
+    layer = kind(*arguments, kernel_size=case.kernel, stride=case.stride, padding=case.padding)
+    out = layer.forward(np.zeros((0, *case.size, case.C), np.float32))
+    assert layer.backward(np.zeros_like(out)).shape == (0, *case.size, case.C)
+    assert out.shape[3] == outputs
+    assert all((p.grad == 0).all() for p in layer.parameters())
+
+
+@each(POOLS)
+@pytest.mark.parametrize("kind", [sn.MaxPool2D, sn.AvgPool2D])
+def test_an_empty_batch_goes_through_every_shape_of_pool(case, kind):
+    layer = kind(case.pool, case.stride, case.padding)
+    out = layer.forward(np.zeros((0, *case.size, case.C), np.float32))
+    assert layer.backward(np.zeros_like(out)).shape == (0, *case.size, case.C)
 
 
 @every_layer
@@ -344,3 +369,51 @@ def test_a_layer_of_ones_own_is_told_what_to_define():
         Half().forward(np.zeros(1))
     with pytest.raises(NotImplementedError, match="Half has to define backward"):
         Half().backward(np.zeros(1))
+
+
+# ---------------------------------------------------------------- arrays that are made when somebody looks
+
+
+def test_an_array_remembered_for_later_is_made_once_when_somebody_looks():
+    relu, made = sn.ReLU(), []
+    relu.x = np.zeros(1)
+
+    def make():
+        made.append(np.arange(3.0))
+        return made[-1]
+
+    relu.remember_later("x", make)
+    assert not made
+    assert relu.x is relu.x is made[0]
+    assert len(made) == 1
+    relu.remember_later("x", make)
+    relu.forward(np.ones(2))
+    assert relu.x.tolist() == [1, 1], "the layer's own forward counts"
+
+
+def test_an_array_that_cannot_be_made_says_why_each_time():
+    relu = sn.ReLU()
+    relu.remember_later("x", partial(np.zeros, -1))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="negative dimensions"):
+            _ = relu.x
+
+
+@every_layer
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_a_copied_layer_makes_what_it_remembers_for_itself(make, shape, duplicate):
+    layer = make()
+    layer.remember_later("winners", partial(np.arange, 3))
+    twin = duplicate(layer)
+    for either in (twin, layer):
+        assert either.winners.tolist() == [0, 1, 2]
+    assert repr(twin) == repr(layer)
+
+
+@every_layer
+@pytest.mark.parametrize("name", ["no_such_thing", "_make_x", "__no_such_hook__"])
+def test_what_a_layer_does_not_have_is_an_attribute_error(make, shape, name):
+    layer = make()
+    assert not hasattr(layer, name)
+    with pytest.raises(AttributeError, match=f"'{type(layer).__name__}' object has no attribute '{name}'"):
+        getattr(layer, name)

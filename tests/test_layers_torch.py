@@ -10,7 +10,7 @@ from cases import CONVOLUTIONS, POOLS, assert_close, each
 
 import scratchnet as sn
 from scratchnet.engine import ops
-from scratchnet.layers.shapes import pair, window_grid
+from scratchnet.layers.shapes import Window, pair
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -34,7 +34,7 @@ def tensor(array):
 
 def torch_pad(x, case, window, stride, value):
     """x (N, C, H, W) padded outside the layer, since torch has no asymmetric padding in it."""
-    _, ((top, bottom), (left, right)) = window_grid(case.size, window, stride, case.padding)
+    (top, bottom), (left, right) = Window.on(case.size, window, stride, case.padding).pads
     return F.pad(x, (left, right, top, bottom), value=value)
 
 

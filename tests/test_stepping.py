@@ -216,15 +216,15 @@ def test_the_readmes_configuration_stops_in_the_convolution(tmp_path):
 def test_the_register_tile_is_read_and_changed():
     with Debugger(configuration(INTO_THE_KERNELS)) as debugger:
         debugger.start({LESSON: [LOOP]})
-        debugger.set_breakpoints(FAST_CONV, line_of(FAST_CONV, "_, pads = window_grid("))
+        debugger.set_breakpoints(FAST_CONV, line_of(FAST_CONV, "window = Window.on(", after="def conv2d_backward("))
         frames = debugger.go_on()
         assert stack(debugger, frames) == [("conv2d_backward", FAST_CONV), *TO_THE_LAYER]
-        assert {"dout", "x", "w", "stride", "padding", "H", "W"} <= debugger.locals(frames[0]).keys()
+        assert {"dout", "x", "w", "stride", "padding"} <= debugger.locals(frames[0]).keys()
         assert debugger.value(frames[0], "dout.shape, x.shape") == ((2, 1, 1, 6), (2, 3, 3, 4))
 
         debugger.set_breakpoints(TILE, line_of(TILE, "return acc", after="def tile("))
         frames = debugger.go_on()
-        way = [("product_over_images", PRODUCT), ("weight_gradient", PRODUCT), ("kernel_gradient", FAST_CONV)]
+        way = [("product_over_images", PRODUCT), ("weight_gradient", PRODUCT), ("direct_dw", FAST_CONV)]
         way += [("conv2d_backward", FAST_CONV), *TO_THE_LAYER]
         assert stack(debugger, frames) == [("tile", TILE), *way]
 

@@ -12,9 +12,9 @@ from test_fast import python
 
 import scratchnet as sn
 from scratchnet import fast, layers
-from scratchnet.fast import conv_winograd
+from scratchnet.fast import choose
 from scratchnet.fast.product import points
-from scratchnet.fast.register import vector
+from scratchnet.fast.register import width
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,7 +44,7 @@ def rounding(draw, C, F):
 )
 def test_rounding_in_float32_stays_within_a_few_times_that_of_the_plain_sum(rng, C, F, values):
     """The limit of 2e-5 that all kernels are held to, with values of one sign and of both."""
-    assert conv_winograd.pays((5, 5, C, F), (1, 1), (14, 14), 8)
+    assert choose.winograd_is_faster((5, 5, C, F), (1, 1), (14, 14), 8)
     assert max(rounding(getattr(rng, values), C, F)) < 2e-5
 
 
@@ -61,7 +61,7 @@ def test_the_errors_that_the_math_page_states_are_measured(monkeypatch):
         for shape, errors in zip(shapes, stated[:, :, way], strict=True):
             measured = rounding(np.random.default_rng(0).standard_normal, *shape)
             assert measured == pytest.approx(errors, rel=0.5)
-        monkeypatch.setattr(conv_winograd, "pays", lambda *_: False)
+        monkeypatch.setattr(choose, "winograd_is_faster", lambda *_: False)
 
 
 def test_four_products_make_what_six_do():
@@ -79,7 +79,7 @@ def test_four_products_make_what_six_do():
      ((5, 5, 32, 64), (1, 1), (14, 14), 3)],
 )  # fmt: skip
 def test_other_convolutions_are_summed_as_defined(w_shape, stride, out_size, N):
-    assert not conv_winograd.pays(w_shape, stride, out_size, N)
+    assert not choose.winograd_is_faster(w_shape, stride, out_size, N)
 
 
 @pytest.mark.parametrize(("N", "side"), [(8, 14), (1, 60)], ids=["whole_images", "strips"])
@@ -88,7 +88,7 @@ def test_on_black_ground_the_output_is_the_bias_to_the_last_bit(rng, N, side):
     x = np.zeros((N, side, side, 16), np.float32)
     x[:, 4:9, side - 6 : side - 3] = rng.random(16, np.float32)
     w, b = rng.standard_normal((5, 5, 16, 32), np.float32), rng.standard_normal(32, np.float32)
-    assert conv_winograd.pays(w.shape, (1, 1), (side, side), N)
+    assert choose.winograd_is_faster(w.shape, (1, 1), (side, side), N)
     out = fast.conv2d_forward(x, w, b, 1, "same")
     black = layers.conv2d_forward(x, np.ones((5, 5, 16, 1), np.float32), None, 1, "same")[..., 0] == 0
     assert 0.5 < black.mean() < 1
@@ -101,7 +101,7 @@ def test_on_black_ground_the_output_is_the_bias_to_the_last_bit(rng, N, side):
      ((300, 300), (75, (1, 75), 1))],
 )  # fmt: skip
 def test_large_images_are_taken_in_strips(out_size, strips):
-    assert conv_winograd.strips_of(out_size, 5) == strips
+    assert choose.winograd_strips(out_size, 5) == strips
 
 
 COMPARE = """
@@ -109,18 +109,18 @@ COMPARE = """
     {features}
     import numpy as np
     from scratchnet import fast, layers
-    from scratchnet.fast import conv_winograd
-    from scratchnet.fast.register import vector
+    from scratchnet.fast import choose
+    from scratchnet.fast.register import width
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((4, 6, 5, 17)), rng.standard_normal((5, 5, 17, 19))
     dout, b = rng.standard_normal((4, 6, 5, 19)), rng.standard_normal(19)
-    assert conv_winograd.pays(w.shape, (1, 1), (6, 5), 4)
+    assert choose.winograd_is_faster(w.shape, (1, 1), (6, 5), 4)
     for ours, theirs in zip(
         [fast.conv2d_forward(x, w, b, 1, 2), *fast.conv2d_backward(dout, x, w, 1, 2)],
         [layers.conv2d_forward(x, w, b, 1, 2), *layers.conv2d_backward(dout, x, w, 1, 2)],
     ):
         assert np.abs(ours - theirs).max() < 1e-12 * np.abs(theirs).max()
-    print(vector.REGISTER_BITS)
+    print(width.REGISTER_BITS)
 """
 HOST = """features = type(llvmlite.binding.get_host_cpu_features())({})
     llvmlite.binding.get_host_cpu_features = lambda: features"""
@@ -134,4 +134,4 @@ def test_narrower_registers_give_the_same_results(features, bits):
 
 @pytest.mark.slow
 def test_without_jit_the_same_sources_run_as_plain_python():
-    assert python(COMPARE.format(features=""), NUMBA_DISABLE_JIT="1")[0] == f"{vector.REGISTER_BITS}\n"
+    assert python(COMPARE.format(features=""), NUMBA_DISABLE_JIT="1")[0] == f"{width.REGISTER_BITS}\n"

@@ -56,6 +56,28 @@ class Scratch:
             return lambda: layer.forward(x, True)
         return lambda: layer.backward(dout, index > 0)
 
+    def explicit_convolution(self, index, direction, x):
+        """As `layer`, for a convolution by im2col: the patches are written to memory as a matrix. All is compiled."""
+        from scratchnet.engine import ops
+
+        for layer in self.net.layers[:index]:
+            x = layer.forward(x)
+        layer = self.net.layers[index]
+        slide = layer.kernel_size, layer.stride, layer.padding
+        w, b = layer.w.value.reshape(-1, layer.filters), layer.b.value
+        dout = np.random.default_rng(0).standard_normal(layer.forward(x).shape, dtype=np.float32)
+
+        def forward():
+            return ops.dense_forward(ops.im2col(x, *slide), w, b).reshape(dout.shape)
+
+        def backward():
+            columns = ops.im2col(x, *slide)
+            dcolumns, dw, db = ops.dense_backward(dout.reshape(-1, layer.filters), columns, w, need_dx=index > 0)
+            dx = None if dcolumns is None else ops.col2im(dcolumns, x.shape, *slide)
+            return dx, dw.reshape(layer.w.value.shape), db
+
+        return forward if direction == "forward" else backward
+
     def convolution(self, x, w, dout):
         """The forward and backward pass of one convolution with "same" padding."""
         from scratchnet.engine import ops

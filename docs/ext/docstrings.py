@@ -1,6 +1,6 @@
-"""What the docstrings write in plain text, told to Sphinx: formulas in indented blocks, short names in backticks.
+"""What the docstrings leave out, told to Sphinx: where a short name in backticks leads, and the source of a method.
 
-A layer's file names the source of its method once; in the reference, where a function stands alone, it is named again.
+A layer's file names the source of its method once. In the reference a function stands alone, so it is named again.
 """
 
 from __future__ import annotations
@@ -14,22 +14,6 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.nodes import make_refnode
-
-
-def keep_formulas(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Show the indented blocks of a module's docstring as they stand: they are formulas, aligned by hand."""
-    if what != "module":
-        return
-    text: list[str] = []
-    in_block = False
-    for line in lines:
-        indented = line.startswith(" ")
-        if indented and not in_block and text and not text[-1]:
-            text += ["::", ""]
-        if line:
-            in_block = indented
-        text.append(line)
-    lines[:] = text
 
 
 def name_the_source(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -60,7 +44,6 @@ def find_by_last_name(
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.connect("autodoc-process-docstring", keep_formulas)
     app.connect("autodoc-process-docstring", name_the_source, priority=900)  # after numpydoc has made its sections
     app.connect("missing-reference", find_by_last_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,12 +1,12 @@
 """Exercise 01: the gradient of softmax cross-entropy (lesson 2).
 
-The logits of an example become probabilities, and the loss is the mean surprise at the right labels:
+Softmax turns the logits z of an example into probabilities p. The loss is the mean of -log p at the right labels:
 
     p[n, k] = exp(z[n, k]) / sum over j of exp(z[n, j])
     loss    = mean over n of  -log p[n, label[n]]
 
 Write the gradient of the loss for the logits. Derive it first: -log p[label] = log(sum of exp(z)) - z[label].
-Logits of 1000 must give no NaN. About 5 lines.
+Logits of 1000 must not give NaN. About 5 lines.
 
 Run this file, or `scratchnet check 01`, to check it. Hints: `scratchnet hint 01`.
 """

@@ -2,8 +2,8 @@
 
     forward:   out[n, o] = b[o] + sum over i of x[n, i] * w[i, o]        out = x @ w + b
 
-Given dout[n, o], the slope of the loss for each output, find the slopes for x, w and b. Each is a sum over all the
-paths on which the number reaches the loss. 3 lines.
+Given dout[n, o], the slope of the loss for each output, find the slopes for x, w and b. The slope for a number is the
+sum over all paths on which it reaches the loss. 3 lines.
 
 Run this file, or `scratchnet check 02`, to check it. Hints: `scratchnet hint 02`.
 """

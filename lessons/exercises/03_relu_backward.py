@@ -2,8 +2,8 @@
 
     forward:   out = max(x, 0), entry by entry
 
-Given dout, find dx. At x = 0 there is no single slope; by agreement it is 0. dout belongs to the caller: leave it as
-it is. 1 line.
+Given dout, find dx. At x = 0 there is no single slope; by convention it is 0. dout belongs to the caller, so do not
+change it. 1 line.
 
 Run this file, or `scratchnet check 03`, to check it. Hints: `scratchnet hint 03`.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def relu_backward(dout: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """dx, of the shape that dout and x have."""
+    """dx, of the same shape as dout and x."""
     raise NotImplementedError("write this function, and delete this line")
 
 

@@ -1,11 +1,11 @@
 """Exercise 04: patches as rows (lesson 4).
 
-A kernel of KH x KW pixels visits OH x OW places of the padded image. Copy every patch that it sees into a row:
+A kernel of KH x KW pixels visits OH x OW places of the padded image. Copy the patch at each place into a row:
 
     row (n, i, j), column (kh, kw, c)  =  padded[n, i*stride + kh, j*stride + kw, c]
 
-The rows run over images, then places row by row; the columns over the kernel's rows, its columns, then channels.
-`padding` rows and columns of zeros go on all four sides first.
+The rows run over the images, and in each image over the places, row by row. The columns run over the kernel's rows,
+then its columns, then the channels. First, pad the image with `padding` rows and columns of zeros on all four sides.
 
     OH = (H + 2*padding - KH) // stride + 1,  and OW likewise
 

@@ -1,10 +1,11 @@
 """Exercise 06: rows back to an image (lesson 5).
 
-What exercise 4 took apart is put together: every row goes back to the patch it came from, and a pixel that is in
-several patches gets the *sum* of what they hold. Then the padding is cut off. As in exercise 4 there are OH = (H + 2 *
-padding - KH) // stride + 1 places down the image, and OW likewise across.
+This is the reverse of exercise 4. Add every row back to the patch that it came from: a pixel that is in several patches
+gets the *sum* of their numbers. Then cut off the padding.
 
     dpadded[n, i*stride + kh, j*stride + kw, c]  +=  row (n, i, j) at column (kh, kw, c)
+
+    OH = (H + 2*padding - KH) // stride + 1,  and OW likewise
 
 About 10 lines.
 

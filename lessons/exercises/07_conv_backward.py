@@ -3,9 +3,9 @@
     forward:   out[n, i, j, f] = b[f] + sum over kh, kw, c of
                                  padded[n, i*stride + kh, j*stride + kw, c] * w[kh, kw, c, f]
 
-Given dout, find dx, dw and db. Every number gets the sum over all the products that it was a factor of. dx has the
-shape of x: the padding's part is dropped. OH and OW are the sizes of dout. 10 to 20 lines, with loops or with im2col
-and col2im (exercises 4 and 6, whose answers you may copy here).
+Given dout, find dx, dw and db. The gradient of a number is a sum with one term for each product that the number was a
+factor of. dx has the shape of x, so cut off the padding. dout has OH rows and OW columns. 10 to 20 lines, with loops or
+with im2col and col2im (exercises 4 and 6; you may copy your answers here).
 
 Run this file, or `scratchnet check 07`, to check it. Hints: `scratchnet hint 07`.
 """

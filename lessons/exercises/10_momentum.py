@@ -1,10 +1,10 @@
 """Exercise 10: a step of SGD with momentum (lesson 7).
 
-    m     = momentum * m + g          the gradients so far, the older the fainter
+    m     = momentum * m + g          a sum of all gradients so far; older ones count less
     value = value - lr * m            with the new m
 
-Return both as new arrays, and leave the given ones as they are. (The library's `momentum_update` changes them in place,
-to save memory.) 2 lines.
+Return both as new arrays, and do not change the given ones. (The library's `momentum_update` changes them in place, to
+save memory.) 2 lines.
 
 Run this file, or `scratchnet check 10`, to check it. Hints: `scratchnet hint 10`.
 """

@@ -1,14 +1,14 @@
 """Exercise 11: a step of Adam (lesson 8).
 
     m = beta1 * m + (1 - beta1) * g             a running mean of the gradient
-    s = beta2 * s + (1 - beta2) * g**2          and of its square
+    s = beta2 * s + (1 - beta2) * g**2          a running mean of its square
 
-Both started at 0, so they are too small by 1 - beta**t at step t = 1, 2, ...; for the step, and only for it, they are
-divided by that:
+Both start at 0, so at step t = 1, 2, ... they are too small by a factor of 1 - beta**t. The update of the weights
+divides by this factor; the returned m and s are not divided:
 
     value = value - lr * (m / (1 - beta1**t)) / (sqrt(s / (1 - beta2**t)) + eps)
 
-Return all three as new arrays, and leave the given ones as they are. 4 to 6 lines.
+Return all three as new arrays, and do not change the given ones. 4 to 6 lines.
 
 Run this file, or `scratchnet check 11`, to check it. Hints: `scratchnet hint 11`.
 """

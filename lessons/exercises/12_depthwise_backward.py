@@ -1,6 +1,6 @@
 """Exercise 12: backward of a depthwise convolution (lesson 9).
 
-Each channel has a filter of its own, and no channel sees another:
+Each channel has its own filter, and sees no other channel:
 
     forward:   out[n, i, j, c] = sum over kh, kw of  padded[n, i*stride + kh, j*stride + kw, c] * w[kh, kw, c]
 

@@ -1,8 +1,14 @@
 """Exercise 13: a layer of your own (lesson 10).
 
-Any layer you like. The checker has no answer to compare with; it checks what every layer promises: gradients that agree
-with measured slopes (`sn.gradcheck`), a kept dtype, inputs left alone, a backward that may be called twice, and
-`output_shape`. Some ideas, from easy to less easy:
+Write any layer you like. The checker has no answer to compare it with. It checks what every layer has to do:
+
+    - its gradients agree with measured slopes (`sn.gradcheck`);
+    - its output and its gradients have the dtype of its input;
+    - it does not change its inputs;
+    - its backward may be called twice;
+    - its `output_shape` is right.
+
+Some ideas, from easy to less easy:
 
     LeakyReLU     out = x where x > 0, else 0.01 * x
     Swish         out = x / (1 + exp(-x))
@@ -20,23 +26,23 @@ import scratchnet as sn
 
 
 class MyLayer(sn.Layer):
-    """What it does, in a formula."""
+    """Say what your layer does, in a formula."""
 
     kind = "my_layer"
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """The layer's output for a batch x (N, ...); keep what backward needs in self."""
+        """Return the output for a batch x (N, ...), and keep in self what backward needs."""
         x = self.check_input(x)
         raise NotImplementedError("write this function, and delete this line")
 
     def backward(self, dout: np.ndarray, need_dx: bool = True) -> np.ndarray:
-        """dx, of x's shape, from dout, of the output's shape; fill p.grad of each parameter, if there are any."""
+        """Return dx (the shape of x) from dout (the shape of the output), and set p.grad of each parameter."""
         dout = self.check_dout(dout)
         raise NotImplementedError("write this function, and delete this line")
 
 
 def example() -> np.ndarray:
-    """An input to check the layer with; change its shape if your layer wants another."""
+    """An input to check the layer with. Change its shape if your layer needs another."""
     return np.random.default_rng(0).standard_normal((3, 4, 5, 2))
 
 

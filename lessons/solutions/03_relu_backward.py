@@ -4,5 +4,5 @@ import numpy as np
 
 
 def relu_backward(dout: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """dx, of the shape that dout and x have."""
+    """dx, of the same shape as dout and x."""
     return dout * (x > 0)

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def dropout_forward(x: np.ndarray, draws: np.ndarray, rate: float, training: bool):
-    """out and mask, both of x's shape and dtype, from x and draws of any one shape."""
+    """out and mask, both of the shape and dtype of x, from x and draws, which have the same shape."""
     if not training:
         return x.copy(), np.ones_like(x)
     mask = (draws >= rate).astype(x.dtype) / x.dtype.type(1 - rate)
@@ -12,5 +12,5 @@ def dropout_forward(x: np.ndarray, draws: np.ndarray, rate: float, training: boo
 
 
 def dropout_backward(dout: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """dx, of the shape that dout and mask have."""
+    """dx, of the same shape as dout and mask."""
     return dout * mask

@@ -27,7 +27,7 @@ FOLDER = Path("lessons/exercises")
 
 @dataclass(frozen=True)
 class Result:
-    """How an exercise stands: "done", "not begun" or "wrong", and the findings."""
+    """The state of an exercise ("done", "not begun" or "wrong"), and what was found."""
 
     exercise: Exercise
     status: str
@@ -67,7 +67,7 @@ def check(path: str | Path) -> bool:
 
 
 def check_file(path: Path) -> Result:
-    """How the exercise in a file stands. Raises as `check` does."""
+    """The state of the exercise in a file. Raises the errors of `check`."""
     exercise = EXERCISES.get(path.name[:2])
     if exercise is None or path.stem != exercise.name:
         names = ", ".join(e.name for e in EXERCISES.values())
@@ -83,7 +83,7 @@ def check_file(path: Path) -> Result:
 
 
 def load_module(path: Path) -> ModuleType:
-    """A learner's file as a module; it is run, but not as a main program."""
+    """A learner's file as a module. Its code runs, but not what is under `if __name__ == "__main__"`."""
     spec = importlib.util.spec_from_file_location(f"exercise_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -143,7 +143,7 @@ def find_exercise(number: str) -> Exercise:
 
 
 def hint(exercise: Exercise, level: int) -> str:
-    """A hint, from 1, a nudge, to the last, nearly the answer.
+    """A hint. Hint 1 is a first idea; the last hint is nearly the answer.
 
     Raises
     ------

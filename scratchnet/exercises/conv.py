@@ -9,7 +9,7 @@ import numpy as np
 
 from scratchnet import layers
 from scratchnet.exercises.exercise import Case, Exercise, Task, random_arrays, traits
-from scratchnet.layers.shapes import window_grid
+from scratchnet.layers.shapes import Window
 
 # (N, H, W, C, KH, KW, stride, padding); in one of them windows touch and do not overlap; several images with one
 # channel, and one image with several, so that no trait goes along with another by chance
@@ -38,7 +38,7 @@ def _traits(N, H, W, C, KH, KW, stride, padding):
 
 def _places(size, kernel_size, stride, padding):
     """(OH, OW): how many places a kernel has on an image of `size` (H, W)."""
-    return window_grid(size, kernel_size, stride, padding)[0]
+    return Window.on(size, kernel_size, stride, padding).out
 
 
 # ---------------------------------------------------------------- 04: im2col

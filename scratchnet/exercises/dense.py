@@ -88,7 +88,7 @@ def _columns(logits, labels):
     return p / len(logits)
 
 
-@softmax_gradient.mistake("the label's 1 was subtracted after dividing by N: it belongs under the mean as well")
+@softmax_gradient.mistake("the label's 1 was subtracted after dividing by N: subtract it first, and then divide by N")
 def _label_after_mean(logits, labels):
     return softmax(logits) / len(logits) - _one_hot(logits, labels)
 
@@ -122,7 +122,7 @@ def _last_example(dout, x, w):
     return dense_backward(dout[-1:], x[-1:], w)
 
 
-@dense.mistake("x is missing: this is dout times the weights' ones; each weight's gradient is x[n, i] * dout[n, o]")
+@dense.mistake("x is missing: this sums dout[n, o] over n; the gradient of w[i, o] sums x[n, i] * dout[n, o]")
 def _x_missing(dout, x, w):
     return dense_backward(dout, np.ones_like(x), w)
 
@@ -180,9 +180,9 @@ EXERCISES = (
         lesson=2,
         tasks=(softmax_gradient,),
         hints=(
-            "Begin with the probabilities: exponentials of the logits, each row divided by its sum. What do they "
+            "Begin with the probabilities: exponentials of the logits, each row divided by its sum. How do they "
             "change if you first subtract each row's maximum?",
-            "For one example the gradient is p, less 1 at the label. (Lesson 2 derives it in one line.) In NumPy, one "
+            "For one example the gradient is p, minus 1 at the label. (Lesson 2 derives it in one line.) In NumPy, one "
             "entry of each row is p[np.arange(N), labels].",
             "The loss is the mean over N examples, so the whole gradient is divided by N, the 1 as well: "
             "p[np.arange(N), labels] -= 1, then p / N.",
@@ -207,7 +207,7 @@ EXERCISES = (
         lesson=3,
         tasks=(relu,),
         hints=(
-            "Where did the output move when x moved a little?",
+            "Where does the output change when x changes a little?",
             "A comparison of arrays gives True and False, which multiply like 1 and 0.",
             "dx is dout where x > 0 and 0 elsewhere. Do not write into dout: np.where, or a product, makes a new "
             "array.",

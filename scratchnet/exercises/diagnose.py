@@ -1,10 +1,10 @@
 """From a learner's function to a sentence about what is wrong with it.
 
-The function is run on every case of its task. What comes back is looked at in the order in which a teacher would: did
-it run, did it return what was asked for, did it leave its inputs alone, are the shapes right, is the dtype kept. Then,
-for each output on its own ("dx is right, dw is not"): are its numbers those of a known mistake, or the right ones
-transposed, not summed, or times a factor? For what nothing recognises there are facts: which cases fail, the worst
-entry, and a small picture of where the wrong entries are.
+The function is run on every case of its task. The checks come in a teacher's order. First: did it run, did it return
+what was asked for, did it leave its inputs as they were, does it always give the same result? Then, for each output on
+its own ("dx is right, dw is not"): are its numbers those of a known mistake, or the right ones transposed, not summed,
+or times a factor? Is the dtype kept? If nothing is recognised, the finding is a list of facts: which cases fail, the
+worst entry, and a small picture of where the wrong entries are.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ import numpy as np
 
 from scratchnet.exercises.exercise import Case, Function, Mistake, Task, as_tuple
 
-RTOL = (
-    1e-7  # of the largest entry; the cases are float64, where a right answer in another order of sums is within 1e-14
-)
+RTOL = 1e-7  # of the largest entry; in float64, another order of sums changes a right answer by less than 1e-14
 
 
 class NotBegun(Exception):
@@ -32,7 +30,7 @@ class NotBegun(Exception):
 
 @dataclass(frozen=True)
 class Attempt:
-    """A case, the right outputs, and what the learner's function made of it: outputs, or an error."""
+    """A case, the right outputs, and what the learner's function gave: outputs, or an error."""
 
     case: Case
     want: tuple[np.ndarray, ...]
@@ -50,7 +48,7 @@ def diagnose(task: Task, function: Function) -> list[str]:
         If the function raises NotImplementedError.
     """
     attempts = [attempt(task, function, case) for case in task.cases[:1]]
-    with contextlib.redirect_stdout(io.StringIO()):  # what the function prints for one case is enough
+    with contextlib.redirect_stdout(io.StringIO()):  # show what the function prints for the first case only
         attempts += [attempt(task, function, case) for case in task.cases[1:]]
         again = attempt(task, function, task.cases[0])
         in_float32 = [attempt(task, function, case, np.float32) for case in task.cases]
@@ -97,7 +95,7 @@ def errors(task: Task, function: Function, attempts: Sequence[Attempt]) -> list[
 
 
 def learners_line(error: BaseException, file: str | None) -> str:
-    """The last line of the learner's file on the way to an error, with a comma behind; "" if there is none."""
+    """The last line of the learner's file on the way to an error, followed by a comma; "" if there is none."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     return f"line {frames[-1].lineno}, `{frames[-1].line}`, " if frames else ""
 
@@ -190,7 +188,7 @@ def wrong_numbers(task: Task, attempts: Sequence[Attempt], i: int) -> str | None
 
 
 def wrong_dtype(name: str, attempts: Sequence[Attempt], i: int, in_float32: Sequence[Attempt]) -> str | None:
-    """Whether output i has another dtype than the inputs; `in_float32` is what came of float32 inputs."""
+    """Whether output i has another dtype than the inputs; `in_float32` has the attempts with float32 inputs."""
     errors = [a for a in in_float32 if a.error is not None]
     if errors:
         return f"with float32 inputs it raises {type(errors[0].error).__name__}: {errors[0].error}"
@@ -215,7 +213,7 @@ def same(got: Any, want: Any, rtol: float = RTOL) -> bool:
 
 
 def _same_everywhere(task: Task, mistake: Mistake, attempts: Sequence[Attempt], i: int | None) -> bool:
-    """Whether the mistake does on every case what the learner's function does: output i, or all, or raise an error."""
+    """Whether mistake and learner's function do the same on every case: give output i (or all), or raise an error."""
     different = False
     for a in attempts:
         try:
@@ -271,7 +269,7 @@ def _reshaped(got: Any, want: np.ndarray) -> bool:
 
 
 def _transposed(wrong: Sequence[Attempt], i: int) -> str | None:
-    """Whether the right numbers stand along other axes."""
+    """Whether the numbers are right, but along other axes."""
     ndim = wrong[0].want[i].ndim
     if any(np.ndim(a.got[i]) != ndim for a in wrong):
         return None

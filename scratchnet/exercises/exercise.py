@@ -1,8 +1,8 @@
 """What an exercise is made of: a function to write, cases to try it on, the right answer, and known wrong ones.
 
-A known wrong answer (`Mistake`) is a function as well: the reference with one error put in. The checker recognises a
-mistake by running it beside the learner's function: whoever makes just this error gets just these numbers, on every
-case. So a new diagnosis takes five lines, and it cannot be right by luck.
+A known wrong answer (`Mistake`) is a function as well: the reference with one error put in. The checker runs it beside
+the learner's function. If both give the same numbers on every case, the learner has made this mistake. So a new
+diagnosis takes five lines, and it is not a guess.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ Function = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Case:
-    """Arguments to try a function on, by name, and what is special about them: {"stride above 1", "padding"}."""
+    """Arguments to try a function on, by name, and the traits of the case, such as {"stride above 1", "padding"}."""
 
     arguments: dict[str, Any]
     traits: frozenset[str] = frozenset()
 
     def sizes(self) -> dict[str, int]:
-        """What a mean could have been taken over, by name: the examples and the places of the first array."""
+        """The sizes that a mean may have been taken over, by name: the examples and the places of the first array."""
         first = next(v for v in self.arguments.values() if isinstance(v, np.ndarray))
         N, places = len(first), int(np.prod(first.shape[1:-1]))
         return {"N": N, "OH*OW": places, "N*OH*OW": N * places} if first.ndim == 4 else {"N": N}
@@ -46,7 +46,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong version of a function, and what to tell somebody whose numbers are the same."""
+    """A wrong version of a function, and what to tell a learner whose function gives the same numbers."""
 
     what: str
     function: Function
@@ -65,7 +65,7 @@ class Task:
     reference : function
         The right answer.
     cases : list of Case
-        Hostile ones: non-square, N = 1, stride above 1, overlapping windows, ties.
+        Awkward ones: non-square, N = 1, stride above 1, overlapping windows, ties.
     mistakes : list of Mistake
         Filled by the decorator `mistake`.
     """
@@ -88,7 +88,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Exercise:
-    """A file in lessons/exercises: what to write there, and hints from a nudge to nearly the answer."""
+    """A file in lessons/exercises: what to write there, and hints, from a first idea to nearly the answer."""
 
     name: str  # the file's, without .py: "02_dense_backward"
     title: str
@@ -103,7 +103,7 @@ class Exercise:
 
 
 def traits(**present: bool) -> frozenset[str]:
-    """The names of those that are true, underscores read as spaces: traits(stride_above_1=True)."""
+    """The names of the arguments that are true, with spaces for underscores: traits(stride_above_1=True)."""
     return frozenset(name.replace("_", " ") for name, here in present.items() if here)
 
 

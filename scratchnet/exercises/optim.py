@@ -62,18 +62,18 @@ def _velocity(value, g, m, lr, momentum):
     return value + m, m
 
 
-@momentum_step.mistake("m was returned as it came: it has to be carried on, momentum * m + g")
+@momentum_step.mistake("m was returned unchanged: return the new m, momentum * m + g")
 def _m_unchanged(value, g, m, lr, momentum):
     return _momentum(value, g, m, lr, momentum)[0], m.copy()
 
 
-@momentum_step.mistake("uphill: the step goes against the gradient, value - lr * m")
+@momentum_step.mistake("uphill: the step has to go against the gradient, value - lr * m")
 def _uphill(value, g, m, lr, momentum):
     m = momentum * m + g
     return value + lr * m, m
 
 
-@momentum_step.mistake("the old m is not damped: m = momentum * m + g")
+@momentum_step.mistake("the old m is not multiplied by momentum: m = momentum * m + g")
 def _undamped(value, g, m, lr, momentum):
     return value - lr * (m + g), m + g
 
@@ -123,8 +123,7 @@ def _no_correction(value, g, m, s, lr, beta1, beta2, eps, t):
 
 
 @adam_step.mistake(
-    "the corrected m and s were returned: the division by 1 - beta**t is for this step only; what is carried "
-    "on is m and s themselves"
+    "the corrected m and s were returned: the division by 1 - beta**t is for this step only; return m and s without it"
 )
 def _correction_kept(value, g, m, s, lr, beta1, beta2, eps, t):
     _, _, m, s = _adam_parts(g, m, s, beta1, beta2, t)
@@ -163,7 +162,7 @@ def _t_too_many(value, g, m, s, lr, beta1, beta2, eps, t):
     return value - lr * mc / (np.sqrt(sc) + eps), m, s
 
 
-@adam_step.mistake("the square root is missing: the step is m / (sqrt(s) + eps), free of the gradient's unit")
+@adam_step.mistake("the square root is missing: s is a mean of squares, and the step is m / (sqrt(s) + eps)")
 def _no_root(value, g, m, s, lr, beta1, beta2, eps, t):
     m, s, mc, sc = _adam_parts(g, m, s, beta1, beta2, t)
     return value - lr * mc / (sc + eps), m, s
@@ -199,7 +198,7 @@ def _sums(value, g, m, s, lr, beta1, beta2, eps, t):
     return value - lr * m / (1 - beta1**t) / (np.sqrt(s / (1 - beta2**t)) + eps), m, s
 
 
-@adam_step.mistake("uphill: the step goes against the gradient, value - lr * ...")
+@adam_step.mistake("uphill: the step has to go against the gradient, value - lr * ...")
 def _adam_uphill(value, g, m, s, lr, beta1, beta2, eps, t):
     new, m, s = _adam(value, g, m, s, lr, beta1, beta2, eps, t)
     return 2 * value - new, m, s
@@ -212,7 +211,7 @@ EXERCISES = (
         lesson=7,
         tasks=(momentum_step,),
         hints=(
-            "m remembers the gradients so far, the older the fainter. What does it become when a new one comes?",
+            "m is a sum of all gradients so far, in which older ones count less. How does a new gradient change it?",
             "First m = momentum * m + g, then the weights step by lr times the *new* m.",
             "Neither value nor m may be changed in place: `m = momentum * m + g` makes a new array, `m *= momentum` "
             "does not.",

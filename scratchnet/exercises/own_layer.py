@@ -1,7 +1,7 @@
-"""Exercise 13: a layer of the learner's own. There is no right answer to compare with, so its promises are checked.
+"""Exercise 13: a layer of the learner's own. There is no right answer to compare with, so its behaviour is checked.
 
-They are the promises that every layer of the library keeps: gradients that agree with measured slopes, a dtype that is
-kept, inputs that are left alone, a backward that may be called twice, and a shape that is known before anything runs.
+It has to do what every layer of the library does: its gradients agree with measured slopes, it keeps the dtype, it does
+not change its inputs, its backward may be called twice, and its output shape is known before anything runs.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def check_own_layer(module: ModuleType) -> list[str]:
 
 
 def _changed(make: Any) -> Any:
-    """`make` with other first weights: at 1 and 0 many mistakes do not show."""
+    """`make`, with other initial weights: with weights of 1 and 0 many mistakes do not show."""
 
     def made() -> Any:
         layer = make()
@@ -80,7 +80,7 @@ def _forward(make: Any, x: np.ndarray) -> list[str]:
         out = layer.forward(given.astype(dtype))
         if not isinstance(out, np.ndarray):
             return [f"forward: expected an array, got {'None' if out is None else type(out).__name__}"]
-        if layer._seen is None:
+        if layer.seen is None:
             return ["forward has to begin with x = self.check_input(x): backward checks dout against it"]
         if out.dtype != dtype:
             findings.append(f"forward: the dtype changed: {np.dtype(dtype)} went in and {out.dtype} came out")

@@ -7,7 +7,7 @@ import numpy as np
 from scratchnet import layers
 from scratchnet.exercises.conv import place_patches
 from scratchnet.exercises.exercise import Case, Exercise, Task, random_arrays, traits
-from scratchnet.layers.shapes import window_grid
+from scratchnet.layers.shapes import Window
 
 # ---------------------------------------------------------------- 08: max-pooling backward
 
@@ -29,7 +29,7 @@ def _pool_cases() -> list[Case]:
         (2, 6, 4, 1, 2, 2),
     ]
     for i, (N, H, W, C, pool, stride) in enumerate(shapes):
-        (OH, OW), _ = window_grid((H, W), pool, stride, 0)
+        OH, OW = Window.on((H, W), pool, stride, 0).out
         dout, x = random_arrays(i, (N, OH, OW, C), (N, H, W, C))
         ties = i in (4, 6)  # where windows overlap, and where they do not
         if ties:
@@ -46,7 +46,7 @@ max_pool = Task("max_pool2d_backward", ("dx",), _pool_reference, _pool_cases())
 
 def _windows(x, pool, stride):
     """Every window as (N, OH, OW, pool*pool, C)."""
-    (OH, OW), _ = window_grid(x.shape[1:3], pool, stride, 0)
+    OH, OW = Window.on(x.shape[1:3], pool, stride, 0).out
     return layers.im2col(x, pool, stride, 0).reshape(x.shape[0], OH, OW, pool * pool, x.shape[3])
 
 

@@ -15,133 +15,108 @@ meets are a patch of dout, and the kernel lies the other way round:
 where the divisions must come out even. Spread dout so that output (i, j) stands at (i*SH, j*SW) with zeros between and
 KH-1, KW-1 zeros around, turn the kernel by 180 degrees, swap its C and F: then it is the forward pass again.
 
-Few filters leave most of a register empty. Then G neighbouring pixels are made at once, as G*F filters of a wider
-kernel, which holds w G times, each time one stride further right, with zeros around it (here G = 2, KW = 5, SW = 1):
+With few filters most of a register would be empty. Then n neighbouring pixels are made at once, as n*F filters of a
+wider kernel, which holds w n times, each time one stride further right, with zeros around it (here n = 2, KW = 5,
+SW = 1):
 
-    w w w w w 0     the first pixel's F columns        The zeros cost (KW + (G-1)*SW) / KW times the multiply-adds, and
+    w w w w w 0     the first pixel's F columns        The zeros cost (KW + (n-1)*SW) / KW times the multiply-adds, and
     0 w w w w w     the second pixel's F columns       the lanes that are no longer empty win more than that.
 
-With many channels and a kernel of 5 x 5, `conv_winograd.py` computes all three with fewer multiplications. Where
-dout is mostly zeros, `conv_sparse.py` makes the gradients of what is left.
+With many channels and a kernel of 5 x 5, `conv_winograd.py` computes all three with fewer multiplications. Where dout
+is mostly zeros, `conv_sparse.py` leaves these out of both gradients. `choose.py` says which way is taken.
 """
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 from numba import prange
 
-from scratchnet.fast import conv_sparse, conv_winograd
+from scratchnet.fast import choose
 from scratchnet.fast.compiled import kernel
+from scratchnet.fast.conv_sparse import sparse_dw, sparse_dx
+from scratchnet.fast.conv_winograd import winograd_dw, winograd_forward
 from scratchnet.fast.product.loops import column_sums, product, weight_gradient
-from scratchnet.fast.product.tile import tile_cost
+from scratchnet.fast.product.tile import Stretches
 from scratchnet.fast.window import copy_into, padded_copy, window_starts
-from scratchnet.layers.shapes import Padding, Window, pair, window_grid
+from scratchnet.layers.shapes import IntOrPair, Padding, Window
 
 
-def conv2d_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Window, padding: Padding) -> np.ndarray:
+def conv2d_forward(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: IntOrPair, padding: Padding
+) -> np.ndarray:
     """See `scratchnet.layers.conv.conv2d_forward`."""
-    _, H, W, _ = x.shape
-    KH, KW = w.shape[:2]
-    stride = pair(stride, "stride")
-    (OH, OW), pads = window_grid((H, W), (KH, KW), stride, padding)
+    window = Window.on(x.shape[1:3], w.shape[:2], stride, padding)
     x = np.ascontiguousarray(x)
-    if conv_winograd.pays(w.shape, stride, (OH, OW), len(x)):
-        return conv_winograd.forward(x, w, b, (pads[0][0], pads[1][0]), (OH, OW))
-    return correlation(padded_copy(x, pads), w, b, (OH, OW), stride)
+    if choose.conv_forward(w.shape, window, len(x), x.dtype) == "Winograd":
+        return winograd_forward(x, w, b, window)
+    return direct_forward(padded_copy(x, window), w, b, window)
 
 
 def conv2d_backward(
-    dout: np.ndarray, x: np.ndarray, w: np.ndarray, stride: Window, padding: Padding, *, need_dx: bool = True
+    dout: np.ndarray, x: np.ndarray, w: np.ndarray, stride: IntOrPair, padding: Padding, *, need_dx: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """See `scratchnet.layers.conv.conv2d_backward`."""
-    H, W = x.shape[1:3]
-    stride = pair(stride, "stride")
-    _, pads = window_grid((H, W), w.shape[:2], stride, padding)
-    before = pads[0][0], pads[1][0]
+    window = Window.on(x.shape[1:3], w.shape[:2], stride, padding)
     x, dout = np.ascontiguousarray(x), np.ascontiguousarray(dout)
-    few_products = conv_winograd.pays(w.shape, stride, dout.shape[1:3], len(x))
-    if conv_sparse.kernel_gradient_pays(x, dout, w.shape, time_of_others(few_products)):
-        dw, db = conv_sparse.kernel_gradient(x, dout, w.shape, stride, pads), column_sums(dout)
-    elif few_products:
-        dw, db = conv_winograd.kernel_gradient(x, dout, w.shape[0], before), column_sums(dout)
+    way = choose.conv_dw(x, dout, w.shape, window)
+    if way == "nonzeros":
+        dw, db = sparse_dw(x, dout, window), column_sums(dout)
+    elif way == "Winograd":
+        dw, db = winograd_dw(x, dout, window), column_sums(dout)
     else:
-        dw, db = kernel_gradient(padded_copy(x, pads), dout, w.shape, stride)
-    dx = input_gradient(dout, w, (H, W), stride, before) if need_dx else None
-    return dx, dw, db
+        dw, db = direct_dw(padded_copy(x, window), dout, window)
+    return input_gradient(dout, w, window) if need_dx else None, dw, db
 
 
-def time_of_others(few_products: bool) -> float:
-    """What a multiply-add takes in Winograd's convolution or in the tile, seen from one of `conv_sparse`; measured."""
-    return 0.4 if few_products else 0.9
+def input_gradient(dout: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
+    """dx (N, H, W, C), from dout (N, OH, OW, F)."""
+    way = choose.conv_dx(dout, w.shape, window)
+    if way == "nonzeros":
+        return sparse_dx(dout, w, window)
+    turned, over_dout = w[::-1, ::-1].transpose(0, 1, 3, 2), choose.turned_window(window)
+    if way == "Winograd":
+        return winograd_forward(dout, turned, None, over_dout, decides=False)
+    spread = np.empty((len(dout), *over_dout.padded, dout.shape[3]), dout.dtype)
+    copy_into(dout, spread, over_dout.before, window.stride)
+    return direct_forward(spread, turned, None, over_dout)
 
 
-@functools.cache
-def pixels_at_once(OW: int, F: int, KW: int, SW: int, dtype: np.dtype) -> int:
-    """The G, among the divisors of a row's OW pixels, with the least work."""
-    divisors = [G for G in range(1, OW + 1) if OW % G == 0]
-    return min(divisors, key=lambda G: tile_cost(G * F, dtype)[0] / G * (KW + (G - 1) * SW))
-
-
-def widened(w: np.ndarray, G: int, SW: int) -> np.ndarray:
-    """w (KH, KW, C, F) for G pixels at once: (KH, KW + (G-1)*SW, C, G*F)."""
-    KH, KW, C, F = w.shape
-    out = np.zeros((KH, KW + (G - 1) * SW, C, G, F), w.dtype)
-    for g in range(G):
-        out[:, g * SW : g * SW + KW, :, g] = w
-    return out.reshape(*out.shape[:3], G * F)
-
-
-def correlation(
-    image: np.ndarray, w: np.ndarray, b: np.ndarray | None, out_size: tuple[int, int], stride: tuple[int, int]
-) -> np.ndarray:
-    """out (N, OH, OW, F) of a padded image (N, PH, PW, C) and w (KH, KW, C, F)."""
-    N, _, PW, C = image.shape
-    (OH, OW), (SH, SW), F = out_size, stride, w.shape[3]
-    G = pixels_at_once(OW, F, w.shape[1], SW, w.dtype)
-    w = widened(w, G, SW)
+def direct_forward(image: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window) -> np.ndarray:
+    """out (N, OH, OW, F) of a padded image (N, *window.padded, C) and w (KH, KW, C, F), by the tile."""
+    N, _, _, C = image.shape
+    (OH, OW), (SH, SW), F = window.out, window.stride, w.shape[3]
+    n = choose.neighbours_in_tile(OW, F, w.shape[1], SW, w.dtype)
+    w = widened(w, n, SW)
     KH, KW = w.shape[:2]
-    starts = window_starts(image.shape, (OH, OW // G), (SH, G * SW))
-    bias = None if b is None else np.tile(b, G)
-    weights = w.reshape(KH * KW * C, G * F)
-    return product(image.reshape(-1), starts, KH, PW * C, KW * C, 1, weights, bias).reshape(N, OH, OW, F)
+    starts = window_starts(N, window.padded, C, (OH, OW // n), (SH, n * SW))
+    bias = None if b is None else np.tile(b, n)
+    patch = Stretches(KH, window.padded[1] * C, KW * C, 1)
+    return product(image.reshape(-1), starts, patch, w.reshape(KH * KW * C, n * F), bias).reshape(N, OH, OW, F)
 
 
-def kernel_gradient(
-    image: np.ndarray, dout: np.ndarray, w_shape: tuple[int, ...], stride: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """dw (KH, KW, C, F) and db (F,), from a padded image (N, PH, PW, C) and dout (N, OH, OW, F)."""
+def direct_dw(image: np.ndarray, dout: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """dw (KH, KW, C, F) and db (F,), from a padded image (N, *window.padded, C) and dout, by the tile."""
     N, OH, OW, F = dout.shape
-    (KH, KW, C, _), (SH, SW) = w_shape, stride
-    G = pixels_at_once(OW, F, KW, SW, dout.dtype)
-    KG = KW + (G - 1) * SW
-    row = image.shape[2] * C
-    starts = (np.arange(KH)[:, None] * row + np.arange(KG * C)).reshape(-1)  # of each (kh, kw, c) in an image
-    rows_of_dout = dout.reshape(N, OH * OW // G, G * F)
-    wide, db = weight_gradient(
-        image.reshape(-1), image[:1].size, starts, OH, SH * row, OW // G, G * SW * C, rows_of_dout
-    )
-    wide = wide.reshape(KH, KG, C, G, F)
-    dw = np.sum([wide[:, g * SW : g * SW + KW, :, g] for g in range(G)], axis=0)  # reverses `widened`
-    return dw, db.reshape(G, F).sum(axis=0)
+    C, (KH, KW), (SH, SW) = image.shape[3], window.size, window.stride
+    n = choose.neighbours_in_tile(OW, F, KW, SW, dout.dtype)
+    wide_KW = KW + (n - 1) * SW
+    line = window.padded[1] * C
+    starts = (np.arange(KH)[:, None] * line + np.arange(wide_KW * C)).reshape(-1)  # of each (kh, kw, c) in an image
+    places = Stretches(OH, SH * line, OW // n, n * SW * C)
+    rows_of_dout = dout.reshape(N, OH * OW // n, n * F)
+    wide, db = weight_gradient(image.reshape(-1), image[:1].size, starts, places, rows_of_dout)
+    wide = wide.reshape(KH, wide_KW, C, n, F)
+    dw = np.sum([wide[:, i * SW : i * SW + KW, :, i] for i in range(n)], axis=0)  # reverses `widened`
+    return dw, db.reshape(n, F).sum(axis=0)
 
 
-def input_gradient(
-    dout: np.ndarray, w: np.ndarray, size: tuple[int, int], stride: tuple[int, int], before: tuple[int, int]
-) -> np.ndarray:
-    """dx (N, H, W, C), from dout (N, OH, OW, F); `before` is the padding above and to the left of the image."""
-    (H, W), (KH, KW, _, F) = size, w.shape
-    turned = w[::-1, ::-1].transpose(0, 1, 3, 2)
-    few_products = conv_winograd.pays(turned.shape, stride, size, len(dout))
-    if conv_sparse.input_gradient_pays(dout, w.shape, size, time_of_others(few_products)):
-        return conv_sparse.input_gradient(dout, w, size, stride, before)
-    if few_products:
-        around = (KH - 1 - before[0], KW - 1 - before[1])
-        return conv_winograd.forward(dout, turned, None, around, size, decides=False)
-    spread = np.empty((len(dout), H + KH - 1, W + KW - 1, F), dout.dtype)
-    copy_into(dout, spread, KH - 1 - before[0], KW - 1 - before[1], *stride)
-    return correlation(spread, turned, None, (H, W), (1, 1))
+def widened(w: np.ndarray, n: int, SW: int) -> np.ndarray:
+    """w (KH, KW, C, F) for n neighbouring pixels at once: (KH, KW + (n-1)*SW, C, n*F)."""
+    KH, KW, C, F = w.shape
+    out = np.zeros((KH, KW + (n - 1) * SW, C, n, F), w.dtype)
+    for i in range(n):
+        out[:, i * SW : i * SW + KW, :, i] = w
+    return out.reshape(*out.shape[:3], n * F)
 
 
 # ---------------------------------------------------------------- the explicit form, to compare with
@@ -179,24 +154,23 @@ def scatter_columns(patches, dx, SH, SW, top, left):
                                     dx[n, h, column, c] += patches[n, i, j, kh, kw, c]
 
 
-def im2col(x: np.ndarray, kernel_size: Window, stride: Window, padding: Padding) -> np.ndarray:
+def im2col(x: np.ndarray, kernel_size: IntOrPair, stride: IntOrPair, padding: Padding) -> np.ndarray:
     """See `scratchnet.layers.im2col.im2col`."""
     N, H, W, C = x.shape
-    (KH, KW), (SH, SW) = pair(kernel_size, "kernel_size"), pair(stride, "stride")
-    (OH, OW), pads = window_grid((H, W), (KH, KW), (SH, SW), padding)
+    window = Window.on((H, W), kernel_size, stride, padding)
+    (KH, KW), (OH, OW) = window.size, window.out
     patches = np.empty((N, OH, OW, KH, KW, C), x.dtype)
-    gather_columns(padded_copy(np.ascontiguousarray(x), pads), patches, SH, SW)
+    gather_columns(padded_copy(np.ascontiguousarray(x), window), patches, *window.stride)
     return patches.reshape(N * OH * OW, KH * KW * C)
 
 
 def col2im(
-    columns: np.ndarray, x_shape: tuple[int, ...], kernel_size: Window, stride: Window, padding: Padding
+    columns: np.ndarray, x_shape: tuple[int, ...], kernel_size: IntOrPair, stride: IntOrPair, padding: Padding
 ) -> np.ndarray:
     """See `scratchnet.layers.im2col.col2im`."""
     N, H, W, C = x_shape
-    (KH, KW), (SH, SW) = pair(kernel_size, "kernel_size"), pair(stride, "stride")
-    (OH, OW), pads = window_grid((H, W), (KH, KW), (SH, SW), padding)
+    window = Window.on((H, W), kernel_size, stride, padding)
     dx = np.empty(x_shape, columns.dtype)
-    patches = np.ascontiguousarray(columns).reshape(N, OH, OW, KH, KW, C)
-    scatter_columns(patches, dx, SH, SW, pads[0][0], pads[1][0])
+    patches = np.ascontiguousarray(columns).reshape(N, *window.out, *window.size, C)
+    scatter_columns(patches, dx, *window.stride, *window.before)
     return dx

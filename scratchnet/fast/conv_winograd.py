@@ -42,26 +42,25 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from scratchnet.fast.choose import CHUNKS, tile_for, winograd_strips
 from scratchnet.fast.compiled import inlined, kernel
-from scratchnet.fast.product.loops import CHUNKS, addresses
-from scratchnet.fast.product.points import EIGHT, FIVE, FOUR, FROM_POINTS, SIDE, TO_POINTS, matrices, transform
-from scratchnet.fast.product.tile import ACCUMULATORS, add_to, padded_columns, tile, tile_cost
+from scratchnet.fast.product.loops import addresses
+from scratchnet.fast.product.points import (
+    EIGHT,
+    FIVE,
+    FOUR,
+    FROM_POINTS,
+    SIDE,
+    TO_POINTS,
+    Square,
+    matrices,
+    transform,
+)
+from scratchnet.fast.product.tile import ACCUMULATORS, Spot, Stretches, add_to, padded_columns, tile
 from scratchnet.fast.register.scratch import aligned_zeros, scratch, zeroed
-from scratchnet.fast.register.vector import REGISTER_BITS, add, load, load_first, store_first
+from scratchnet.fast.register.vector import add, lanes_of, load, load_first, store_first
 from scratchnet.fast.window import copy_image
-
-MOST_TILES = 64  # of a strip, unless a single row of them is more
-TILES = 32  # that a thread takes at a time, in whole strips
-
-
-def pays(w_shape: tuple[int, ...], stride: tuple[int, int], out_size: tuple[int, int], N: int) -> bool:
-    """Whether this is faster than the direct sum.
-
-    Measured for 5 x 5 kernels, with channels enough to fill tiles, and images or strips enough to share.
-    """
-    KH, KW, C, F = w_shape
-    fits = KH == KW == 5 and stride == (1, 1) and min(out_size) >= 4
-    return fits and min(C, F) >= 16 and N * strips_of(out_size, KH)[0] >= 4
+from scratchnet.layers.shapes import Window
 
 
 @kernel
@@ -69,12 +68,12 @@ def weights_kernel(w, size, G, out, point):
     """U[p, c, f] = (G g G^T)[p] of g = w[:, :, c, f]; w : flat (r, r, C, F), size : (C, F, F padded); out : flat, U[p]
     at p * point."""
     C, F, width = size
-    lanes = REGISTER_BITS // (8 * w.itemsize)
+    lanes = lanes_of(w)
     for c in prange(C):
         half = zeroed(SIDE * SIDE * lanes, w)
         for f in range(0, F, lanes):
-            at, to = c * F + f, c * width + f
-            transform(TO_POINTS, G, SIDE, FIVE, w, at, 5 * C * F, C * F, F - f, half, out, to, SIDE * point, point)
+            kernel_of, point_of = Square(c * F + f, 5 * C * F, C * F), Square(c * width + f, SIDE * point, point)
+            transform(TO_POINTS, G, SIDE, FIVE, w, kernel_of, F - f, half, out, point_of)
 
 
 @inlined
@@ -82,23 +81,23 @@ def transform_tiles(shape, matrix, m, tiles, image, half, X, first, point):
     """X[p, first + t] = (matrix d matrix^T)[p] of each tile d of the image, as long as `shape`; X[p] begins at p *
     point."""
     C = image.shape[2]
-    lanes = REGISTER_BITS // (8 * image.itemsize)
+    lanes = lanes_of(image)
     flat, row = image.reshape(-1), image.shape[1] * C
     for t in range(tiles[0] * tiles[1]):
         corner = t // tiles[1] * m * row + t % tiles[1] * m * C
         for c in range(0, C, lanes):
-            at, to = corner + c, (first + t) * C + c
-            transform(TO_POINTS, matrix, SIDE, shape, flat, at, row, C, C - c, half, X, to, SIDE * point, point)
+            pixels, points = Square(corner + c, row, C), Square((first + t) * C + c, SIDE * point, point)
+            transform(TO_POINTS, matrix, SIDE, shape, flat, pixels, C - c, half, X, points)
 
 
 @inlined
 def mark_black(image, r, down, black):
-    """black[i, j] = whether the r x r patch of the image at (i, j) holds nothing but zeros. down : (PW,), scratch."""
-    PH, PW, C = image.shape
+    """black[i, j] = whether the r x r patch of the image at (i, j) holds nothing but zeros. down : (W,), scratch."""
+    H, W, C = image.shape
     down[:] = 0  # how many rows, up to this one, end in r zeros at this column
-    for h in range(PH):
+    for h in range(H):
         across = 0  # how many pixels of zeros, up to this one, lie side by side
-        for w in range(PW):
+        for w in range(W):
             c = 0
             while c < C and image[h, w, c] == 0:
                 c += 1
@@ -109,17 +108,21 @@ def mark_black(image, r, down, black):
 
 
 @inlined
-def write_image(Y, first, y_point, width, A_T, half, corner, black, bias, out, tiles):
-    """out (OH, OW, F) = A^T Y A of the image's tiles, the first of which is row `first` of each Y[p], and the bias."""
+def write_image(Y, rows, A_T, half, corner, black, bias, out, tiles):
+    """out (OH, OW, F) = A^T Y A of the image's tiles, and the bias.
+
+    rows : the first tile's row in each Y[p], how far the points p are apart in Y, and the numbers of a row.
+    """
+    first, y_point, width = rows
     OH, OW, F = out.shape
     m = A_T.size // SIDE
-    lanes = REGISTER_BITS // (8 * Y.itemsize)
+    lanes = lanes_of(Y)
     flat, y_row, corner_row = out.reshape(-1), SIDE * y_point, m * lanes
     for t in range(tiles[0] * tiles[1]):
         i, j = t // tiles[1] * m, t % tiles[1] * m
         for f in range(0, F, lanes):
-            at = (first + t) * width + f
-            transform(FROM_POINTS, A_T, m, EIGHT, Y, at, y_row, y_point, lanes, half, corner, 0, corner_row, lanes)
+            points, pixels = Square((first + t) * width + f, y_row, y_point), Square(0, corner_row, lanes)
+            transform(FROM_POINTS, A_T, m, EIGHT, Y, points, lanes, half, corner, pixels)
             b = load_first(bias, f, F - f)
             for h in range(min(m, OH - i)):
                 for w in range(min(m, OW - j)):
@@ -133,17 +136,20 @@ def copy_strip(x, padded, before, first, m, strips):
     at row of tiles `first`."""
     if strips > 1:
         padded[:] = 0.0  # where the strip before had pixels, this one may have the image's edge
-    copy_image(x, padded, before[0] - first * m, before[1], 1, 1)
+    copy_image(x, padded, (before[0] - first * m, before[1]), (1, 1))
 
 
 @kernel
-def forward_kernel(x, before, U, bias, out, strips, tiles, together, B_T, A_T, decides, shape):
-    """The pass drawn above: out (N, OH, OW, F) from x (N, H, W, C) with `before` zeros above and to the left, and U
-    (64, C, F padded), flat. strips : of each image; tiles : of each strip, down and across; together : strips that a
-    thread takes at a time. decides : whether a layer behind may decide by sums that have to be exactly the bias."""
+def winograd_forward_kernel(x, before, U, bias, out, cut, B_T, A_T, decides, shape):
+    """The pass drawn above: out (N, OH, OW, F) from x (N, H, W, C), and U (64, C, F padded), flat.
+
+    before : rows of zeros above x, and columns left of it. cut : `choose.Strips`. decides : whether a layer behind may
+    decide by sums that have to be exactly the bias. shape : the tile, WIDE or NARROW.
+    """
+    strips, tiles, together = cut
     N, C = len(out) * strips, x.shape[3]
     m, T = A_T.size // SIDE, tiles[0] * tiles[1]
-    lanes = REGISTER_BITS // (8 * x.itemsize)
+    lanes = lanes_of(x)
     width = U.size // (SIDE * SIDE * C)
     rows = len(shape)
     padded = (together * T + rows - 1) // rows * rows
@@ -151,8 +157,8 @@ def forward_kernel(x, before, U, bias, out, strips, tiles, together, B_T, A_T, d
     for chunk in prange(CHUNKS):
         X, Y = scratch(SIDE * SIDE * x_point, x), scratch(SIDE * SIDE * y_point, x)
         half, corner, nothing = zeroed(SIDE * SIDE * lanes, x), scratch(m * m * lanes, x), zeroed(width, x)
-        PH, PW = tiles[0] * m + SIDE - m, tiles[1] * m + SIDE - m
-        image = zeroed(PH * PW * C, x).reshape(PH, PW, C)
+        H, W = tiles[0] * m + SIDE - m, tiles[1] * m + SIDE - m
+        image = zeroed(H * W * C, x).reshape(H, W, C)
         down, black = np.empty(image.shape[1], np.intp), np.zeros((together, tiles[0] * m, tiles[1] * m), np.bool_)
         starts = np.minimum(np.arange(padded), together * T - 1) * C
         end = (chunk + 1) * N // CHUNKS
@@ -167,31 +173,33 @@ def forward_kernel(x, before, U, bias, out, strips, tiles, together, B_T, A_T, d
                 for t in range(0, (last - first) * T, rows):
                     where = addresses(starts, t, shape)
                     for f in range(0, width, ACCUMULATORS // rows * lanes):
-                        acc = tile(X[p * x_point :], where, 0, 1, U, p * C * width + f, width, 1, C)
-                        add_to(acc, where, Y, p * y_point + t * width + f, width, nothing, 0, 0)
+                        acc = tile(X[p * x_point :], where, Stretches(1, 0, C, 1), U, p * C * width + f, width)
+                        add_to(acc, where, Y, Spot(p * y_point + t * width + f, width), nothing, Spot(0, 0))
             for n in range(first, last):
                 top = n % strips * tiles[0] * m
                 part = out[n // strips, top : top + tiles[0] * m]
-                write_image(Y, (n - first) * T, y_point, width, A_T, half, corner, black[n - first], bias, part, tiles)
+                rows_of_Y = (n - first) * T, y_point, width
+                write_image(Y, rows_of_Y, A_T, half, corner, black[n - first], bias, part, tiles)
 
 
 @kernel
-def gradient_kernel(x, before, dout, strips, tiles, together, B_T, A, G_T, sums, shape):
+def winograd_dw_kernel(x, before, dout, cut, B_T, A, G_T, sums, shape):
     """sums[chunk] (r, r, C padded, F padded) = G^T [sum over the chunk's tiles of (B^T d B) * (A dY A^T)] G.
 
-    x : (N, H, W, C), with `before` zeros above and to the left. dout : (N, OH, OW, F). The rest as in forward.
+    dout : (N, OH, OW, F). The rest as in forward.
     """
+    strips, tiles, together = cut
     N, C = len(x) * strips, x.shape[3]
     m, T = A.size // SIDE, tiles[0] * tiles[1]
-    lanes = REGISTER_BITS // (8 * x.itemsize)
+    lanes = lanes_of(x)
     rows, r = len(shape), G_T.size // SIDE
     channels, width = sums.shape[3:]
     x_point, y_point = together * T * C + lanes, together * T * width + lanes
     for chunk in prange(CHUNKS):
         X, Y = zeroed(SIDE * SIDE * x_point, x), scratch(SIDE * SIDE * y_point, x)
         half, total = zeroed(SIDE * SIDE * lanes, x), zeroed(SIDE * SIDE * channels * width, x)
-        PH, PW = tiles[0] * m + SIDE - m, tiles[1] * m + SIDE - m
-        image = zeroed(PH * PW * C, x).reshape(PH, PW, C)
+        H, W = tiles[0] * m + SIDE - m, tiles[1] * m + SIDE - m
+        image = zeroed(H * W * C, x).reshape(H, W, C)
         douts = zeroed(tiles[0] * m * tiles[1] * m * width, x).reshape(tiles[0] * m, tiles[1] * m, width)
         starts = np.arange(C)
         end = (chunk + 1) * N // CHUNKS
@@ -206,39 +214,21 @@ def gradient_kernel(x, before, dout, strips, tiles, together, B_T, A, G_T, sums,
                 for c in range(0, channels, rows):
                     where = addresses(starts, c, shape)
                     for f in range(0, width, ACCUMULATORS // rows * lanes):
-                        acc = tile(X[p * x_point :], where, 0, C, Y, p * y_point + f, width, 1, (last - first) * T)
-                        to = (p * channels + c) * width + f
-                        add_to(acc, where, total, to, width, total, to, width)
+                        pixels = Stretches(1, 0, (last - first) * T, C)
+                        acc = tile(X[p * x_point :], where, pixels, Y, p * y_point + f, width)
+                        spot = Spot((p * channels + c) * width + f, width)
+                        add_to(acc, where, total, spot, total, spot)
         flat = sums[chunk].reshape(-1)
         point = channels * width
         for at in range(0, point, lanes):
-            transform(
-                FROM_POINTS, G_T, r, EIGHT, total, at, SIDE * point, point, lanes, half, flat, at, r * point, point
-            )
+            points, kernel_of = Square(at, SIDE * point, point), Square(at, r * point, point)
+            transform(FROM_POINTS, G_T, r, EIGHT, total, points, lanes, half, flat, kernel_of)
 
 
-def tiles_of(out_size: tuple[int, int], r: int) -> tuple[int, int]:
-    """How many tiles cover the output, down and across."""
-    m = SIDE - r + 1
-    return -(-out_size[0] // m), -(-out_size[1] // m)
-
-
-def strips_of(out_size: tuple[int, int], r: int) -> tuple[int, tuple[int, int], int]:
-    """Into how many strips an image is cut, the tiles of each, down and across, and how many are taken together."""
-    down, across = tiles_of(out_size, r)
-    rows = max(rows for rows in range(1, down + 1) if down % rows == 0 and (rows == 1 or rows * across <= MOST_TILES))
-    return down // rows, (rows, across), max(1, TILES // (rows * across))
-
-
-def forward(
-    x: np.ndarray,
-    w: np.ndarray,
-    b: np.ndarray | None,
-    before: tuple[int, int],
-    out_size: tuple[int, int],
-    decides: bool = True,
+def winograd_forward(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, decides: bool = True
 ) -> np.ndarray:
-    """out (N, OH, OW, F) of x (N, H, W, C), with `before` zeros above and to the left, and w (r, r, C, F).
+    """out (N, OH, OW, F) of x (N, H, W, C) and w (r, r, C, F), for a window of stride 1.
 
     Patches of zeros give the bias exactly, since a ReLU or a max-pool behind may decide by it; that search is spared
     where nothing `decides` by the result.
@@ -246,25 +236,25 @@ def forward(
     N, _, _, C = x.shape
     r, F = w.shape[1], w.shape[3]
     B_T, G, A_T = matrices(r, x.dtype)
-    _, shape = tile_cost(F, x.dtype)
+    shape = tile_for(F, x.dtype).shape
     width = padded_columns(F, shape, x.dtype)
     U = aligned_zeros(SIDE * SIDE * C * width, x.dtype)
     weights_kernel(np.ascontiguousarray(w).reshape(-1), (C, F, width), G.reshape(-1), U, C * width)
-    out = np.empty((N, *out_size, F), x.dtype)
+    out = np.empty((N, *window.out, F), x.dtype)
     bias = np.zeros(F, x.dtype) if b is None else b
-    strips = strips_of(out_size, r)
-    forward_kernel(x, before, U, bias, out, *strips, B_T.reshape(-1), A_T.reshape(-1), decides, shape)
+    cut = winograd_strips(window.out, r)
+    winograd_forward_kernel(x, window.before, U, bias, out, cut, B_T.reshape(-1), A_T.reshape(-1), decides, shape)
     return out
 
 
-def kernel_gradient(x: np.ndarray, dout: np.ndarray, r: int, before: tuple[int, int]) -> np.ndarray:
-    """dw (r, r, C, F), from x (N, H, W, C), with `before` zeros above and to the left, and dout (N, OH, OW, F)."""
-    C, F = x.shape[3], dout.shape[3]
+def winograd_dw(x: np.ndarray, dout: np.ndarray, window: Window) -> np.ndarray:
+    """dw (r, r, C, F), from x (N, H, W, C) and dout (N, OH, OW, F), for a window of stride 1."""
+    C, F, r = x.shape[3], dout.shape[3], window.size[0]
     B_T, G, A_T = matrices(r, x.dtype)
-    _, shape = tile_cost(F, x.dtype)
+    shape = tile_for(F, x.dtype).shape
     width = padded_columns(F, shape, x.dtype)
     sums = np.empty((CHUNKS, r, r, -(-C // len(shape)) * len(shape), width), x.dtype)
     A, G_T = np.ascontiguousarray(A_T.T), np.ascontiguousarray(G.T)
-    strips = strips_of(dout.shape[1:3], r)
-    gradient_kernel(x, before, dout, *strips, B_T.reshape(-1), A.reshape(-1), G_T.reshape(-1), sums, shape)
+    cut = winograd_strips(window.out, r)
+    winograd_dw_kernel(x, window.before, dout, cut, B_T.reshape(-1), A.reshape(-1), G_T.reshape(-1), sums, shape)
     return np.ascontiguousarray(sums.sum(axis=0)[:, :, :C, :F])

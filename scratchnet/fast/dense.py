@@ -17,23 +17,22 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from scratchnet.fast import choose
+from scratchnet.fast.choose import ROWS_TOGETHER, SHARE
 from scratchnet.fast.compiled import kernel
 from scratchnet.fast.product import sparse
 from scratchnet.fast.product.loops import column_sums, product
+from scratchnet.fast.product.tile import Stretches
 from scratchnet.fast.register.transpose import transposed
-from scratchnet.fast.register.vector import REGISTER_BITS, add, fma, load_first, replaced, splat, store_first, zeros
-
-FEW = 4  # rows, up to which each weight is used so seldom that copying it for the tile costs more than it saves
-SHARE = 16  # vectors of a row of b that a thread reads at a time, so that memory is gone through in long stretches
-EIGHT = (0,) * 8  # rows of b that are added up before a sum is stored again
+from scratchnet.fast.register.vector import add, fma, lanes_of, load_first, replaced, splat, store_first, zeros
 
 
 @kernel
 def few_rows_kernel(a, b, bias, out, block):
-    """out (M, F) = a (M, K) @ b (K, F) + bias (F,), for a handful of rows. block : EIGHT."""
+    """out (M, F) = a (M, K) @ b (K, F) + bias (F,), for a handful of rows. block : ROWS_TOGETHER."""
     M, F = out.shape
     K = a.shape[1]
-    lanes = REGISTER_BITS // (8 * a.itemsize)
+    lanes = lanes_of(a)
     left, right, sums = a.reshape(-1), b.reshape(-1), out.reshape(-1)
     share = SHARE * lanes
     for part in prange((F + share - 1) // share):
@@ -62,22 +61,22 @@ def few_rows_kernel(a, b, bias, out, block):
                 store_first(total, sums, m * F + j, end - j)
 
 
-def rows_times(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-    """a (M, K) @ b (K, F) + bias (F,), for a contiguous a: (M, F)."""
+def rows_times(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, computes: str = "out") -> np.ndarray:
+    """a (M, K) @ b (K, F) + bias (F,), for a contiguous a: (M, F), which is the "out" or the "dx" of a layer."""
     M, K = a.shape
-    if M > FEW:
-        return product(a.reshape(-1), np.arange(M) * K, 1, 0, K, 1, b, bias)
     F = b.shape[1]
+    if not choose.few_rows(M, K, F, a.dtype, computes):
+        return product(a.reshape(-1), np.arange(M) * K, Stretches(1, 0, K, 1), b, bias)
     out = np.empty((M, F), a.dtype)
     bias = np.zeros(F, a.dtype) if bias is None else np.ascontiguousarray(bias)
-    few_rows_kernel(a, np.ascontiguousarray(b), bias, out, EIGHT)
+    few_rows_kernel(a, np.ascontiguousarray(b), bias, out, ROWS_TOGETHER)
     return out
 
 
 def columns_times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a^T @ b for a contiguous a (K, M) and b (K, F): (M, F)."""
     K, M = a.shape
-    return product(a.reshape(-1), np.arange(M), 1, 0, K, M, b, None)
+    return product(a.reshape(-1), np.arange(M), Stretches(1, 0, K, M), b, None)
 
 
 def dense_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
@@ -90,16 +89,16 @@ def dense_backward(
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """See `scratchnet.layers.dense.dense_backward`."""
     dout, x, w = np.ascontiguousarray(dout), np.ascontiguousarray(x), np.ascontiguousarray(w)
-    zeros = sparse.pays(dout)
-    dw = sparse.transposed_product(dout, x) if zeros else columns_times(x, dout)
+    way = choose.dense_backward(dout, x.shape[1], need_dx)
+    dw = sparse.transposed_product(dout, x) if way == "nonzeros" else columns_times(x, dout)
     dx = None
     if need_dx:
-        dx = sparse.times_transposed(dout, w) if zeros else input_gradient(dout, w)
+        dx = sparse.times_transposed(dout, w) if way == "nonzeros" else times_transposed(dout, w)
     return dx, dw, column_sums(dout)
 
 
-def input_gradient(dout: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """dx (N, D) = dout (N, K) @ w^T, for a contiguous w (D, K)."""
-    if w.size < len(dout) * sum(w.shape):
-        return rows_times(dout, np.ascontiguousarray(w.T), None)
-    return transposed(rows_times(w, transposed(dout), None))
+def times_transposed(dout: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """dout (N, F) @ w^T, for a contiguous w (D, F): dx (N, D)."""
+    if choose.dense_dx_turned(len(dout), w.shape):
+        return transposed(rows_times(w, transposed(dout), None, "dx"))
+    return rows_times(dout, np.ascontiguousarray(w.T), None, "dx")

@@ -21,147 +21,151 @@ from typing import NamedTuple
 import numpy as np
 from numba import prange
 
+from scratchnet.fast import choose
+from scratchnet.fast.choose import CHUNKS
 from scratchnet.fast.compiled import kernel
-from scratchnet.fast.product.loops import CHUNKS, addresses, column_sums
-from scratchnet.fast.product.tile import ACCUMULATORS, NARROW, REGISTERS, add_part_to, lanewise_tile, sliding_tile
+from scratchnet.fast.product.loops import addresses, column_sums
+from scratchnet.fast.product.tile import (
+    ACCUMULATORS,
+    NARROW,
+    Spot,
+    Stretches,
+    add_part_to,
+    lanewise_tile,
+    sliding_tile,
+)
 from scratchnet.fast.register.scratch import zeroed
-from scratchnet.fast.register.vector import REGISTER_BITS, lanes
+from scratchnet.fast.register.vector import lanes_of
 from scratchnet.fast.window import copy_image, window_starts
-from scratchnet.layers.shapes import Padding, Pads, Window, pair, window_grid
-
-Pair = tuple[int, int]
+from scratchnet.layers.shapes import IntOrPair, Padding, Pair, Window
 
 
 class Frame(NamedTuple):
     """Where an image stands in a padded one, each pair for height and width; all around it there are zeros."""
 
-    size: Pair  #: of the padded image
+    padded: Pair  #: size of the padded image
     before: Pair  #: rows above the image's first pixel, and columns left of it
     apart: Pair  #: from a pixel to the next
 
 
-def padding_of(x: np.ndarray, pads: Pads) -> Frame:
-    """The frame of x (N, H, W, C) for this padding."""
-    (top, bottom), (left, right) = pads
-    return Frame((top + x.shape[1] + bottom, left + x.shape[2] + right), (top, left), (1, 1))
-
-
 @kernel
-def lanewise_rows(x, size, before, apart, starts, runs, a_run, K, a_k, slides, b, bias, out, shape):
+def lanewise_rows(x, frame, starts, stretches, slides, b, bias, out, shape):
     """out[n, m, f] = bias[f] + sum over r < runs, k < K of  A[n, starts[m] + r * a_run + k * a_k + f] * B[r, k, f].
 
-    x : (N, H, W, C). A : its images in their `Frame` of size, before and apart, each flat. starts : (M,). slides :
-    whether all of a tile's rows begin a_k apart. b : B (runs, K, F), flat. bias : (F,). out : (N, M, F).
+    x : (N, H, W, C). A : its images in their `Frame`, each flat. starts : (M,). stretches : `Stretches`. slides :
+    whether all of a tile's rows begin a_k apart. b : B (runs, K, F), flat. bias : (F,). out : (N, M, F). shape :
+    NARROW.
     """
     N, M, F = out.shape
     flat = out.reshape(-1)
-    PH, PW = size
+    (padded_H, padded_W), before, apart = frame
+    runs, a_run, K, a_k = stretches
     C = x.shape[3]
     chunks = min(CHUNKS, N)
     for chunk in prange(chunks):
-        image = zeroed(PH * PW * C, x)
+        image = zeroed(padded_H * padded_W * C, x)
         for n in range(chunk * N // chunks, (chunk + 1) * N // chunks):
-            copy_image(x[n], image.reshape(PH, PW, C), *before, *apart)
+            copy_image(x[n], image.reshape(padded_H, padded_W, C), before, apart)
             for m in range(0, M, ACCUMULATORS):
                 rows = addresses(starts, m, shape)
-                for f in range(0, F, REGISTER_BITS // (8 * x.itemsize)):
+                for f in range(0, F, lanes_of(x)):
+                    taps = Stretches(runs, a_run, K, a_k)
                     if slides:
-                        acc = sliding_tile(image[f:], rows[0], a_run, a_k, b, f, F, runs, K, F - f)
+                        acc = sliding_tile(image[f:], rows[0], taps, b, f, F, F - f)
                     else:
-                        acc = lanewise_tile(image[f:], rows, a_run, a_k, b, f, F, runs, K, F - f)
-                    add_part_to(acc, rows, flat, (n * M + m) * F + f, F, bias, f, 0, M - m, F - f)
+                        acc = lanewise_tile(image[f:], rows, taps, b, f, F, F - f)
+                    add_part_to(acc, rows, flat, Spot((n * M + m) * F + f, F), bias, Spot(f, 0), M - m, F - f)
 
 
 @kernel
-def lanewise_over_images(x, size, before, apart, starts, runs, a_run, K, a_k, b, sums, shape):
+def lanewise_over_images(x, frame, starts, stretches, b, sums, shape):
     """For each chunk of the images, sum over its n, r, k of  A[n, starts[m] + r*a_run + k*a_k + f] * B[n, r, k, f].
 
-    x, A : as in `lanewise_rows`. b : B (N, runs * K, F). sums : (chunks, M, F).
+    x, A, shape : as in `lanewise_rows`. b : B (N, runs * K, F). sums : (chunks, M, F).
     """
     N, P, F = b.shape
     flat = b.reshape(-1)
     M = sums.shape[1]
-    PH, PW = size
+    (padded_H, padded_W), before, apart = frame
+    runs, a_run, K, a_k = stretches
     C = x.shape[3]
     for chunk in prange(len(sums)):
         total = sums[chunk].reshape(-1)
         total[:] = 0.0
-        image = zeroed(PH * PW * C, x)
+        image = zeroed(padded_H * padded_W * C, x)
         for n in range(chunk * N // len(sums), (chunk + 1) * N // len(sums)):
-            copy_image(x[n], image.reshape(PH, PW, C), *before, *apart)
+            copy_image(x[n], image.reshape(padded_H, padded_W, C), before, apart)
             for m in range(0, M, ACCUMULATORS):
                 rows = addresses(starts, m, shape)
-                for f in range(0, F, REGISTER_BITS // (8 * x.itemsize)):
-                    acc = lanewise_tile(image[f:], rows, a_run, a_k, flat, n * P * F + f, F, runs, K, F - f)
-                    add_part_to(acc, rows, total, m * F + f, F, total, m * F + f, F, M - m, F - f)
+                for f in range(0, F, lanes_of(x)):
+                    pixels = Stretches(runs, a_run, K, a_k)
+                    acc = lanewise_tile(image[f:], rows, pixels, flat, n * P * F + f, F, F - f)
+                    spot = Spot(m * F + f, F)
+                    add_part_to(acc, rows, total, spot, total, spot, M - m, F - f)
 
 
-def in_lines(C: int, SW: int, dtype: np.dtype) -> bool:
-    """Whether lines are the picture to take: few channels, whose places lie side by side."""
-    return SW == 1 and lanes(dtype) > C
-
-
-def correlation(
+def lanewise_forward(
     x: np.ndarray, frame: Frame, w: np.ndarray, b: np.ndarray | None, out_size: Pair, stride: Pair
 ) -> np.ndarray:
     """out (N, OH, OW, C) of x (N, H, W, C) in its frame and w (KH, KW, C)."""
     N, C = len(x), x.shape[3]
-    (OH, OW), (SH, SW), (KH, KW, _), line = out_size, stride, w.shape, frame.size[1] * C
+    (OH, OW), (SH, SW), (KH, KW, _), line = out_size, stride, w.shape, frame.padded[1] * C
     bias = np.zeros(C, w.dtype) if b is None else b
-    if in_lines(C, SW, w.dtype):
+    if choose.lanewise_in_lines(C, SW, w.dtype):
         starts, slides = np.arange(OH) * (SH * line), False
         w, bias = np.tile(w, OW), np.tile(bias, OW)
     else:
-        starts = window_starts((1, *frame.size, C), (OH, OW), stride)
-        slides = REGISTERS >= 2 * ACCUMULATORS + 1 and SW == 1 and OW % ACCUMULATORS == 0
+        starts = window_starts(1, frame.padded, C, (OH, OW), stride)
+        slides = choose.lanewise_slides(OW, SW)
     out = np.empty((N, len(starts), w.shape[2]), w.dtype)
     taps = np.ascontiguousarray(w).reshape(-1)
-    lanewise_rows(x, *frame, starts, KH, line, KW, C, slides, taps, bias, out, NARROW)
+    lanewise_rows(x, frame, starts, Stretches(KH, line, KW, C), slides, taps, bias, out, NARROW)
     return out.reshape(N, OH, OW, C)
 
 
-def kernel_gradient(x: np.ndarray, frame: Frame, dout: np.ndarray, kernel_size: Pair, stride: Pair) -> np.ndarray:
+def lanewise_dw(x: np.ndarray, frame: Frame, dout: np.ndarray, window: Window) -> np.ndarray:
     """dw (KH, KW, C), from x (N, H, W, C) in its frame and dout (N, OH, OW, C)."""
     N, OH, OW, C = dout.shape
-    (KH, KW), (SH, SW), line = kernel_size, stride, frame.size[1] * C
+    (KH, KW), (SH, SW), line = window.size, window.stride, frame.padded[1] * C
     starts = (np.arange(KH)[:, None] * line + np.arange(KW) * C).reshape(-1)
-    if in_lines(C, SW, dout.dtype):
-        runs, run, K, step, F = 1, 0, OH, SH * line, OW * C
+    if choose.lanewise_in_lines(C, SW, dout.dtype):
+        places, F = Stretches(1, 0, OH, SH * line), OW * C
     else:
-        runs, run, K, step, F = OH, SH * line, OW, SW * C, C
+        places, F = Stretches(OH, SH * line, OW, SW * C), C
     sums = np.empty((min(CHUNKS, N), KH * KW, F), dout.dtype)
-    rows = dout.reshape(N, runs * K, F)
-    lanewise_over_images(x, *frame, starts, runs, run, K, step, rows, sums, NARROW)
+    rows = dout.reshape(N, places.runs * places.K, F)
+    lanewise_over_images(x, frame, starts, places, rows, sums, NARROW)
     return sums.sum(axis=0).reshape(KH, KW, F // C, C).sum(axis=2)
 
 
 def depthwise_conv2d_forward(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Window, padding: Padding
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: IntOrPair, padding: Padding
 ) -> np.ndarray:
     """See `scratchnet.layers.depthwise.depthwise_conv2d_forward`."""
     KH, KW, C, M = w.shape
-    stride = pair(stride, "stride")
-    out_size, pads = window_grid(x.shape[1:3], (KH, KW), stride, padding)
+    window = Window.on(x.shape[1:3], (KH, KW), stride, padding)
     x, w = repeated(x, M), w.reshape(KH, KW, C * M)
-    return correlation(x, padding_of(x, pads), w, b, out_size, stride)
+    choose.note_lanewise("out", len(x), w.shape, window, x.dtype)
+    return lanewise_forward(x, Frame(window.padded, window.before, (1, 1)), w, b, window.out, window.stride)
 
 
 def depthwise_conv2d_backward(
-    dout: np.ndarray, x: np.ndarray, w: np.ndarray, stride: Window, padding: Padding, *, need_dx: bool = True
+    dout: np.ndarray, x: np.ndarray, w: np.ndarray, stride: IntOrPair, padding: Padding, *, need_dx: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """See `scratchnet.layers.depthwise.depthwise_conv2d_backward`."""
     N, H, W, _ = x.shape
     KH, KW, C, M = w.shape
-    stride = pair(stride, "stride")
-    _, pads = window_grid((H, W), (KH, KW), stride, padding)
-    dout, x = np.ascontiguousarray(dout), repeated(x, M)
+    window = Window.on((H, W), (KH, KW), stride, padding)
+    dout, x, taps = np.ascontiguousarray(dout), repeated(x, M), w.reshape(KH, KW, C * M)
     db = column_sums(dout)
-    dw = kernel_gradient(x, padding_of(x, pads), dout, (KH, KW), stride).reshape(w.shape)
+    choose.note_lanewise("dw", N, taps.shape, window, x.dtype)
+    dw = lanewise_dw(x, Frame(window.padded, window.before, (1, 1)), dout, window).reshape(w.shape)
     if not need_dx:
         return None, dw, db
-    turned = w.reshape(KH, KW, C * M)[::-1, ::-1]
-    frame = Frame((H + KH - 1, W + KW - 1), (KH - 1 - pads[0][0], KW - 1 - pads[1][0]), stride)
-    dx = correlation(dout, frame, turned, None, (H, W), (1, 1))
+    over_dout = choose.turned_window(window)
+    choose.note_lanewise("dx", N, taps.shape, over_dout, x.dtype)
+    frame = Frame(over_dout.padded, over_dout.before, window.stride)
+    dx = lanewise_forward(dout, frame, taps[::-1, ::-1], None, (H, W), (1, 1))
     return dx if M == 1 else dx.reshape(N, H, W, C, M).sum(axis=4), dw, db
 
 

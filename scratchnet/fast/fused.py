@@ -1,25 +1,31 @@
-"""Layers in one pass over memory: ReLU and the max-pool after it, and a pointwise convolution of one channel before.
+"""Layers in one pass over memory: which layers go together is the table `FUSIONS`.
 
-Their arithmetic is nothing; what they cost is going through the largest arrays of a network, several times a step.
+ReLU and max-pool do hardly any arithmetic. What they cost is going through the largest arrays of a network, several
+times a step. A layer that goes together with the next one need not write its output.
 
-ReLU and max-pool: the ReLU is applied to each number as the pool reads it, and its output is never written. Backward,
-the mask falls on the pool's small gradient instead of the large one: a winner's value is the pool's output, so
+**ReLU and max-pool.** Forward, the ReLU is applied to each number as the pool reads it, and its output is never
+written. Backward, the mask falls on the pool's small gradient instead of the large one. A winner's value is the pool's
+output, so
 
     relu_backward(pool_backward(dout), x) = pool_backward(relu_backward(dout, out))
 
-to the last bit. In front of these a pointwise convolution of one channel, as in a depthwise separable network's first
-block, is so little work that writing its output, and reading the gradient for it, takes nearly all of its time. Neither
-is ever made: forward, each number goes from the multiplication right into the pool's comparison; backward, the
-convolution reads the pool's small gradient and its winners, instead of an array that is most of it zeros.
+to the last bit.
 
-The layers stay what they are, and hold afterwards what they would hold, the ReLU's part as something that is computed
-`Later`: `Network.layers`, and the stages that `Network.steps` shows, know nothing of it.
+**A pointwise convolution of one channel before these**, as in a depthwise separable network's first block. It has so
+little work that writing its output, and reading the gradient for it, takes nearly all of its time. Neither is made
+here. Forward, each number goes from the multiplication right into the pool's comparison. Backward, the convolution
+reads the pool's small gradient and its winners, instead of an array that is mostly zeros.
+
+A stage leaves in its layers what they would hold after a forward pass of their own. An array that it did not write is
+left as a function (`Layer.remember_later`), which makes the array when somebody looks at it. So `Network.layers` and
+`Network.steps` show the same arrays as on the other engine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,118 +35,125 @@ from scratchnet.fast.relu import relu_backward
 from scratchnet.layers import Layer, MaxPool2D, PointwiseConv2D, ReLU
 
 
-class Later:
-    """An array that is computed when somebody looks at it first.
+class Fused:
+    """Layers that go together as one stage, with a layer's forward and backward.
 
-    What the ReLU of the three layers holds: only its own backward needs it, which is not called as long as they go
-    together, and to write it would take longer than all the rest of their forward pass.
+    A subclass writes `forward_together` and `backward_together`.
     """
 
-    def __init__(self, function: Callable[..., np.ndarray], *arguments: np.ndarray | None) -> None:
-        self.function, self.arguments = function, arguments
-        self.array: np.ndarray | None = None
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if self.array is None:
-            self.array = self.function(*self.arguments)
-        array = np.asarray(self.array, dtype)
-        return array.copy() if copy else array
-
-    def __gt__(self, other: Any) -> np.ndarray:
-        return np.asarray(self) > other
-
-    def __repr__(self) -> str:
-        return repr(np.asarray(self))
-
-
-class ReLUMaxPool:
-    """A ReLU and the MaxPool2D behind it, with a layer's forward and backward."""
-
-    def __init__(self, relu: ReLU, pool: MaxPool2D) -> None:
-        self.relu, self.pool = relu, pool
+    def __init__(self, *layers: Layer) -> None:
+        self.layers = layers
+        self.seen: list[Any] = []
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """The pool's output for the ReLU's input."""
-        pool = self.pool
-        self.accept(x)
-        return self.remember(x, *relu_max_pool2d_forward(x, pool.pool_size, pool.stride, pool.padding))
-
-    def accept(self, x: np.ndarray) -> None:
-        """Have both layers check an input, or an array of its shape and dtype."""
-        self.relu.check_input(x)
-        self.pool.x_shape = self.pool.check_input(x).shape
-
-    def remember(self, x: np.ndarray | Later, out: np.ndarray, argmax: np.ndarray) -> np.ndarray:
-        """Have both layers hold what a forward pass from x to out leaves; returns out."""
-        self.relu.x = x  # type: ignore[assignment]
-        self.out, self.argmax = out, argmax
-        self.pool.argmax = argmax
+        """The last layer's output for the first one's input."""
+        out = self.forward_together(x)
+        self.seen = [layer.seen for layer in self.layers]
         return out
 
-    def is_current(self) -> bool:
-        """Whether nobody has called the two layers one by one since the last forward."""
-        return self.pool.argmax is self.argmax
-
-    def winners_gradient(self, dout: np.ndarray) -> np.ndarray:
-        """The gradient for the pixels that won, of dout's shape, from that for the pool's output."""
-        return relu_backward(self.pool.check_dout(dout), self.out)
-
     def backward(self, dout: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
-        """The gradient for the ReLU's input, from that for the pool's output."""
+        """The gradient for the first layer's input, from that for the last one's output."""
+        if self.is_current():
+            return self.backward_together(dout, need_dx)
+        for layer in reversed(self.layers):
+            dout = layer.backward(dout, need_dx or layer is not self.layers[0])  # type: ignore[assignment]
+        return dout
+
+    def is_current(self) -> bool:
+        """Whether none of the layers has been called by itself since the last forward."""
+        # Each forward of a layer makes a new `seen`, so it is the object that counts, and not what it says.
+        return [id(seen) for seen in self.seen] == [id(layer.seen) for layer in self.layers]
+
+    def forward_together(self, x: np.ndarray) -> np.ndarray:
+        """As `forward`; leaves in the layers what their own forward passes would."""
+        raise NotImplementedError
+
+    def backward_together(self, dout: np.ndarray, need_dx: bool) -> np.ndarray | None:
+        """As `backward`, after a `forward_together`; fills the parameters' `grad`."""
+        raise NotImplementedError
+
+
+class ReLUMaxPool(Fused):
+    """A ReLU and the MaxPool2D behind it."""
+
+    def __init__(self, relu: ReLU, pool: MaxPool2D) -> None:
+        super().__init__(relu, pool)
+        self.relu, self.pool = relu, pool
+
+    def forward_together(self, x: np.ndarray) -> np.ndarray:
+        relu, pool = self.relu, self.pool
+        relu.x = relu.check_input(x)
+        pool.x_shape = pool.check_input(x).shape
+        self.out, pool.argmax = relu_max_pool2d_forward(x, pool.pool_size, pool.stride, pool.padding)
+        return self.out
+
+    def backward_together(self, dout: np.ndarray, need_dx: bool) -> np.ndarray | None:
         pool = self.pool
-        if not self.is_current():
-            dx: np.ndarray = pool.backward(dout)  # type: ignore[assignment]
-            return self.relu.backward(dx)
-        dout = self.winners_gradient(dout)
-        return max_pool2d_backward(dout, pool.argmax, pool.x_shape, pool.pool_size, pool.stride, pool.padding)
+        dwinners = relu_backward(pool.check_dout(dout), self.out)  # reverses the ReLU, for the pixels that won
+        return max_pool2d_backward(dwinners, pool.argmax, pool.x_shape, pool.pool_size, pool.stride, pool.padding)
 
 
-class OneChannelReLUMaxPool:
-    """A PointwiseConv2D of one channel and the ReLU and MaxPool2D behind it, with a layer's forward and backward."""
+class OneChannelReLUMaxPool(Fused):
+    """A PointwiseConv2D of one channel, and the ReLU and the MaxPool2D behind it."""
 
-    def __init__(self, pointwise: PointwiseConv2D, rest: ReLUMaxPool) -> None:
-        self.pointwise, self.rest = pointwise, rest
+    def __init__(self, pointwise: PointwiseConv2D, relu: ReLU, pool: MaxPool2D) -> None:
+        super().__init__(pointwise, relu, pool)
+        self.pointwise, self.relu, self.pool = pointwise, relu, pool
 
     @staticmethod
-    def fits(pointwise: PointwiseConv2D, pool: MaxPool2D) -> bool:
+    def fits(pointwise: PointwiseConv2D, relu: ReLU, pool: MaxPool2D) -> bool:
         """Whether there is one channel, and the pool's windows lie side by side from the first pixel on."""
         windows_touch = pool.stride == pool.pool_size and pool.padding in ((0, 0), "valid")
         return pointwise.in_channels == 1 and windows_touch
 
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """The pool's output for the convolution's input."""
-        pointwise, rest = self.pointwise, self.rest
-        self.x = pointwise.x = pointwise.check_input(x)
-        rest.accept(np.broadcast_to(x, (*x.shape[:3], pointwise.filters)))
+    def forward_together(self, x: np.ndarray) -> np.ndarray:
+        pointwise, relu, pool = self.pointwise, self.relu, self.pool
+        pointwise.x = pointwise.check_input(x)
         w, b = pointwise.weights(x.dtype)
-        convolved = Later(pointwise_conv2d_forward, x, w.copy(), None if b is None else b.copy())
-        return rest.remember(convolved, *one_channel_forward(x, w, b, rest.pool.pool_size))
+        convolved = np.broadcast_to(x, (*x.shape[:3], pointwise.filters))  # stands for its shape and dtype, no more
+        relu.check_input(convolved)
+        # Copies, since training changes the weights in place.
+        relu.remember_later("x", partial(pointwise_conv2d_forward, x, w.copy(), None if b is None else b.copy()))
+        pool.x_shape = pool.check_input(convolved).shape
+        self.out, pool.argmax = one_channel_forward(x, w, b, pool.pool_size)
+        return self.out
 
-    def backward(self, dout: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
-        """The gradient for the convolution's input, from that for the pool's output."""
-        pointwise, rest = self.pointwise, self.rest
-        if pointwise.x is not self.x or not rest.is_current():
-            return pointwise.backward(rest.backward(dout), need_dx)  # type: ignore[arg-type]
-        dout = rest.winners_gradient(dout)
-        w, _ = pointwise.weights(dout.dtype)
-        dx, dw, db = one_channel_backward(dout, rest.argmax, pointwise.x, w, rest.pool.pool_size)
+    def backward_together(self, dout: np.ndarray, need_dx: bool) -> np.ndarray | None:
+        pointwise, pool = self.pointwise, self.pool
+        dwinners = relu_backward(pool.check_dout(dout), self.out)  # reverses the ReLU, for the pixels that won
+        w, _ = pointwise.weights(dwinners.dtype)
+        dx, dw, db = one_channel_backward(dwinners, pool.argmax, pointwise.x, w, pool.pool_size)
         pointwise.set_gradients(dw, db)
         return dx if need_dx else None
 
 
-Stage = Layer | ReLUMaxPool | OneChannelReLUMaxPool
+class Fusion(NamedTuple):
+    """A rule: layers of these kinds in a row become one stage."""
+
+    kinds: tuple[type[Layer], ...]  #: exactly these; a subclass may compute something else
+    make: Callable[..., Fused]  #: the stage, from the layers
+    when: Callable[..., bool] = lambda *layers: True  #: whether it can be made of these layers
+
+    def applies(self, layers: Sequence[Layer]) -> bool:
+        """Whether the row of layers begins with what this rule puts together."""
+        row = layers[: len(self.kinds)]
+        return tuple(map(type, row)) == self.kinds and self.when(*row)
 
 
-def fused(layers: Sequence[Layer]) -> list[Stage]:
-    """The layers in their order, those that go together as one."""
-    stages: list[Stage] = []
-    for layer in layers:
-        before = stages[-1] if stages else None
-        if type(layer) is not MaxPool2D or type(before) is not ReLU:
-            stages.append(layer)
-            continue
-        stages[-1] = rest = ReLUMaxPool(before, layer)
-        first = stages[-2] if len(stages) > 1 else None
-        if type(first) is PointwiseConv2D and OneChannelReLUMaxPool.fits(first, layer):
-            stages[-2:] = [OneChannelReLUMaxPool(first, rest)]
-    return stages
+# The first rule that applies is taken, so a longer row stands before a shorter one.
+FUSIONS = (
+    Fusion((PointwiseConv2D, ReLU, MaxPool2D), make=OneChannelReLUMaxPool, when=OneChannelReLUMaxPool.fits),
+    Fusion((ReLU, MaxPool2D), make=ReLUMaxPool),
+)
+
+
+def stages(layers: Sequence[Layer]) -> list[Layer | Fused]:
+    """The layers in their order, those that go together as one stage."""
+    found: list[Layer | Fused] = []
+    rest = list(layers)
+    while rest:
+        rule = next((fusion for fusion in FUSIONS if fusion.applies(rest)), None)
+        count = len(rule.kinds) if rule else 1
+        found.append(rule.make(*rest[:count]) if rule else rest[0])
+        del rest[:count]
+    return found

@@ -14,15 +14,17 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from scratchnet.fast import choose
+from scratchnet.fast.choose import CHUNKS
 from scratchnet.fast.compiled import kernel
 from scratchnet.fast.dense import rows_times
 from scratchnet.fast.pool import larger, places_of
-from scratchnet.fast.product.loops import CHUNKS, weight_gradient
+from scratchnet.fast.product.loops import weight_gradient
+from scratchnet.fast.product.tile import Stretches
 from scratchnet.fast.register.vector import (
-    REGISTER_BITS,
     add,
     fma,
-    lanes,
+    lanes_of,
     load,
     load_first,
     load_int,
@@ -35,20 +37,22 @@ from scratchnet.fast.register.vector import (
     where_greater,
     zeros,
 )
+from scratchnet.fast.register.width import lanes
+from scratchnet.layers.shapes import Window
 
 
 @kernel
-def one_channel_forward_kernel(x, w, bias, out, argmax, size, places, PH, PW):
+def one_channel_forward_kernel(x, w, bias, out, argmax, F, window, places):
     """The largest number of each window of relu(x * w + bias), and its place, as `max_forward_kernel` finds them.
 
     x : (N, H, W), flat. w, bias : F numbers, zeros behind them up to whole vectors. out, argmax : (N, OH, OW, F), flat.
-    size : (H, W, OH, OW, F). places : see `max_forward_kernel`. PH, PW : the windows' size, which is their stride.
+    window : of the pool; its windows lie side by side, without padding. places : see `max_forward_kernel`.
     """
-    H, W, OH, OW, F = size
+    (H, W), (OH, OW), (PH, PW) = window.image, window.out, window.size
     for n in prange(x.size // (H * W)):
         for i, j in np.ndindex(OH, OW):
             to = ((n * OH + i) * OW + j) * F
-            for f in range(0, F, REGISTER_BITS // (8 * x.itemsize)):
+            for f in range(0, F, lanes_of(x)):
                 filters, start = load(w, f), load(bias, f)
                 best, place = splat(places, 0), zeros(x)
                 for kh, kw in np.ndindex(PH, PW):
@@ -61,13 +65,13 @@ def one_channel_forward_kernel(x, w, bias, out, argmax, size, places, PH, PW):
 
 
 @kernel
-def one_channel_backward_kernel(dout, argmax, argmax_step, x, w, dx, sums, size, places, PH, PW):
+def one_channel_backward_kernel(dout, argmax, argmax_step, x, w, dx, sums, F, window, places):
     """dx, and for each chunk of the images dw and db, from the gradient dout of a pool's output.
 
     dout : (N, OH, OW, F), flat. argmax : likewise; or F numbers for all windows, with an argmax_step of 0. dx : as x.
     sums : (CHUNKS, 2, as many as w), dw and db. The rest as in `one_channel_forward_kernel`.
     """
-    H, W, OH, OW, F = size
+    (H, W), (OH, OW), (PH, PW) = window.image, window.out, window.size
     N = x.size // (H * W)
     for chunk in prange(CHUNKS):
         total = sums[chunk].reshape(-1)
@@ -82,7 +86,7 @@ def one_channel_backward_kernel(dout, argmax, argmax_step, x, w, dx, sums, size,
                     window = ((n * OH + i) * OW + j) * F
                     place = splat(places, 1 + kh * PW + kw)
                     value, products = splat(x, pixel), zeros(x)
-                    for f in range(0, F, REGISTER_BITS // (8 * x.itemsize)):
+                    for f in range(0, F, lanes_of(x)):
                         d = load_first(dout, window + f, F - f)
                         winner = load_int(argmax, window * argmax_step + f, F - f, d)
                         d = where_equal(winner, place, d, zeros(dout))
@@ -101,13 +105,14 @@ def one_channel_forward(
 
     pool : the windows' size, which is their stride.
     """
-    N, H, W, _ = x.shape
+    window = Window.on(x.shape[1:3], pool, pool, "valid")
     F = w.shape[-1]
-    out = np.empty((N, H // pool[0], W // pool[1], F), x.dtype)
+    choose.note_one_channel("out", x.size, F, x.dtype)
+    out = np.empty((len(x), *window.out, F), x.dtype)
     argmax = np.empty(out.shape, np.int32)
     filters, bias = whole_vectors(w), whole_vectors(np.zeros(F, x.dtype) if b is None else b)
-    x, size, places = np.ascontiguousarray(x).reshape(-1), (H, W, *out.shape[1:]), places_of(pool[0] * pool[1], x.dtype)
-    one_channel_forward_kernel(x, filters, bias, out.reshape(-1), argmax.reshape(-1), size, places, *pool)
+    x, places = np.ascontiguousarray(x).reshape(-1), places_of(pool[0] * pool[1], x.dtype)
+    one_channel_forward_kernel(x, filters, bias, out.reshape(-1), argmax.reshape(-1), F, window, places)
     return out, argmax
 
 
@@ -125,15 +130,17 @@ def one_channel_backward(
 
     dout : (N, OH, OW, F). argmax : likewise, or (F,) for all windows. pool : the windows' size, which is their stride.
     """
-    _, H, W, _ = x.shape
-    _, OH, OW, F = dout.shape
+    window = Window.on(x.shape[1:3], pool, pool, "valid")
+    F = dout.shape[3]
+    for computes in ("dw", "dx"):
+        choose.note_one_channel(computes, x.size, F, x.dtype)
     dout, argmax, x = np.ascontiguousarray(dout), np.ascontiguousarray(argmax), np.ascontiguousarray(x)
     filters = whole_vectors(w)
     dx = np.empty_like(x)
     sums = np.empty((CHUNKS, 2, filters.size), w.dtype)
-    size, places = (H, W, OH, OW, F), places_of(pool[0] * pool[1], w.dtype)
+    places = places_of(pool[0] * pool[1], w.dtype)
     step, (dout, argmax, x) = int(argmax.ndim > 1), (a.reshape(-1) for a in (dout, argmax, x))
-    one_channel_backward_kernel(dout, argmax, step, x, filters, dx.reshape(-1), sums, size, places, *pool)
+    one_channel_backward_kernel(dout, argmax, step, x, filters, dx.reshape(-1), sums, F, window, places)
     dw, db = sums.sum(axis=0)[:, :F]
     return dx, dw.reshape(w.shape).copy(), db.copy()
 
@@ -151,11 +158,13 @@ def pointwise_conv2d_backward(
     """See `scratchnet.layers.pointwise.pointwise_conv2d_backward`."""
     N, H, W, C = x.shape
     F = w.shape[-1]
-    if C == 1:  # as if windows of one pixel each had been pooled
+    if choose.one_channel(C):  # as if windows of one pixel each had been pooled
         gradients = one_channel_backward(dout, np.zeros(F, np.int32), x, w, (1, 1))
         return gradients if need_dx else (None, *gradients[1:])
     dout, x = np.ascontiguousarray(dout), np.ascontiguousarray(x)
     # A 1 x 1 kernel at all H*W pixels: row c of the result begins at channel c, and the next pixel is C further.
-    dw, db = weight_gradient(x.reshape(-1), H * W * C, np.arange(C), 1, 0, H * W, C, dout.reshape(N, H * W, F))
-    dx = rows_times(dout.reshape(N * H * W, F), w.reshape(C, F).T, None).reshape(x.shape) if need_dx else None
+    choose.note_product("dw", "tile", C, N * H * W, F, x.dtype)
+    pixels = Stretches(1, 0, H * W, C)
+    dw, db = weight_gradient(x.reshape(-1), H * W * C, np.arange(C), pixels, dout.reshape(N, H * W, F))
+    dx = rows_times(dout.reshape(N * H * W, F), w.reshape(C, F).T, None, "dx").reshape(x.shape) if need_dx else None
     return dx, dw.reshape(w.shape), db

@@ -7,8 +7,8 @@ from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
 from scratchnet.fast.register.vector import (
-    REGISTER_BITS,
     add,
+    lanes_of,
     load_first,
     load_int,
     splat,
@@ -19,8 +19,8 @@ from scratchnet.fast.register.vector import (
     where_nan,
     zeros,
 )
-from scratchnet.layers.pool import pool_grid, window_counts
-from scratchnet.layers.shapes import Padding, Window, pair
+from scratchnet.layers.pool import pool_window, window_counts
+from scratchnet.layers.shapes import IntOrPair, Padding, Window
 
 
 @inlined
@@ -31,19 +31,20 @@ def larger(value, best, here, place):
 
 
 @kernel
-def max_forward_kernel(x, size, out, argmax, places, PH, PW, SH, SW, top, left, relu):
+def max_forward_kernel(x, C, window, out, argmax, places, relu):
     """The largest pixel of each window that lies inside the image, and its place kh*PW + kw; NaN wins over all.
 
-    x, out, argmax : flat; size : (H, W, OH, OW, C). places : -infinity and then each place, in out's dtype. relu :
-    whether negative pixels count as 0.
+    x, out, argmax : flat, with C channels. places : -infinity and then each place, in out's dtype. relu : whether
+    negative pixels count as 0.
     """
-    H, W, OH, OW, C = size
+    (H, W), (OH, OW), (top, left) = window.image, window.out, window.before
+    (PH, PW), (SH, SW) = window.size, window.stride
     for n in prange(out.size // (OH * OW * C)):
         for i in range(OH):
             h = i * SH - top
             for j in range(OW):
                 w = j * SW - left
-                for c in range(0, C, REGISTER_BITS // (8 * x.itemsize)):
+                for c in range(0, C, lanes_of(x)):
                     best, place = splat(places, 0), zeros(out)
                     for kh in range(max(0, -h), min(PH, H - h)):
                         for kw in range(max(0, -w), min(PW, W - w)):
@@ -57,12 +58,13 @@ def max_forward_kernel(x, size, out, argmax, places, PH, PW, SH, SW, top, left, 
 
 
 @kernel
-def max_backward_kernel(dout, argmax, dx, size, places, PH, PW, SH, SW, top, left, once):
+def max_backward_kernel(dout, argmax, dx, C, window, places, once):
     """Each output's gradient added to the pixel that won. dout, argmax, dx : flat; the rest as in forward.
 
     once : whether each pixel is in one window, no more and no less; then it is written and need not be zero before.
     """
-    H, W, OH, OW, C = size
+    (H, W), (OH, OW), (top, left) = window.image, window.out, window.before
+    (PH, PW), (SH, SW) = window.size, window.stride
     for n in prange(dout.size // (OH * OW * C)):
         if not once:
             dx[n * H * W * C : (n + 1) * H * W * C] = 0.0
@@ -70,7 +72,7 @@ def max_backward_kernel(dout, argmax, dx, size, places, PH, PW, SH, SW, top, lef
             h = i * SH - top
             for j in range(OW):
                 w = j * SW - left
-                for c in range(0, C, REGISTER_BITS // (8 * dx.itemsize)):
+                for c in range(0, C, lanes_of(dx)):
                     start = ((n * OH + i) * OW + j) * C + c
                     d = load_first(dout, start, C - c)
                     winner = load_int(argmax, start, C - c, d)
@@ -84,10 +86,11 @@ def max_backward_kernel(dout, argmax, dx, size, places, PH, PW, SH, SW, top, lef
 
 
 @kernel
-def avg_forward_kernel(x, counts, out, PH, PW, SH, SW, top, left):
+def avg_forward_kernel(x, counts, out, window):
     """The mean of the pixels of each window that lie inside the image."""
     N, H, W, C = x.shape
-    OH, OW = out.shape[1:3]
+    (OH, OW), (top, left) = window.out, window.before
+    (PH, PW), (SH, SW) = window.size, window.stride
     for n in prange(N):
         for i in range(OH):
             for j in range(OW):
@@ -102,10 +105,11 @@ def avg_forward_kernel(x, counts, out, PH, PW, SH, SW, top, left):
 
 
 @kernel
-def avg_backward_kernel(dout, counts, dx, PH, PW, SH, SW, top, left):
+def avg_backward_kernel(dout, counts, dx, window):
     """Each output's gradient, divided by its window's pixels, added to all of them."""
     N, OH, OW, C = dout.shape
-    H, W = dx.shape[1:3]
+    (H, W), (top, left) = window.image, window.before
+    (PH, PW), (SH, SW) = window.size, window.stride
     for n in prange(N):
         dx[n] = 0
         for i in range(OH):
@@ -121,64 +125,62 @@ def places_of(window: int, dtype: np.dtype) -> np.ndarray:
     return np.concatenate([[-np.inf], np.arange(window)]).astype(dtype)
 
 
-def max_pool2d_forward(x: np.ndarray, pool: Window, stride: Window, padding: Padding) -> tuple[np.ndarray, np.ndarray]:
+def max_pool2d_forward(
+    x: np.ndarray, pool: IntOrPair, stride: IntOrPair, padding: Padding
+) -> tuple[np.ndarray, np.ndarray]:
     """See `scratchnet.layers.pool.max_pool2d_forward`."""
-    return _max_forward(x, pool, stride, padding, False)
+    return max_forward(x, pool_window(x.shape[1:3], pool, stride, padding), relu=False)
 
 
 def relu_max_pool2d_forward(
-    x: np.ndarray, pool: Window, stride: Window, padding: Padding
+    x: np.ndarray, pool: IntOrPair, stride: IntOrPair, padding: Padding
 ) -> tuple[np.ndarray, np.ndarray]:
     """What `max_pool2d_forward` makes of `relu_forward(x)`, which is not written down."""
-    return _max_forward(x, pool, stride, padding, True)
+    return max_forward(x, pool_window(x.shape[1:3], pool, stride, padding), relu=True)
 
 
-def _max_forward(
-    x: np.ndarray, pool: Window, stride: Window, padding: Padding, relu: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    (PH, PW), (SH, SW) = pair(pool, "pool_size"), pair(stride, "stride")
-    (OH, OW), ((top, _), (left, _)) = pool_grid(x.shape[1:3], (PH, PW), (SH, SW), padding)
-    out = np.empty((x.shape[0], OH, OW, x.shape[3]), x.dtype)
+def max_forward(x: np.ndarray, window: Window, relu: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Max-pooling of x, or of its ReLU: out (N, OH, OW, C) and argmax, likewise."""
+    N, _, _, C = x.shape
+    (PH, PW) = window.size
+    out = np.empty((N, *window.out, C), x.dtype)
     argmax = np.empty(out.shape, np.int32)
-    size = (*x.shape[1:3], OH, OW, x.shape[3])
-    x = np.ascontiguousarray(x).reshape(-1)
-    places = places_of(PH * PW, x.dtype)
-    max_forward_kernel(x, size, out.reshape(-1), argmax.reshape(-1), places, PH, PW, SH, SW, top, left, relu)
+    x, places = np.ascontiguousarray(x).reshape(-1), places_of(PH * PW, x.dtype)
+    max_forward_kernel(x, C, window, out.reshape(-1), argmax.reshape(-1), places, relu)
     return out, argmax
 
 
 def max_pool2d_backward(
-    dout: np.ndarray, argmax: np.ndarray, x_shape: tuple[int, ...], pool: Window, stride: Window, padding: Padding
+    dout: np.ndarray,
+    argmax: np.ndarray,
+    x_shape: tuple[int, ...],
+    pool: IntOrPair,
+    stride: IntOrPair,
+    padding: Padding,
 ) -> np.ndarray:
     """See `scratchnet.layers.pool.max_pool2d_backward`."""
-    (PH, PW), (SH, SW) = pair(pool, "pool_size"), pair(stride, "stride")
-    (OH, OW), ((top, _), (left, _)) = pool_grid(x_shape[1:3], (PH, PW), (SH, SW), padding)
+    window = pool_window(x_shape[1:3], pool, stride, padding)
+    (PH, PW), (OH, OW) = window.size, window.out
     dx = np.empty(x_shape, dout.dtype)
-    size = (*x_shape[1:3], OH, OW, x_shape[3])
     dout, argmax = np.ascontiguousarray(dout).reshape(-1), np.ascontiguousarray(argmax).reshape(-1)
-    places, grid = places_of(PH * PW, dx.dtype), (PH, PW, SH, SW, top, left)
-    once = grid == (PH, PW, PH, PW, 0, 0) and x_shape[1:3] == (OH * PH, OW * PW)
-    max_backward_kernel(dout, argmax, dx.reshape(-1), size, places, *grid, once)
+    once = window.size == window.stride and window.image == window.padded == (OH * PH, OW * PW)
+    max_backward_kernel(dout, argmax, dx.reshape(-1), x_shape[3], window, places_of(PH * PW, dx.dtype), once)
     return dx
 
 
-def avg_pool2d_forward(x: np.ndarray, pool: Window, stride: Window, padding: Padding) -> np.ndarray:
+def avg_pool2d_forward(x: np.ndarray, pool: IntOrPair, stride: IntOrPair, padding: Padding) -> np.ndarray:
     """See `scratchnet.layers.pool.avg_pool2d_forward`."""
-    (PH, PW), (SH, SW) = pair(pool, "pool_size"), pair(stride, "stride")
-    (OH, OW), ((top, _), (left, _)) = pool_grid(x.shape[1:3], (PH, PW), (SH, SW), padding)
-    out = np.empty((x.shape[0], OH, OW, x.shape[3]), x.dtype)
-    counts = window_counts((x.shape[1], x.shape[2]), (PH, PW), (SH, SW), padding, x.dtype)
-    avg_forward_kernel(np.ascontiguousarray(x), counts, out, PH, PW, SH, SW, top, left)
+    window = pool_window(x.shape[1:3], pool, stride, padding)
+    out = np.empty((x.shape[0], *window.out, x.shape[3]), x.dtype)
+    avg_forward_kernel(np.ascontiguousarray(x), window_counts(window, x.dtype), out, window)
     return out
 
 
 def avg_pool2d_backward(
-    dout: np.ndarray, x_shape: tuple[int, ...], pool: Window, stride: Window, padding: Padding
+    dout: np.ndarray, x_shape: tuple[int, ...], pool: IntOrPair, stride: IntOrPair, padding: Padding
 ) -> np.ndarray:
     """See `scratchnet.layers.pool.avg_pool2d_backward`."""
-    (PH, PW), (SH, SW) = pair(pool, "pool_size"), pair(stride, "stride")
-    _, ((top, _), (left, _)) = pool_grid(x_shape[1:3], (PH, PW), (SH, SW), padding)
+    window = pool_window(x_shape[1:3], pool, stride, padding)
     dx = np.empty(x_shape, dout.dtype)
-    counts = window_counts((x_shape[1], x_shape[2]), (PH, PW), (SH, SW), padding, dout.dtype)
-    avg_backward_kernel(np.ascontiguousarray(dout), counts, dx, PH, PW, SH, SW, top, left)
+    avg_backward_kernel(np.ascontiguousarray(dout), window_counts(window, dout.dtype), dx, window)
     return dx

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import prange
 
 from scratchnet import optim
 from scratchnet.fast.compiled import kernel
+
+
+class AdamNumbers(NamedTuple):
+    """What one step of Adam multiplies with, the same for all weights."""
+
+    step: np.floating  #: lr / (1 - beta1^t)
+    beta1: np.floating
+    beta2: np.floating
+    correction: np.floating  #: 1 - beta2^t
+    eps: np.floating
+    one: np.floating  #: 1
 
 
 @kernel
@@ -25,8 +38,9 @@ def momentum_kernel(value, g, m, lr, momentum, nesterov):
 
 
 @kernel
-def adam_kernel(value, g, m, s, step, beta1, beta2, correction, eps, one):
-    """As `adam_update`, with step = lr / (1 - beta1^t) and correction = 1 - beta2^t. one : 1, in the arrays' dtype."""
+def adam_kernel(value, g, m, s, numbers):
+    """As `adam_update`. numbers : `AdamNumbers`, in the arrays' dtype."""
+    step, beta1, beta2, correction, eps, one = numbers
     for i in prange(value.size):
         m[i] = beta1 * m[i] + (one - beta1) * g[i]
         s[i] = beta2 * s[i] + (one - beta2) * (g[i] * g[i])
@@ -71,6 +85,7 @@ def adam_update(
     if one_kind(value, g, m, s):
         (beta1, beta2), number = betas, value.dtype.type
         scalars = (lr / (1 - beta1**t), beta1, beta2, 1 - beta2**t, eps, 1)
-        adam_kernel(value.reshape(-1), g.reshape(-1), m.reshape(-1), s.reshape(-1), *map(number, scalars))
+        numbers = AdamNumbers(*map(number, scalars))
+        adam_kernel(value.reshape(-1), g.reshape(-1), m.reshape(-1), s.reshape(-1), numbers)
     else:
         optim.adam_update(value, g, m, s, lr, betas, eps, t)

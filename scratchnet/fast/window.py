@@ -8,63 +8,64 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
-from scratchnet.fast.register.vector import REGISTER_BITS, load_first, store_first
-from scratchnet.layers.shapes import Pads
+from scratchnet.fast.register.vector import lanes_of, load_first, store_first
+from scratchnet.layers.shapes import Pair, Window
 
 
 @inlined
 def copy_stretch(a, start, count, out, to):
     """out[to : to + count] = a[start : start + count], a vector at a time."""
-    for i in range(0, count, REGISTER_BITS // (8 * a.itemsize)):
+    for i in range(0, count, lanes_of(a)):
         store_first(load_first(a, start + i, count - i), out, to + i, count - i)
 
 
 @inlined
-def copy_image(x, padded, top, left, SH, SW):
-    """padded[top + i*SH, left + j*SW, c] = x[i, j, c], where that is inside; all else in padded stays as it is, its
-    further channels, too, if it has more than x."""
+def copy_image(x, padded, before, apart):
+    """padded[top + i*SH, left + j*SW, c] = x[i, j, c], where that is inside.
+
+    before : (top, left). apart : (SH, SW), from a pixel to the next. All else in padded stays as it is, and so do its
+    further channels, if it has more than x.
+    """
     H, W, C = x.shape
-    PH, PW, channels = padded.shape
+    padded_H, padded_W, channels = padded.shape
+    (top, left), (SH, SW) = before, apart
     numbers, flat = x.reshape(-1), padded.reshape(-1)
     side_by_side = SW == 1 and channels == C  # then the pixels of a row stay one stretch of memory
-    first, last = max(0, -left), min(W, PW - left)
+    first, last = max(0, -left), min(W, padded_W - left)
     for i in range(H):
         row = top + i * SH
-        if 0 <= row < PH and side_by_side:
-            copy_stretch(numbers, (i * W + first) * C, (last - first) * C, flat, (row * PW + left + first) * C)
-        elif 0 <= row < PH:
+        if 0 <= row < padded_H and side_by_side:
+            copy_stretch(numbers, (i * W + first) * C, (last - first) * C, flat, (row * padded_W + left + first) * C)
+        elif 0 <= row < padded_H:
             for j in range(W):
                 column = left + j * SW
-                if 0 <= column < PW:
+                if 0 <= column < padded_W:
                     for c in range(C):
                         padded[row, column, c] = x[i, j, c]
 
 
 @kernel
-def copy_into(x, padded, top, left, SH, SW):
-    """Each image of x (N, H, W, C) in padded (N, PH, PW, C), and zeros elsewhere: padding; with a stride, spreading."""
+def copy_into(x, padded, before, apart):
+    """Each image of x (N, H, W, C) in an image of padded, as `copy_image` copies it, and zeros elsewhere."""
     for n in prange(len(x)):
         padded[n] = 0
-        copy_image(x[n], padded[n], top, left, SH, SW)
+        copy_image(x[n], padded[n], before, apart)
 
 
-def padded_copy(x: np.ndarray, pads: Pads) -> np.ndarray:
-    """x (N, H, W, C) with zeros around it; x itself if there is no padding."""
-    (top, bottom), (left, right) = pads
-    if not (top or bottom or left or right):
+def padded_copy(x: np.ndarray, window: Window) -> np.ndarray:
+    """x (N, H, W, C) with the window's padding, zeros, around it; x itself if there is none."""
+    if window.padded == window.image:
         return x
-    N, H, W, C = x.shape
-    out = np.empty((N, top + H + bottom, left + W + right, C), x.dtype)
-    copy_into(x, out, top, left, 1, 1)
+    out = np.empty((len(x), *window.padded, x.shape[3]), x.dtype)
+    copy_into(x, out, window.before, (1, 1))
     return out
 
 
 @functools.lru_cache(maxsize=16)  # a network asks for the same few at every step
-def window_starts(padded_shape: tuple[int, ...], out_size: tuple[int, int], stride: tuple[int, int]) -> np.ndarray:
-    """(N*OH*OW,): the flat address in a padded array (N, PH, PW, C) of each window's first entry, in output order."""
-    N, PH, PW, C = padded_shape
-    (OH, OW), (SH, SW) = out_size, stride
-    images = np.arange(N) * (PH * PW * C)
-    rows = np.arange(OH) * (SH * PW * C)
+def window_starts(N: int, padded: Pair, C: int, out: Pair, stride: Pair) -> np.ndarray:
+    """(N*OH*OW,): the flat address in a padded array (N, *padded, C) of each window's first entry, in output order."""
+    (padded_H, padded_W), (OH, OW), (SH, SW) = padded, out, stride
+    images = np.arange(N) * (padded_H * padded_W * C)
+    rows = np.arange(OH) * (SH * padded_W * C)
     places = np.arange(OW) * (SW * C)
     return (images[:, None, None] + rows[:, None] + places).reshape(-1)

@@ -23,7 +23,7 @@ import numpy as np
 
 from scratchnet import layers as book
 from scratchnet.layers.base import Layer, Shape
-from scratchnet.layers.shapes import Pads, Window, window_grid
+from scratchnet.layers.shapes import IntOrPair, Pads, Window
 
 
 class NoEquivalent(ValueError):
@@ -104,9 +104,9 @@ def keras_layer(kind: str, *arguments: Any, **options: Any) -> list[Any]:
     return [getattr(tf.keras.layers, kind)(*arguments, **options)]
 
 
-def pads_of(layer: Any, image: Shape, window: Window) -> Pads:
+def pads_of(layer: Any, image: Shape, size: IntOrPair) -> Pads:
     """Zeros around an image (H, W, C): ((top, bottom), (left, right))."""
-    return window_grid(image[:2], window, layer.stride, layer.padding)[1]
+    return Window.on(image[:2], size, layer.stride, layer.padding).pads
 
 
 def symmetric(pads: Pads) -> bool:

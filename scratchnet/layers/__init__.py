@@ -1,8 +1,10 @@
 """The book: one layer a file, its math in plain text, its NumPy forward and backward, and the class that holds weights.
 
-Read `dense.py` and `relu.py` first, then `im2col.py` and `conv.py`; every other file stands on these.
+Read `definition.py` first: it has every formula as plain loops. Then read `dense.py` and `relu.py`, then `im2col.py`
+and `conv.py`; every other file stands on these.
 """
 
+from scratchnet.layers import definition
 from scratchnet.layers.base import Formulas, Layer, Parameter, WeightedLayer
 from scratchnet.layers.conv import Conv2D, conv2d_backward, conv2d_forward
 from scratchnet.layers.dense import Dense, dense_backward, dense_forward
@@ -24,7 +26,7 @@ from scratchnet.layers.resize import Resize, resize_backward, resize_forward
 
 __all__ = [
     "AvgPool2D", "Conv2D", "Dense", "DepthwiseConv2D", "Dropout", "Flatten", "Formulas", "Layer", "MaxPool2D",
-    "Parameter", "PointwiseConv2D", "ReLU", "Resize", "WeightedLayer",
+    "Parameter", "PointwiseConv2D", "ReLU", "Resize", "WeightedLayer", "definition",
     "avg_pool2d_backward", "avg_pool2d_forward", "col2im", "conv2d_backward", "conv2d_forward", "dense_backward",
     "dense_forward", "depthwise_conv2d_backward", "depthwise_conv2d_forward", "dropout_backward", "dropout_forward",
     "im2col", "max_pool2d_backward", "max_pool2d_forward", "pointwise_conv2d_backward", "pointwise_conv2d_forward",

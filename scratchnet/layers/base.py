@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -64,7 +65,8 @@ class Layer:
 
     def __init__(self) -> None:
         self.name = self.kind
-        self._seen: tuple[Shape, np.dtype] | None = None  # shape and dtype of the last forward's input
+        # Shape and dtype of the last forward's input; each forward makes a new tuple.
+        self.seen: tuple[Shape, np.dtype] | None = None
 
     # ---------------------------------------------------------------- what a subclass writes
 
@@ -96,13 +98,34 @@ class Layer:
         """Multiply-adds of one example's forward pass, given its shape before this layer."""
         return 0
 
+    # ---------------------------------------------------------------- what an engine does not write down
+
+    def remember_later(self, name: str, make: Callable[[], np.ndarray]) -> None:
+        """Hold `make()` as the attribute `name`, but call `make` only when somebody looks at the attribute.
+
+        For an array that `forward` keeps, where an engine can do without it and writing it would take time.
+        """
+        vars(self).pop(name, None)  # what an earlier forward left
+        vars(self)[f"_make_{name}"] = make
+
+    if not TYPE_CHECKING:  # else a type checker takes any attribute of a layer for an existing one
+
+        def __getattr__(self, name: str) -> Any:
+            """Make an array that was remembered for later. Python calls this for attributes that it does not find."""
+            make = vars(self).get(f"_make_{name}")
+            if make is None:
+                return super().__getattribute__(name)  # raises Python's own AttributeError
+            value = vars(self)[name] = make()
+            vars(self).pop(f"_make_{name}", None)
+            return value
+
     # ---------------------------------------------------------------- what a subclass uses
 
     def check_input(self, x: np.ndarray) -> np.ndarray:
         """x itself, if this layer can take it; else an error that names the layer."""
         check_float(self.name, "input", x)
         self.shape_after(x.shape)
-        self._seen = (x.shape, x.dtype)
+        self.seen = (x.shape, x.dtype)
         return x
 
     def shape_after(self, x_shape: Shape) -> Shape:
@@ -112,9 +135,9 @@ class Layer:
 
     def check_dout(self, dout: np.ndarray) -> np.ndarray:
         """dout in the dtype of the last input, if it has the shape of the last output; else an error."""
-        if self._seen is None:
+        if self.seen is None:
             raise RuntimeError(f"{self.name}: backward was called before forward; call forward(x) first")
-        x_shape, dtype = self._seen
+        x_shape, dtype = self.seen
         check_float(self.name, "dout", dout)
         check_shape(self.name, "dout", dout.shape, self.shape_after(x_shape))
         return dout.astype(dtype, copy=False)

@@ -33,10 +33,12 @@ import numpy as np
 from scratchnet.engine import ops
 from scratchnet.layers.base import Formulas, Shape, WeightedLayer, positive
 from scratchnet.layers.im2col import col2im, im2col
-from scratchnet.layers.shapes import Padding, Window, check_padding, pair, window_grid
+from scratchnet.layers.shapes import IntOrPair, Padding, Window, check_padding, pair
 
 
-def conv2d_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Window, padding: Padding) -> np.ndarray:
+def conv2d_forward(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: IntOrPair, padding: Padding
+) -> np.ndarray:
     """Convolution of a batch of images.
 
     Parameters
@@ -58,7 +60,7 @@ def conv2d_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: W
     """
     N, H, W, _ = x.shape
     KH, KW, C, F = w.shape
-    (OH, OW), _ = window_grid((H, W), (KH, KW), stride, padding)
+    OH, OW = Window.on((H, W), (KH, KW), stride, padding).out
     columns = im2col(x, (KH, KW), stride, padding)  # (N*OH*OW, KH*KW*C)
     out = columns @ w.reshape(KH * KW * C, F)  # (N*OH*OW, F)
     if b is not None:
@@ -67,7 +69,7 @@ def conv2d_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: W
 
 
 def conv2d_backward(
-    dout: np.ndarray, x: np.ndarray, w: np.ndarray, stride: Window, padding: Padding, *, need_dx: bool = True
+    dout: np.ndarray, x: np.ndarray, w: np.ndarray, stride: IntOrPair, padding: Padding, *, need_dx: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """Gradients of a convolution.
 
@@ -106,7 +108,7 @@ class Conv2D(WeightedLayer):
     stride : int or (int, int)
         Pixels from one place to the next.
     padding : int, (int, int), "same" or "valid"
-        "same" keeps the image's size at stride 1; see `window_grid`.
+        "same" keeps the image's size at stride 1; see `Window.on`.
     bias : bool
         Whether each filter adds a number of its own.
     init : str
@@ -130,8 +132,8 @@ class Conv2D(WeightedLayer):
         self,
         in_channels: int,
         filters: int,
-        kernel_size: Window,
-        stride: Window = 1,
+        kernel_size: IntOrPair,
+        stride: IntOrPair = 1,
         padding: Padding = "same",
         bias: bool = True,
         *,
@@ -164,7 +166,7 @@ class Conv2D(WeightedLayer):
         return ("N", "H", "W", self.in_channels)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        (OH, OW), _ = window_grid(input_shape[:2], self.kernel_size, self.stride, self.padding)
+        OH, OW = Window.on(input_shape[:2], self.kernel_size, self.stride, self.padding).out
         return (OH, OW, self.filters)
 
     def multiply_adds(self, input_shape: Shape) -> int:

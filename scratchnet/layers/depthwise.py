@@ -34,11 +34,11 @@ import numpy as np
 
 from scratchnet.engine import ops
 from scratchnet.layers.base import Formulas, Shape, WeightedLayer, positive
-from scratchnet.layers.shapes import Padding, Window, check_padding, crop, pad, pair, window_grid, window_pixels
+from scratchnet.layers.shapes import IntOrPair, Padding, Window, check_padding, crop, pad, pair, window_pixels
 
 
 def depthwise_conv2d_forward(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Window, padding: Padding
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: IntOrPair, padding: Padding
 ) -> np.ndarray:
     """Depthwise convolution of a batch of images.
 
@@ -61,20 +61,20 @@ def depthwise_conv2d_forward(
     """
     N, H, W, _ = x.shape
     KH, KW, C, M = w.shape
-    (OH, OW), pads = window_grid((H, W), (KH, KW), stride, padding)
-    repeated = pad(np.repeat(x, M, axis=3), pads)  # (N, top + H + bottom, left + W + right, C*M)
+    window = Window.on((H, W), (KH, KW), stride, padding)
+    repeated = pad(np.repeat(x, M, axis=3), window.pads)  # (N, top + H + bottom, left + W + right, C*M)
     w = w.reshape(KH, KW, C * M)
-    out = np.zeros((N, OH, OW, C * M), x.dtype)
+    out = np.zeros((N, *window.out, C * M), x.dtype)
     for kh in range(KH):
         for kw in range(KW):
-            out += window_pixels(repeated, kh, kw, stride, (OH, OW)) * w[kh, kw]
+            out += window_pixels(repeated, kh, kw, window) * w[kh, kw]
     if b is not None:
         out += b
     return out
 
 
 def depthwise_conv2d_backward(
-    dout: np.ndarray, x: np.ndarray, w: np.ndarray, stride: Window, padding: Padding, *, need_dx: bool = True
+    dout: np.ndarray, x: np.ndarray, w: np.ndarray, stride: IntOrPair, padding: Padding, *, need_dx: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """Gradients of a depthwise convolution.
 
@@ -91,8 +91,8 @@ def depthwise_conv2d_backward(
     """
     N, H, W, _ = x.shape
     KH, KW, C, M = w.shape
-    (OH, OW), pads = window_grid((H, W), (KH, KW), stride, padding)
-    repeated = pad(np.repeat(x, M, axis=3), pads)  # as in forward
+    window = Window.on((H, W), (KH, KW), stride, padding)
+    repeated = pad(np.repeat(x, M, axis=3), window.pads)  # as in forward
     w = w.reshape(KH, KW, C * M)
     dw = np.empty((KH, KW, C * M), x.dtype)
     drepeated = np.zeros_like(repeated)
@@ -100,15 +100,15 @@ def depthwise_conv2d_backward(
     for kh in range(KH):
         for kw in range(KW):
             # Both reverse  out += pixels * w[kh, kw]:  the sum over n, i, j without a temporary array, then the pixels.
-            pixels = window_pixels(repeated, kh, kw, stride, (OH, OW))
+            pixels = window_pixels(repeated, kh, kw, window)
             dw[kh, kw] = np.einsum("nijk,nijk->k", pixels, dout)
             if need_dx:
-                dpixels = window_pixels(drepeated, kh, kw, stride, (OH, OW))
+                dpixels = window_pixels(drepeated, kh, kw, window)
                 dpixels += dout * w[kh, kw]
     dw = dw.reshape(KH, KW, C, M)
     if not need_dx:
         return None, dw, db
-    dx = crop(drepeated, pads).reshape(N, H, W, C, M).sum(axis=4)  # reverses np.repeat(x, M, axis=3)
+    dx = crop(drepeated, window.pads).reshape(N, H, W, C, M).sum(axis=4)  # reverses np.repeat(x, M, axis=3)
     return dx, dw, db
 
 
@@ -124,7 +124,7 @@ class DepthwiseConv2D(WeightedLayer):
     stride : int or (int, int)
         Pixels from one place to the next.
     padding : int, (int, int), "same" or "valid"
-        See `window_grid`.
+        See `Window.on`.
     multiplier : int
         Filters a channel, M.
     bias : bool
@@ -147,8 +147,8 @@ class DepthwiseConv2D(WeightedLayer):
     def __init__(
         self,
         channels: int,
-        kernel_size: Window,
-        stride: Window = 1,
+        kernel_size: IntOrPair,
+        stride: IntOrPair = 1,
         padding: Padding = "same",
         multiplier: int = 1,
         bias: bool = False,
@@ -182,7 +182,7 @@ class DepthwiseConv2D(WeightedLayer):
         return ("N", "H", "W", self.channels)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        (OH, OW), _ = window_grid(input_shape[:2], self.kernel_size, self.stride, self.padding)
+        OH, OW = Window.on(input_shape[:2], self.kernel_size, self.stride, self.padding).out
         return (OH, OW, self.channels * self.multiplier)
 
     def multiply_adds(self, input_shape: Shape) -> int:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from scratchnet.layers.shapes import Padding, Window, crop, pad, pair, window_grid
+from scratchnet.layers.shapes import IntOrPair, Padding, Window, crop, pad
 
 
-def im2col(x: np.ndarray, kernel_size: Window, stride: Window, padding: Padding) -> np.ndarray:
+def im2col(x: np.ndarray, kernel_size: IntOrPair, stride: IntOrPair, padding: Padding) -> np.ndarray:
     """Every patch of x that a kernel visits, one a row.
 
     Parameters
@@ -34,15 +34,15 @@ def im2col(x: np.ndarray, kernel_size: Window, stride: Window, padding: Padding)
         If the kernel is larger than the padded image.
     """
     N, H, W, C = x.shape
-    (KH, KW), (SH, SW) = pair(kernel_size, "kernel_size"), pair(stride, "stride")
-    (OH, OW), pads = window_grid((H, W), (KH, KW), (SH, SW), padding)
-    every_place = sliding_window_view(pad(x, pads), (KH, KW), axis=(1, 2))  # a view, nothing is copied yet
+    window = Window.on((H, W), kernel_size, stride, padding)
+    (KH, KW), (SH, SW), (OH, OW) = window.size, window.stride, window.out
+    every_place = sliding_window_view(pad(x, window.pads), (KH, KW), axis=(1, 2))  # a view, nothing is copied yet
     patches = every_place[:, ::SH, ::SW]  # (N, OH, OW, C, KH, KW)
     return patches.transpose(0, 1, 2, 4, 5, 3).reshape(N * OH * OW, KH * KW * C)
 
 
 def col2im(
-    columns: np.ndarray, x_shape: tuple[int, ...], kernel_size: Window, stride: Window, padding: Padding
+    columns: np.ndarray, x_shape: tuple[int, ...], kernel_size: IntOrPair, stride: IntOrPair, padding: Padding
 ) -> np.ndarray:
     """Add every row back to the patch that `im2col` took it from.
 
@@ -62,12 +62,12 @@ def col2im(
         If the kernel is larger than the padded image.
     """
     N, H, W, C = x_shape
-    (KH, KW), (SH, SW) = pair(kernel_size, "kernel_size"), pair(stride, "stride")
-    (OH, OW), pads = window_grid((H, W), (KH, KW), (SH, SW), padding)
+    window = Window.on((H, W), kernel_size, stride, padding)
+    (KH, KW), (SH, SW), (OH, OW) = window.size, window.stride, window.out
     patches = columns.reshape(N, OH, OW, KH, KW, C)
-    dpadded = pad(np.zeros(x_shape, columns.dtype), pads)
+    dpadded = pad(np.zeros(x_shape, columns.dtype), window.pads)
     for i in range(OH):
         for j in range(OW):
             # += and not =, since patches overlap: a pixel may be in KH*KW of them.
             dpadded[:, i * SH : i * SH + KH, j * SW : j * SW + KW] += patches[:, i, j]
-    return crop(dpadded, pads)
+    return crop(dpadded, window.pads)

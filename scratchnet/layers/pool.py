@@ -33,21 +33,23 @@ import numpy as np
 
 from scratchnet.engine import ops
 from scratchnet.layers.base import Formulas, Layer, Shape
-from scratchnet.layers.shapes import Padding, Pads, Window, check_padding, crop, pad, pair, window_grid, window_pixels
+from scratchnet.layers.shapes import IntOrPair, Padding, Window, check_padding, crop, pad, pair, window_pixels
 
 
-def pool_grid(size: Sequence[int], pool: Window, stride: Window, padding: Padding) -> tuple[tuple[int, int], Pads]:
-    """`window_grid`, and a ValueError if some window would hold nothing but padding."""
-    PH, PW = pair(pool, "pool_size")
-    out_size, pads = window_grid(size, (PH, PW), stride, padding)
-    if max(pads[0]) >= PH or max(pads[1]) >= PW:
+def pool_window(image: Sequence[int], pool: IntOrPair, stride: IntOrPair, padding: Padding) -> Window:
+    """`Window.on`, and a ValueError if some window would hold nothing but padding."""
+    window = Window.on(image, pool, stride, padding)
+    PH, PW = window.size
+    if max(window.before[0], window.after[0]) >= PH or max(window.before[1], window.after[1]) >= PW:
         raise ValueError(
             f"expected padding smaller than the {PH}x{PW} window, got {padding!r}: a window would be empty"
         )
-    return out_size, pads
+    return window
 
 
-def max_pool2d_forward(x: np.ndarray, pool: Window, stride: Window, padding: Padding) -> tuple[np.ndarray, np.ndarray]:
+def max_pool2d_forward(
+    x: np.ndarray, pool: IntOrPair, stride: IntOrPair, padding: Padding
+) -> tuple[np.ndarray, np.ndarray]:
     """The largest pixel of every window.
 
     Parameters
@@ -67,34 +69,34 @@ def max_pool2d_forward(x: np.ndarray, pool: Window, stride: Window, padding: Pad
         If a window is larger than the padded image, or would hold nothing but padding.
     """
     N, H, W, C = x.shape
-    PH, PW = pair(pool, "pool_size")
-    (OH, OW), pads = pool_grid((H, W), (PH, PW), stride, padding)
-    padded = pad(x, pads, value=-np.inf)
-    out = np.full((N, OH, OW, C), -np.inf, x.dtype)
-    argmax = np.zeros((N, OH, OW, C), np.int32)
+    window = pool_window((H, W), pool, stride, padding)
+    PH, PW = window.size
+    padded = pad(x, window.pads, value=-np.inf)
+    out = np.full((N, *window.out, C), -np.inf, x.dtype)
+    argmax = np.zeros(out.shape, np.int32)
     for kh in range(PH):
         for kw in range(PW):
-            pixels = window_pixels(padded, kh, kw, stride, (OH, OW))
+            pixels = window_pixels(padded, kh, kw, window)
             argmax[pixels > out] = kh * PW + kw  # > and not >=: the first of equal pixels stays the winner
             np.maximum(out, pixels, out=out)
     return out, argmax
 
 
 def max_pool2d_backward(
-    dout: np.ndarray, argmax: np.ndarray, x_shape: tuple[int, ...], pool: Window, stride: Window, padding: Padding
+    dout: np.ndarray, argmax: np.ndarray, x_shape: tuple[int, ...], pool: IntOrPair, stride: IntOrPair, padding: Padding
 ) -> np.ndarray:
     """Gradient of max-pooling: dx (N, H, W, C), from dout (N, OH, OW, C) and the forward's argmax and arguments."""
-    PH, PW = pair(pool, "pool_size")
-    out_size, pads = pool_grid((x_shape[1], x_shape[2]), (PH, PW), stride, padding)
-    dpadded = pad(np.zeros(x_shape, dout.dtype), pads)
+    window = pool_window(x_shape[1:3], pool, stride, padding)
+    PH, PW = window.size
+    dpadded = pad(np.zeros(x_shape, dout.dtype), window.pads)
     for kh in range(PH):
         for kw in range(PW):
-            dpixels = window_pixels(dpadded, kh, kw, stride, out_size)
+            dpixels = window_pixels(dpadded, kh, kw, window)
             dpixels += dout * (argmax == kh * PW + kw)  # reverses out = pixels where they won
-    return crop(dpadded, pads)
+    return crop(dpadded, window.pads)
 
 
-def avg_pool2d_forward(x: np.ndarray, pool: Window, stride: Window, padding: Padding) -> np.ndarray:
+def avg_pool2d_forward(x: np.ndarray, pool: IntOrPair, stride: IntOrPair, padding: Padding) -> np.ndarray:
     """The mean of every window.
 
     Parameters
@@ -113,41 +115,39 @@ def avg_pool2d_forward(x: np.ndarray, pool: Window, stride: Window, padding: Pad
         If a window is larger than the padded image, or would hold nothing but padding.
     """
     N, H, W, C = x.shape
-    PH, PW = pair(pool, "pool_size")
-    (OH, OW), pads = pool_grid((H, W), (PH, PW), stride, padding)
-    padded = pad(x, pads)
-    out = np.zeros((N, OH, OW, C), x.dtype)
+    window = pool_window((H, W), pool, stride, padding)
+    PH, PW = window.size
+    padded = pad(x, window.pads)
+    out = np.zeros((N, *window.out, C), x.dtype)
     for kh in range(PH):
         for kw in range(PW):
-            out += window_pixels(padded, kh, kw, stride, (OH, OW))
-    return out / window_counts((H, W), (PH, PW), stride, padding, x.dtype)
+            out += window_pixels(padded, kh, kw, window)
+    return out / window_counts(window, x.dtype)
 
 
 def avg_pool2d_backward(
-    dout: np.ndarray, x_shape: tuple[int, ...], pool: Window, stride: Window, padding: Padding
+    dout: np.ndarray, x_shape: tuple[int, ...], pool: IntOrPair, stride: IntOrPair, padding: Padding
 ) -> np.ndarray:
     """Gradient of average pooling: dx (N, H, W, C), from dout (N, OH, OW, C) and the forward's arguments."""
-    _, H, W, _ = x_shape
-    PH, PW = pair(pool, "pool_size")
-    out_size, pads = pool_grid((H, W), (PH, PW), stride, padding)
-    dsum = dout / window_counts((H, W), (PH, PW), stride, padding, dout.dtype)  # reverses the division
-    dpadded = pad(np.zeros(x_shape, dout.dtype), pads)
+    window = pool_window(x_shape[1:3], pool, stride, padding)
+    PH, PW = window.size
+    dsum = dout / window_counts(window, dout.dtype)  # reverses the division
+    dpadded = pad(np.zeros(x_shape, dout.dtype), window.pads)
     for kh in range(PH):
         for kw in range(PW):
-            dpixels = window_pixels(dpadded, kh, kw, stride, out_size)
+            dpixels = window_pixels(dpadded, kh, kw, window)
             dpixels += dsum  # reverses out += pixels
-    return crop(dpadded, pads)
+    return crop(dpadded, window.pads)
 
 
-def window_counts(size: tuple[int, int], pool: Window, stride: Window, padding: Padding, dtype: np.dtype) -> np.ndarray:
+def window_counts(window: Window, dtype: np.dtype) -> np.ndarray:
     """How many pixels of the image, not of its padding, each window holds: (OH, OW, 1), of the given dtype."""
-    out_size, pads = window_grid(size, pool, stride, padding)
-    inside = pad(np.ones((1, *size, 1), dtype), pads)
-    PH, PW = pair(pool, "pool_size")
-    counts = np.zeros((1, *out_size, 1), dtype)
+    inside = pad(np.ones((1, *window.image, 1), dtype), window.pads)
+    PH, PW = window.size
+    counts = np.zeros((1, *window.out, 1), dtype)
     for kh in range(PH):
         for kw in range(PW):
-            counts += window_pixels(inside, kh, kw, stride, out_size)
+            counts += window_pixels(inside, kh, kw, window)
     return counts[0]
 
 
@@ -161,7 +161,7 @@ class Pool2D(Layer):
     stride : int or (int, int), optional
         Pixels from one window to the next; the window's size if not given, so that windows touch and do not overlap.
     padding : int, (int, int), "same" or "valid"
-        Smaller than the window. See `window_grid`.
+        Smaller than the window. See `Window.on`.
 
     Raises
     ------
@@ -171,7 +171,7 @@ class Pool2D(Layer):
 
     kind = "pool"
 
-    def __init__(self, pool_size: Window, stride: Window | None = None, padding: Padding = 0) -> None:
+    def __init__(self, pool_size: IntOrPair, stride: IntOrPair | None = None, padding: Padding = 0) -> None:
         super().__init__()
         self.pool_size = self.on_this_layer(pair, pool_size, "pool_size")
         self.stride = self.pool_size if stride is None else self.on_this_layer(pair, stride, "stride")
@@ -181,7 +181,7 @@ class Pool2D(Layer):
         return ("N", "H", "W", "C")
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        (OH, OW), _ = pool_grid(input_shape[:2], self.pool_size, self.stride, self.padding)
+        OH, OW = pool_window(input_shape[:2], self.pool_size, self.stride, self.padding).out
         return (OH, OW, input_shape[2])
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from scratchnet.engine import ops
 from scratchnet.layers.base import Formulas, Layer, Shape
-from scratchnet.layers.shapes import Window, pair
+from scratchnet.layers.shapes import IntOrPair, pair
 
 
 def interpolation_matrix(size: int, out_size: int, dtype: np.dtype) -> np.ndarray:
@@ -66,7 +66,7 @@ class Resize(Layer):
         backward=["dx[n, h, w, c] = sum over i, j of A[i, h] * B[j, w] * dout[n, i, j, c]"],
     )
 
-    def __init__(self, size: Window) -> None:
+    def __init__(self, size: IntOrPair) -> None:
         super().__init__()
         self.size = self.on_this_layer(pair, size, "size")
 

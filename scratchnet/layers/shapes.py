@@ -13,16 +13,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-Padding = int | tuple[int, int] | str
-Window = int | tuple[int, int]
-Pads = tuple[tuple[int, int], tuple[int, int]]
+Pair = tuple[int, int]  # (height, width)
+IntOrPair = int | Pair  # one number for both axes, or (height, width)
+Padding = int | Pair | str
+Pads = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 
 
-def pair(value: Any, what: str, least: int = 1) -> tuple[int, int]:
+def pair(value: Any, what: str, least: int = 1) -> Pair:
     """One number for both axes, or (height, width), as two plain ints.
 
     Raises ValueError, naming `what`, for anything but one or two integers of at least `least`.
@@ -45,55 +46,72 @@ def check_padding(padding: Any) -> Padding:
     return pair(padding, "padding", least=0)
 
 
-def window_grid(size: Sequence[int], window: Window, stride: Window, padding: Padding) -> tuple[tuple[int, int], Pads]:
-    """How often a window fits on an image, and how much padding that takes.
+class Window(NamedTuple):
+    """A window on an image: what it takes to say where it stands at each place (i, j) of the output.
 
-    Parameters
-    ----------
-    size : (H, W)
-        Height and width of the image, in pixels.
-    window, stride : int or (int, int)
-        The window's size and its step, (height, width).
-    padding : int, (int, int), "same" or "valid"
-        Rows and columns added, alike on both sides. "valid" adds none. "same" adds what makes the output
-        ceil(size / stride), and where that is an odd number the extra row or column goes after, as in TensorFlow.
-
-    Returns
-    -------
-    (OH, OW) : the output's height and width.
-    ((top, bottom), (left, right)) : the padding.
-
-    Raises
-    ------
-    ValueError
-        If the window is larger than the padded image.
+    A layer that slides a window asks for it once for each image size, with `Window.on`, and everything below the layer
+    is handed this object, in both engines.
     """
-    H, W = size
-    return _window_grid((H, W), pair(window, "window"), pair(stride, "stride"), check_padding(padding))
+
+    size: Pair  #: (KH, KW), of the window
+    stride: Pair  #: (SH, SW), pixels from one place to the next
+    image: Pair  #: (H, W), without padding
+    before: Pair  #: (top, left): rows of padding above the image, and columns to its left
+    after: Pair  #: (bottom, right)
+    padded: Pair  #: (top + H + bottom, left + W + right)
+    out: Pair  #: (OH, OW): how many places there are, down and across
+
+    @classmethod
+    def on(cls, image: Sequence[int], size: IntOrPair, stride: IntOrPair, padding: Padding) -> Window:
+        """The window of a layer's arguments on an image of (H, W) pixels.
+
+        Parameters
+        ----------
+        image : (H, W)
+            Height and width of the image, in pixels.
+        size, stride : int or (int, int)
+            The window's size and its step, (height, width).
+        padding : int, (int, int), "same" or "valid"
+            Rows and columns added, alike on both sides. "valid" adds none. "same" adds what makes the output
+            ceil(image / stride), and where that is an odd number the extra row or column goes after, as in TensorFlow.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of range, or the window is larger than the padded image.
+        """
+        H, W = image
+        return _window_on((H, W), pair(size, "window"), pair(stride, "stride"), check_padding(padding))
+
+    @property
+    def pads(self) -> Pads:
+        """((top, bottom), (left, right)): the padding, axis by axis."""
+        (top, left), (bottom, right) = self.before, self.after
+        return (top, bottom), (left, right)
 
 
 @functools.lru_cache(maxsize=256)  # a network asks for the same few at every step
-def _window_grid(
-    size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int], padding: Padding
-) -> tuple[tuple[int, int], Pads]:
-    """`window_grid`, of what has been checked."""
-    outputs, pads = [], []
+def _window_on(image: Pair, size: Pair, stride: Pair, padding: Padding) -> Window:
+    """`Window.on`, of arguments that have been checked."""
+    out, pads = [], []
     for axis in range(2):
         if padding == "same":
-            out = -(-size[axis] // stride[axis])  # rounded up
-            total = max((out - 1) * stride[axis] + window[axis] - size[axis], 0)
+            places = -(-image[axis] // stride[axis])  # rounded up
+            total = max((places - 1) * stride[axis] + size[axis] - image[axis], 0)
             before, after = total // 2, total - total // 2
         else:
             before = after = 0 if padding == "valid" else padding[axis]  # type: ignore[assignment, index]
-        padded = size[axis] + before + after
-        if padded < window[axis] or size[axis] < 1:
+        padded = before + image[axis] + after
+        if padded < size[axis] or image[axis] < 1:
             raise ValueError(
-                f"the window of {window[0]}x{window[1]} is larger than the padded image: "
-                f"the image has {size[0]}x{size[1]} pixels, padding is {padding!r}"
+                f"the window of {size[0]}x{size[1]} is larger than the padded image: "
+                f"the image has {image[0]}x{image[1]} pixels, padding is {padding!r}"
             )
-        outputs.append((padded - window[axis]) // stride[axis] + 1)
+        out.append((padded - size[axis]) // stride[axis] + 1)
         pads.append((before, after))
-    return (outputs[0], outputs[1]), (pads[0], pads[1])
+    (top, bottom), (left, right) = pads
+    padded_size = top + image[0] + bottom, left + image[1] + right
+    return Window(size, stride, image, (top, left), (bottom, right), padded_size, (out[0], out[1]))
 
 
 def pad(x: np.ndarray, pads: Pads, value: float = 0.0) -> np.ndarray:
@@ -107,11 +125,11 @@ def crop(padded: np.ndarray, pads: Pads) -> np.ndarray:
     return padded[:, top : padded.shape[1] - bottom, left : padded.shape[2] - right]
 
 
-def window_pixels(padded: np.ndarray, kh: int, kw: int, stride: Window, out_size: tuple[int, int]) -> np.ndarray:
+def window_pixels(padded: np.ndarray, kh: int, kw: int, window: Window) -> np.ndarray:
     """The pixels that position (kh, kw) of the window meets as the window moves over a padded image.
 
-    A view (N, OH, OW, C) of padded (N, H, W, C): entry [n, i, j] is padded[n, i*SH + kh, j*SW + kw]. Adding to it adds
-    to the image.
+    A view (N, OH, OW, C) of padded (N, top + H + bottom, left + W + right, C): entry [n, i, j] is
+    padded[n, i*SH + kh, j*SW + kw]. Adding to it adds to the image.
     """
-    (SH, SW), (OH, OW) = pair(stride, "stride"), out_size
+    (SH, SW), (OH, OW) = window.stride, window.out
     return padded[:, kh : kh + (OH - 1) * SH + 1 : SH, kw : kw + (OW - 1) * SW + 1 : SW]

@@ -25,26 +25,16 @@ chunks are as many as they are for any number of threads.
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 from numba import prange
 
+from scratchnet.fast.choose import CACHE, CHUNKS, product_cut, product_shape, tile_for
 from scratchnet.fast.compiled import inlined, kernel
-from scratchnet.fast.product.tile import (
-    ACCUMULATORS,
-    WIDE,
-    add_part_to,
-    add_to,
-    columns,
-    padded_columns,
-    tile,
-    tile_cost,
-)
+from scratchnet.fast.product.tile import ACCUMULATORS, Spot, Stretches, add_part_to, add_to, padded_columns, tile
 from scratchnet.fast.register.scratch import LINE, scratch
 from scratchnet.fast.register.vector import (
-    REGISTER_BITS,
     add,
+    lanes_of,
     load,
     load_first,
     prefetch,
@@ -53,13 +43,6 @@ from scratchnet.fast.register.vector import (
     store_first,
     zeros,
 )
-
-CACHE = 1 << 18  # bytes of B that a thread copies into its cache at a time: half of a common second level
-SLAB = 1024  # rows of B that are gone through together
-BLOCKS = 16  # shares of a product, at least, for the threads
-BLOCK_TILES = 4  # rows of tiles in a block, at least: each block copies its panels anew
-LITTLE = 1 << 21  # multiply-adds of a product that may be in the wrong tile; a layer of ten classes has 1.3 million
-CHUNKS = 16  # of images; no more threads than this share a weight gradient
 
 
 @inlined
@@ -80,7 +63,7 @@ def addresses(starts, first, shape):
 def copy_panel(b, start, K, F, first, width, out, to):
     """Columns first to first + width of B, row after row, to out[to:]; zeros beyond column F. B[k, f] is
     b[start + k * F + f]."""
-    lanes = REGISTER_BITS // (8 * b.itemsize)
+    lanes = lanes_of(b)
     for k in range(K):
         for f in range(first, first + width, lanes):
             store(load_first(b, start + k * F + f, F - f), out, to + k * width + f - first)
@@ -95,15 +78,16 @@ def ask_for(b, first, last, F, left, right):
 
 
 @kernel
-def product_rows(a, starts, runs, a_run, K, a_k, b, bias, out, slab_runs, slab_K, groups, blocks, shape):
+def product_rows(a, starts, stretches, b, bias, out, cut, shape):
     """out[m, f] = bias[f] + sum over r < runs, k < K of  a[starts[m] + r * a_run + k * a_k] * B[r * K + k, f].
 
-    a : flat array. starts : (M,), where each row of A begins. b : B (runs*K, F), flat. bias : (F,). out : (M, F).
-    slab_runs, slab_K, groups, blocks : see `shares`. shape : the tile, WIDE or NARROW.
+    a : flat array. starts : (M,), where each row of A begins. stretches : `Stretches`. b : B (runs*K, F), flat. bias :
+    (F,). out : (M, F). cut : `choose.Cut`. shape : the tile, WIDE or NARROW.
     """
     M, F = out.shape
+    (runs, a_run, K, a_k), (slab_runs, slab_K, groups, blocks) = stretches, cut
     rows = len(shape)
-    width = ACCUMULATORS // rows * (REGISTER_BITS // (8 * a.itemsize))
+    width = ACCUMULATORS // rows * lanes_of(a)
     tiles, panels = (M + rows - 1) // rows, (F + width - 1) // width
     flat = out.reshape(-1)
     for task in prange(groups * blocks):
@@ -130,24 +114,25 @@ def product_rows(a, starts, runs, a_run, K, a_k, b, bias, out, slab_runs, slab_K
                     for panel in range(first, last):
                         j = panel * width
                         at = (panel - first) * (end - begin) * width
-                        acc = tile(part, where, a_run, a_k, right, at, width, some_runs, some_K)
-                        at_more = j if begin == 0 else m * F + j
+                        acc = tile(part, where, Stretches(some_runs, a_run, some_K, a_k), right, at, width)
+                        spot, more_spot = Spot(m * F + j, F), Spot(j if begin == 0 else m * F + j, more_row)
                         if m + rows <= M and j + width <= F:
-                            add_to(acc, where, flat, m * F + j, F, more, at_more, more_row)
+                            add_to(acc, where, flat, spot, more, more_spot)
                         else:
-                            add_part_to(acc, where, flat, m * F + j, F, more, at_more, more_row, M - m, F - j)
+                            add_part_to(acc, where, flat, spot, more, more_spot, M - m, F - j)
 
 
 @kernel
-def product_over_images(a, image_size, starts, runs, a_run, K, a_k, b, sums, bias_sums, shape):
+def product_over_images(a, image_size, starts, stretches, b, sums, bias_sums, shape):
     """For each chunk of the images, sum over its images n of  A[n]^T @ B[n]; and of B[n]'s rows.
 
     A[n][r * K + k, m] is a[n * image_size + starts[m] + r * a_run + k * a_k], and b is (N, runs*K, F).
     sums : (CHUNKS, M rounded up to whole tiles, F likewise) and bias_sums : (CHUNKS, F likewise), both overwritten.
     """
     N, P, F = b.shape
+    runs, a_run, K, a_k = stretches
     rows = len(shape)
-    lanes = REGISTER_BITS // (8 * a.itemsize)
+    lanes = lanes_of(a)
     width = ACCUMULATORS // rows * lanes
     columns = sums.shape[2]
     # Large images are gone through in bands of lines, of A and B together, that stay in the cache for all tiles.
@@ -176,9 +161,9 @@ def product_over_images(a, image_size, starts, runs, a_run, K, a_k, b, sums, bia
                 for m in range(0, sums.shape[1], rows):
                     where = addresses(starts, m, shape)
                     for f in range(0, columns, width):
-                        acc = tile(part, where, a_run, a_k, right, here + f, right_k, some, K)
-                        to = m * columns + f
-                        add_to(acc, where, total, to, columns, total, to, columns)
+                        acc = tile(part, where, Stretches(some, a_run, K, a_k), right, here + f, right_k)
+                        spot = Spot(m * columns + f, columns)
+                        add_to(acc, where, total, spot, total, spot)
 
 
 @kernel
@@ -187,7 +172,7 @@ def sums_kernel(b, sums):
     P, F = b.shape
     flat, flat_sums = b.reshape(-1), sums.reshape(-1)
     for chunk in prange(CHUNKS):
-        for f in range(0, F, REGISTER_BITS // (8 * b.itemsize)):
+        for f in range(0, F, lanes_of(b)):
             total = zeros(flat)
             for p in range(chunk * P // CHUNKS, (chunk + 1) * P // CHUNKS):
                 total = add(total, load_first(flat, p * F + f, F - f))
@@ -201,41 +186,24 @@ def column_sums(b: np.ndarray) -> np.ndarray:
     return sums.sum(axis=0)
 
 
-@functools.lru_cache(maxsize=256)  # a network asks for the same few at every step
-def shares(M: int, F: int, runs: int, K: int, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, int, int, int]:
-    """How `product_rows` divides its work: runs and k of a slab, groups of panels, and blocks of rows.
-
-    A thread copies a group's part of one slab at a time, which stays in its cache while the rows of a block pass by.
-    Groups and blocks together are BLOCKS at least, where there is that much to do.
-    """
-    slabs = -(-K // SLAB)
-    slab_runs, slab_K = min(runs, max(1, SLAB // K)), -(-K // slabs)
-    panels = padded_columns(F, shape, dtype) // columns(shape, dtype)
-    together = max(1, CACHE // (slab_runs * slab_K * columns(shape, dtype) * dtype.itemsize))
-    groups = -(-panels // together)
-    blocks = max(1, min(-(-M // len(shape)) // BLOCK_TILES, BLOCKS // groups))
-    return slab_runs, slab_K, min(panels, max(groups, BLOCKS // blocks)), blocks
-
-
-def product(a, starts, runs, a_run, K, a_k, b, bias) -> np.ndarray:
+def product(a, starts, stretches, b, bias) -> np.ndarray:
     """`product_rows` into a new array (M, F), in the tile that suits its columns; bias : (F,) or None."""
-    M, F = starts.size, b.shape[1]
-    # A little product in the wrong tile costs less than that tile's compilation, if nothing else needs it.
-    shape = WIDE if M * runs * K * F < LITTLE else tile_cost(F, a.dtype)[1]
+    M, F, depth = starts.size, b.shape[1], stretches.runs * stretches.K
     bias = np.zeros(F, a.dtype) if bias is None else np.ascontiguousarray(bias)
-    if 0 in (M, F, runs, K):
+    if 0 in (M, F, depth):
         return np.tile(bias, (M, 1))  # no entries, or no terms in their sums, as in the gradients of an empty batch
+    shape = product_shape(M, depth, F, a.dtype)
     out = np.empty((M, F), a.dtype)
     b = np.ascontiguousarray(b).reshape(-1)
-    product_rows(a, starts, runs, a_run, K, a_k, b, bias, out, *shares(M, F, runs, K, shape, out.dtype), shape)
+    product_rows(a, starts, stretches, b, bias, out, product_cut(M, F, stretches, shape, out.dtype), shape)
     return out
 
 
-def weight_gradient(a, image_size, starts, runs, a_run, K, a_k, b) -> tuple[np.ndarray, np.ndarray]:
+def weight_gradient(a, image_size, starts, stretches, b) -> tuple[np.ndarray, np.ndarray]:
     """The chunks of `product_over_images`, added up in their order: dw (M, F) and db (F,)."""
     M, F = starts.size, b.shape[2]
-    _, shape = tile_cost(F, b.dtype)
+    shape = tile_for(F, b.dtype).shape
     sums = np.empty((CHUNKS, -(-M // len(shape)) * len(shape), padded_columns(F, shape, b.dtype)), b.dtype)
     bias_sums = np.empty(sums.shape[::2], b.dtype)
-    product_over_images(a, image_size, starts, runs, a_run, K, a_k, b, sums, bias_sums, shape)
+    product_over_images(a, image_size, starts, stretches, b, sums, bias_sums, shape)
     return np.ascontiguousarray(sums.sum(axis=0)[:M, :F]), bias_sums.sum(axis=0)[:F].copy()

@@ -12,14 +12,16 @@ terms are summed once for both, which halves the work.
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
+from scratchnet.fast.choose import WINOGRAD_SIDE
 from scratchnet.fast.compiled import inlined
 from scratchnet.fast.register.vector import (
-    REGISTER_BITS,
     add,
     fma,
+    lanes_of,
     load,
     load_first,
     replaced,
@@ -28,12 +30,20 @@ from scratchnet.fast.register.vector import (
     subtract,
     zeros,
 )
+from scratchnet.fast.register.width import known
 
-POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # and infinity
-SIDE = len(POINTS) + 1  # n: the inputs of a tile are SIDE x SIDE, whatever the kernel
-# What the compiler has to know is said by the length of a tuple: how long a column is, and which way a transform goes.
-FOUR, FIVE, EIGHT = (0,) * 4, (0,) * 5, (0,) * 8
-TO_POINTS, FROM_POINTS = (0,), (0, 0)
+SIDE = WINOGRAD_SIDE
+POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # and infinity: SIDE in all, as many as a tile has inputs a side
+FOUR, FIVE, EIGHT = known(4), known(5), known(8)  # how long a column is
+TO_POINTS, FROM_POINTS = known(1), known(2)  # which way a transform goes
+
+
+class Square(NamedTuple):
+    """Where a square of vectors lies in a flat array: entry (i, j) begins at  at + i * row + j * step."""
+
+    at: int
+    row: int
+    step: int
 
 
 @functools.cache
@@ -113,13 +123,14 @@ def from_points(matrix, R, column, count, out, to, step):
 
 
 @inlined
-def transform(way, matrix, R, shape, a, at, row, step, count, half, out, to, out_row, out_step):
-    """out tile (R, R) = matrix (R, S) @ a's tile (S, S) @ matrix^T, for `count` channels, or LANES, side by side.
+def transform(way, matrix, R, shape, a, source, count, half, out, target):
+    """out's tile (R, R) = matrix (R, S) @ a's tile (S, S) @ matrix^T, for `count` channels, or LANES, side by side.
 
-    Entry (i, j) of the tile begins at a[at + i * row + j * step], of the result at out[to + i * out_row + j *
-    out_step]. way : TO_POINTS or FROM_POINTS. S is the length of `shape`. half : scratch for R * S vectors.
+    source, target : the `Square` of either tile. way : TO_POINTS or FROM_POINTS. S is the length of `shape`. half :
+    scratch for R * S vectors.
     """
-    lanes = REGISTER_BITS // (8 * a.itemsize)
+    (at, row, step), (to, out_row, out_step) = source, target
+    lanes = lanes_of(a)
     S = len(shape)
     column = column_of(a, shape)
     for j in range(S):

@@ -17,8 +17,8 @@ of so many rows that they stay there; the lists are cut likewise. (In `conv_spar
                                                     slab 1    |         |         |      thread takes whole panels
                                                               +---------+---------+
 
-A multiply-add takes a third longer than in the tile, and turning matrices round takes time, too: see `pays`. A product
-of zero and infinity, NaN elsewhere, is left out as well.
+A multiply-add takes a third longer than in the tile, and it takes time to transpose matrices: `choose.dense_backward`
+says when it pays. A product of zero and infinity, NaN elsewhere, is left out as well.
 
 In the dense layer the gradient dout (N, F) is that matrix, and the vectors run along the layer's inputs:
 
@@ -33,14 +33,15 @@ from typing import NamedTuple
 import numpy as np
 from numba import prange
 
+from scratchnet.fast.choose import FIRST_LEVEL, PANEL
 from scratchnet.fast.compiled import inlined, kernel
 from scratchnet.fast.product.loops import copy_panel
 from scratchnet.fast.register.scratch import scratch, zeroed
 from scratchnet.fast.register.transpose import transpose, transposed
 from scratchnet.fast.register.vector import (
-    REGISTER_BITS,
     append_nonzero,
     fma,
+    lanes_of,
     load,
     load_first,
     replaced,
@@ -48,11 +49,10 @@ from scratchnet.fast.register.vector import (
     store,
     zeros,
 )
+from scratchnet.fast.register.width import REGISTER_BITS, lanes
 from scratchnet.fast.window import copy_stretch
 
-VECTORS = 7  # of a panel
-PANEL = (0,) * VECTORS
-FIRST_LEVEL = 22 << 10  # bytes of a panel that are gone through together: most of a common first level of 32 KiB
+VECTORS = len(PANEL)
 
 
 class Nonzeros(NamedTuple):
@@ -72,7 +72,7 @@ class Nonzeros(NamedTuple):
 def nonzeros_kernel(a, numbers, values, places, starts):
     """See `Nonzeros`, of a (M, K). numbers : 0, 1 and so on, int32, as many as a slab has columns."""
     M, K = a.shape
-    slab, lanes = numbers.size, REGISTER_BITS // (8 * a.itemsize)
+    slab, lanes = numbers.size, lanes_of(a)
     flat = a.reshape(-1)
     for s in prange(len(starts)):
         first, last = s * slab, min((s + 1) * slab, K)
@@ -88,9 +88,9 @@ def nonzeros_kernel(a, numbers, values, places, starts):
 def nonzeros(a: np.ndarray) -> Nonzeros:
     """The lists of a contiguous a's numbers, in slabs of as many columns as a panel of B may have rows."""
     M, K = a.shape
-    slab = FIRST_LEVEL // (VECTORS * REGISTER_BITS // 8) // 16 * 16  # whole squares, to be turned round
+    slab = FIRST_LEVEL // (VECTORS * REGISTER_BITS // 8) // 16 * 16  # whole squares, to be transposed
     slabs = -(-K // slab)
-    room = slabs * (M * slab + REGISTER_BITS // (8 * a.itemsize))  # a vector is written whole, the last one, too
+    room = slabs * (M * slab + lanes(a.dtype))  # a vector is written whole, the last one, too
     starts = np.empty((slabs, M + 1), np.int64)
     lists = Nonzeros(np.empty(room, a.dtype), np.empty(room, np.int32), starts, slab)
     nonzeros_kernel(a, np.arange(slab, dtype=np.int32), lists.values, lists.places, starts)
@@ -113,7 +113,7 @@ def add_slab(values, places, starts, right, total):
 
     right : a slab of a panel of B, and total : the sums, both flat in rows of VECTORS vectors.
     """
-    lanes = REGISTER_BITS // (8 * right.itemsize)
+    lanes = lanes_of(right)
     width = VECTORS * lanes
     z = zeros(right)
     acc, side_by_side = (z, z, z, z, z, z, z), PANEL
@@ -136,7 +136,7 @@ def product_kernel(values, places, starts, slab, b, turned, out):
     M = starts.shape[1] - 1
     D = out.size // M
     K = b.size // D
-    lanes = REGISTER_BITS // (8 * b.itemsize)
+    lanes = lanes_of(b)
     width = VECTORS * lanes
     flat = out.reshape(-1)
     for panel in prange((D + width - 1) // width):
@@ -158,12 +158,6 @@ def product_kernel(values, places, starts, slab, b, turned, out):
                 copy_stretch(total, m * width, some, flat, m * D + first)
         else:
             transpose(total, 0, width, M, some, flat, first * M, M)
-
-
-def pays(dout: np.ndarray) -> bool:
-    """Whether leaving out the zeros of a dense layer's dout (N, F) is faster than the tile; measured."""
-    some = dout[::4]  # to count all of them takes longer than to make the lists
-    return len(dout) >= 64 and bool(np.count_nonzero(some) < 0.55 * some.size)
 
 
 def times_transposed(a: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -22,24 +22,25 @@ The narrow tile has the same accumulators in one column of vectors: 14 rows and 
 fewer lanes in it. Which of the two it is, the tuple `rows` says by its length, which the compiler knows: every loop
 over rows and vectors is unrolled, and nothing is left of the tuples but registers.
 
-A need not be a matrix. Each row begins at an address of its own, and k runs through `runs` stretches of K numbers,
-which lie a_run apart; inside a stretch they lie a_k apart. So the patches of a convolution are read from where they lie
-in the padded image (its KH rows are the stretches), and nothing is copied into a matrix first. The rows of B lie b_k
-apart; the caller sees to it that COLUMNS numbers of each can be read. C is written row by row.
+A need not be a matrix. Each row begins at an address of its own, and k runs through `Stretches` from there. So the
+patches of a convolution are read from where they lie in the padded image (its KH rows are the stretches), and nothing
+is copied into a matrix first. The rows of B lie b_k apart; the caller sees to it that COLUMNS numbers of each can be
+read. C is written row by row.
+
+`scratchnet/fast/product/__init__.py` has the contracts of these loops in one table.
 """
 
 from __future__ import annotations
 
-import functools
+from typing import NamedTuple
 
 import numpy as np
 
 from scratchnet.fast.compiled import inlined
 from scratchnet.fast.register.vector import (
-    REGISTER_BITS,
     add,
     fma,
-    lanes,
+    lanes_of,
     load,
     load_first,
     replaced,
@@ -48,12 +49,27 @@ from scratchnet.fast.register.vector import (
     store_first,
     zeros,
 )
+from scratchnet.fast.register.width import REGISTER_BITS, known, lanes
 
-REGISTERS = 32 if REGISTER_BITS == 512 else 16  # that hold a vector; some processors have more
 # 7 rows of 2, or 14 of 1: 7 divides the width of MNIST's images after each pool, 28, 14 and 7.
 ACCUMULATORS = 12 if REGISTER_BITS == 256 else 14
-WIDE, NARROW = (0,) * (ACCUMULATORS // 2), (0,) * ACCUMULATORS  # the two tiles, as what they hold for each row
-NARROW_COST = 1.1  # measured: how much longer the narrow tile takes for as many products
+WIDE, NARROW = known(ACCUMULATORS // 2), known(ACCUMULATORS)  # the two tiles, by their number of rows
+
+
+class Stretches(NamedTuple):
+    """How k runs from the beginning of a row of A: through `runs` stretches of K numbers each."""
+
+    runs: int
+    a_run: int  #: from one stretch to the next
+    K: int
+    a_k: int  #: from one number of a stretch to the next
+
+
+class Spot(NamedTuple):
+    """Where a tile lies in a flat array: where its first row begins, and how far its rows are apart."""
+
+    start: int
+    row: int
 
 
 def columns(shape: tuple[int, ...], dtype: np.dtype) -> int:
@@ -66,13 +82,6 @@ def padded_columns(F: int, shape: tuple[int, ...], dtype: np.dtype) -> int:
     return -(-F // columns(shape, dtype)) * columns(shape, dtype)
 
 
-@functools.cache
-def tile_cost(F: int, dtype: np.dtype) -> tuple[float, tuple[int, ...]]:
-    """How many columns of work F columns make in the tile that suits them better, and that tile."""
-    wide, narrow = padded_columns(F, WIDE, dtype), padded_columns(F, NARROW, dtype) * NARROW_COST
-    return (wide, WIDE) if wide <= narrow else (narrow, NARROW)
-
-
 @inlined
 def accumulators(a):
     """ACCUMULATORS vectors of zeros, of a's dtype."""
@@ -83,12 +92,13 @@ def accumulators(a):
 
 
 @inlined
-def tile(a, rows, a_run, a_k, b, bi, b_k, runs, K):
+def tile(a, rows, stretches, b, bi, b_k):
     """The sums  acc[m, :] = sum over r < runs and k < K of  A[m, r, k] * B[r, k, :],  in registers.
 
     A[m, r, k] is a[rows[m] + r * a_run + k * a_k], and B[r, k, j] is b[bi + (r * K + k) * b_k + j].
     """
-    lanes = REGISTER_BITS // (8 * a.itemsize)
+    runs, a_run, K, a_k = stretches
+    lanes = lanes_of(a)
     acc = accumulators(a)
     right = (zeros(a), zeros(a))
     for r in range(runs):
@@ -111,11 +121,12 @@ def tile(a, rows, a_run, a_k, b, bi, b_k, runs, K):
 
 
 @inlined
-def lanewise_tile(a, rows, a_run, a_k, b, bi, b_k, runs, K, count):
+def lanewise_tile(a, rows, stretches, b, bi, b_k, count):
     """As `tile`, narrow, but lane j of a row meets only its own number of A:  A[m, r, k, j] * B[r, k, j],  j < count.
 
     A[m, r, k, j] is a[rows[m] + r * a_run + k * a_k + j]: where no channel sees another, count channels side by side.
     """
+    runs, a_run, K, a_k = stretches
     acc = accumulators(a)
     for r in range(runs):
         for k in range(K):
@@ -129,9 +140,13 @@ def lanewise_tile(a, rows, a_run, a_k, b, bi, b_k, runs, K, count):
 
 
 @inlined
-def sliding_tile(a, first, a_run, a_k, b, bi, b_k, runs, K, count):
-    """As `lanewise_tile`, for rows that begin a_k apart, the first at `first`: what one row meets, the row before meets
-    next. So A is loaded once for all rows, and moves on from row to row, in registers."""
+def sliding_tile(a, first, stretches, b, bi, b_k, count):
+    """As `lanewise_tile`, for rows that begin a_k apart, the first at `first`.
+
+    What one row meets now, the row before it meets next. So A is loaded once for all rows, and moves from row to row in
+    registers.
+    """
+    runs, a_run, K, a_k = stretches
     acc = accumulators(a)
     for r in range(runs):
         at = first + r * a_run
@@ -150,12 +165,13 @@ def sliding_tile(a, first, a_run, a_k, b, bi, b_k, runs, K, count):
 
 
 @inlined
-def add_to(acc, rows, c, start, row, more, first, more_row):
-    """c[start + m * row + j] = acc[m, j] + more[first + m * more_row + j], for all rows m and columns j of the tile.
+def add_to(acc, rows, c, spot, more, more_spot):
+    """c[m, j] = acc[m, j] + more[m, j], for all rows m and columns j of the tile, which lies at a `Spot` of c and more.
 
-    `more` is a bias, with more_row 0, or c itself, to add the tile to what is there.
+    `more` is a bias, whose rows are 0 apart, or c itself, to add the tile to what is there.
     """
-    lanes = REGISTER_BITS // (8 * c.itemsize)
+    (start, row), (first, more_row) = spot, more_spot
+    lanes = lanes_of(c)
     vectors = ACCUMULATORS // len(rows)
     for i in range(ACCUMULATORS // 2):
         for j in range(2):
@@ -165,9 +181,10 @@ def add_to(acc, rows, c, start, row, more, first, more_row):
 
 
 @inlined
-def add_part_to(acc, rows, c, start, row, more, first, more_row, M, F):
+def add_part_to(acc, rows, c, spot, more, more_spot, M, F):
     """As `add_to`, but only for the tile's first M rows and F columns."""
-    lanes = REGISTER_BITS // (8 * c.itemsize)
+    (start, row), (first, more_row) = spot, more_spot
+    lanes = lanes_of(c)
     vectors = ACCUMULATORS // len(rows)
     for i in range(ACCUMULATORS // 2):
         for j in range(2):

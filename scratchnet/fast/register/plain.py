@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from scratchnet.fast.register.vector import lanes
+from scratchnet.fast.register.width import lanes
 
 OPERATIONS: tuple[str, ...] = (
-    "add", "append_nonzero", "fma", "load", "load_first", "load_int", "prefetch", "replaced", "splat", "store",
-    "store_first", "store_int", "subtract", "sum_of_lanes", "transpose_square", "where_equal", "where_greater",
+    "add", "append_nonzero", "fma", "lanes_of", "load", "load_first", "load_int", "prefetch", "replaced", "splat",
+    "store", "store_first", "store_int", "subtract", "sum_of_lanes", "transpose_square", "where_equal", "where_greater",
     "where_nan", "zeros",
 )  # fmt: skip
+
+
+def lanes_of(a):
+    """LANES: how many numbers of a's dtype one register holds."""
+    return lanes(a.dtype)
 
 
 def zeros(a):

@@ -10,15 +10,15 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.compiled import inlined, kernel
-from scratchnet.fast.register.vector import REGISTER_BITS, transpose_square
+from scratchnet.fast.register.vector import lanes_of, transpose_square
 
-BLOCK = 64  # rows that a thread takes at a time
+ROWS = 64  # of the matrix, that a thread takes at a time
 
 
 @inlined
 def transpose(a, start, row, M, F, out, to, out_row):
     """out[to + f * out_row + m] = a[start + m * row + f]  for m < M and f < F."""
-    lanes = REGISTER_BITS // (8 * a.itemsize)
+    lanes = lanes_of(a)
     for f in range(0, F, lanes):
         for m in range(0, M, lanes):
             at, at_out = start + m * row + f, to + f * out_row + m
@@ -33,9 +33,9 @@ def transpose(a, start, row, M, F, out, to, out_row):
 @kernel
 def transpose_kernel(a, out, M, F):
     """out (F, M) = a (M, F)^T, both flat."""
-    for block in prange((M + BLOCK - 1) // BLOCK):
-        first = block * BLOCK
-        transpose(a, first * F, F, min(BLOCK, M - first), F, out, first, M)
+    for block in prange((M + ROWS - 1) // ROWS):
+        first = block * ROWS
+        transpose(a, first * F, F, min(ROWS, M - first), F, out, first, M)
 
 
 def transposed(a: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ Numba compiles loops over scalars and leaves it to the compiler to find vectors 
 (`product/tile.py`) that is not enough: its accumulators have to stay in registers for the whole of its loop. So here
 is the type that is missing, with the operations that a matrix product takes:
 
+    lanes_of(a)                LANES, for the dtype of the array a
     zeros(a)                   LANES zeros, of the dtype of the array a
     load(a, i)                 a[i : i + LANES]
     splat(a, i)                a[i] in every lane
@@ -44,8 +45,6 @@ functions, so that the kernels can be stepped through.
 
 from __future__ import annotations
 
-import llvmlite.binding
-import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
@@ -53,21 +52,8 @@ from numba.core.errors import TypingError
 from numba.cpython.unsafe.tuple import tuple_setitem as compiled_tuple_setitem
 from numba.extending import intrinsic, models, register_model
 
-
-def register_bits() -> int:
-    """Bits of the host's widest vector register that LLVM knows of: 512, 256 or 128."""
-    features = llvmlite.binding.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 512
-    return 256 if features.get("avx2") and features.get("fma") else 128
-
-
-REGISTER_BITS = register_bits()
-
-
-def lanes(dtype: np.dtype) -> int:
-    """How many numbers of a dtype one register holds."""
-    return REGISTER_BITS // (8 * np.dtype(dtype).itemsize)
+from scratchnet.fast.register import plain
+from scratchnet.fast.register.width import REGISTER_BITS
 
 
 class Vector(types.Type):
@@ -102,6 +88,17 @@ def _address(context, builder, array_type, array, index):
 
 def _constant(vector: Vector, value: float) -> ir.Constant:
     return ir.Constant(vector.llvm_type, [value] * vector.lanes)
+
+
+@intrinsic
+def lanes_of(typing, a):
+    """LANES: how many numbers of a's dtype one register holds."""
+    count = REGISTER_BITS // a.dtype.bitwidth
+
+    def emit(context, builder, signature, arguments):
+        return ir.Constant(context.get_value_type(types.intp), count)
+
+    return types.intp(a), emit
 
 
 @intrinsic
@@ -410,6 +407,4 @@ def sum_of_lanes(typing, x):
 replaced = compiled_tuple_setitem  # replaced(t, i, v): the tuple t with v in place i
 
 if config.DISABLE_JIT:
-    from scratchnet.fast.register import plain
-
     globals().update({name: getattr(plain, name) for name in plain.OPERATIONS})

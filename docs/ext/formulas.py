@@ -1,0 +1,65 @@
+"""`.. formulas:: MODULE`, the text of a module's docstring with its formulas set as formulas.
+
+A docstring has its formulas in indented blocks of plain text, for readers of the code. The directive's content gives
+the same formulas in LaTeX: one paragraph for each block, in the same order. `tests/test_docs.py` compares the two.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+# What stays as it is in LaTeX, or else a name of several letters, such as dout.
+COMMAND_OR_NAME = re.compile(r"\\(?:text|begin|end|operatorname)\{[^}]*\}|\\[A-Za-z]+|([A-Za-z]{2,})")
+
+
+def paragraphs(text: str) -> list[str]:
+    """The parts of a text between its blank lines."""
+    return [part for part in re.split(r"\n\s*\n", text) if part.strip()]
+
+
+def is_formula(paragraph: str) -> bool:
+    """Whether a paragraph of a docstring is a block of formulas: all of it is indented."""
+    return all(line.startswith("    ") for line in paragraph.splitlines())
+
+
+def with_upright_names(latex: str) -> str:
+    """Names of several letters upright and in one piece: `dout` is no product of four numbers."""
+    return COMMAND_OR_NAME.sub(lambda found: rf"\mathrm{{{found[1]}}}" if found[1] else found[0], latex)
+
+
+class Formulas(SphinxDirective):
+    """Show a module's docstring, with the LaTeX of the content in place of its blocks of formulas."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        module = importlib.import_module(self.arguments[0])
+        self.env.note_dependency(inspect.getfile(module))
+        latex = paragraphs("\n".join(self.content))
+        text = paragraphs(inspect.getdoc(module) or "")
+        blocks = sum(map(is_formula, text))
+        if len(latex) != blocks:
+            raise self.error(
+                f"expected a paragraph of LaTeX for each of the {blocks} indented blocks in the docstring of "
+                f"{module.__name__}, in the same order; got {len(latex)}"
+            )
+        formulas = iter(latex)
+        shown = [
+            ".. math::\n\n" + "\n".join(f"   {line}" for line in with_upright_names(next(formulas)).splitlines())
+            if is_formula(part)
+            else part
+            for part in text
+        ]
+        return self.parse_text_to_nodes("\n\n".join(shown))
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_directive("formulas", Formulas)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

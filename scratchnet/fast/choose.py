@@ -1,0 +1,414 @@
+"""Which way a kernel goes: every rule of the mirror, and the constants behind it.
+
+There are several ways to compute a convolution or a product, with the same result up to rounding. Which one is fastest
+depends on the shapes, on the width of the registers and on how many numbers are zeros. The modules with the kernels ask
+here, and each question is a function:
+
+    the tile                  tile_for, product_shape
+    cutting a product         product_cut
+    convolution               conv_forward, conv_dw, conv_dx, neighbours_in_tile, neighbours_in_vector, winograd_strips
+    depthwise convolution     lanewise_in_lines, lanewise_slides
+    pointwise convolution     one_channel
+    dense layer, product      few_rows, dense_backward, dense_dx_turned
+
+A constant marked "measured" decides by time. It was measured on an Intel Xeon and an AMD EPYC with 512-bit registers;
+`python -m benchmarks.calibrate` measures all of them on the machine at hand and says which differ.
+
+`recorded` collects the answers with their reasons. That is how `scratchnet explain` knows which kernels a network runs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+
+from scratchnet.fast.product.tile import ACCUMULATORS, NARROW, WIDE, Stretches, columns, padded_columns
+from scratchnet.fast.register.width import REGISTER_BITS, REGISTERS, known, lanes
+from scratchnet.layers.shapes import Pair, Window
+
+Shape = tuple[int, ...]
+
+# ---------------------------------------------------------------- constants
+
+# Threads and bits. A result must not depend on the number of threads, so work is shared out in a fixed number of parts.
+CHUNKS = 16  # of the images, where a result is a sum over images; no more threads than this share it
+BLOCKS = 16  # parts of a product, at least
+BLOCK_TILES = 4  # rows of tiles in a block, at least: each block copies its panels anew
+
+# Caches. Half of a common second level, and most of a common first level of 32 KiB.
+CACHE = 1 << 18  # bytes of B that a thread copies into its cache at a time
+FIRST_LEVEL = 22 << 10  # bytes of a panel of B that a list of nonzeros is multiplied with
+TABLE = 1 << 16  # bytes of the table of weights that a list of nonzeros is multiplied with
+SLAB = 1024  # rows of B that are gone through together
+
+# The tile.
+NARROW_COST = 1.1  # measured: time of a product in the narrow tile, relative to the wide one
+LITTLE = 1 << 21  # multiply-adds of a product that may take the wrong tile; a layer of ten classes has 1.3 million
+
+# Few rows, as when a single digit is recognised.
+FEW = 4  # measured: rows, up to which copying B for the tile costs more than it saves
+SHARE = 16  # vectors of a row of B that a thread reads at a time, so that it reads long stretches of memory
+ROWS_TOGETHER = known(8)  # rows of B that are added up before a sum is stored again
+
+# Zeros that are left out.
+PANEL = known(7)  # vectors of a panel of B, in a dense layer's gradients
+GROUP = known(5)  # vectors that are summed together, in a convolution's; a 5 x 5 kernel has as many lines
+DENSE_NONZEROS = 0.55  # measured: share of nonzeros, below which a dense layer's gradients leave out zeros
+DENSE_ROWS = 64  # measured: rows of dout, from which on they do
+LISTED = 4.0  # measured: time to look at a number and list it, in multiply-adds of a vector from the list
+TILE_TIME = 0.9  # measured: time of a multiply-add of a vector in the tile, relative to one from the list
+WINOGRAD_TIME = 0.4  # measured: the same for one of the definition's in Winograd's convolution
+
+# Winograd's convolution.
+WINOGRAD_SIDE = 8  # inputs of a tile are 8 x 8
+WINOGRAD_CHANNELS = 16  # measured: channels and filters, from which on it is faster
+WINOGRAD_STRIPS = 4  # images, or strips of them, at least, for the threads to share
+MOST_TILES = 64  # of a strip, unless a single row of them is more
+TILES = 32  # that a thread takes at a time, in whole strips
+
+
+# ---------------------------------------------------------------- what was chosen
+
+
+class Choice(NamedTuple):
+    """One answer of this module: which way a pass goes, and why."""
+
+    computes: str  #: "out", "dw" or "dx"
+    way: str  #: "tile", "Winograd", "nonzeros", ...
+    why: str
+    done: int  #: multiply-adds that this way does, the padding of tiles included
+    defined: int  #: multiply-adds that the definition has
+
+
+_record: list[Choice] | None = None
+
+
+@contextmanager
+def recorded() -> Iterator[list[Choice]]:
+    """Collect the choices that are made inside, in a list that grows as they are made."""
+    global _record
+    before, _record = _record, []
+    try:
+        yield _record
+    finally:
+        _record = before
+
+
+def share_of_zeros(dout: np.ndarray) -> str:
+    """Why zeros are left out."""
+    return f"{np.count_nonzero(dout == 0) / max(1, dout.size):.0%} of dout is zeros"
+
+
+def note(make: Callable[[], Choice]) -> None:
+    """Record a choice, if somebody collects them. `make` describes it, and is called only then."""
+    if _record is not None:
+        _record.append(make())
+
+
+# ---------------------------------------------------------------- the tile
+
+
+class TileFor(NamedTuple):
+    """The tile that suits a number of columns."""
+
+    cost: float  #: columns of work, in columns of the wide tile
+    shape: Shape  #: WIDE or NARROW
+
+
+@functools.cache
+def tile_for(F: int, dtype: np.dtype) -> TileFor:
+    """The tile in which F columns make less work: the wide one, or the narrow one that wastes fewer lanes."""
+    wide, narrow = padded_columns(F, WIDE, dtype), padded_columns(F, NARROW, dtype) * NARROW_COST
+    return TileFor(wide, WIDE) if wide <= narrow else TileFor(narrow, NARROW)
+
+
+def product_shape(M: int, depth: int, F: int, dtype: np.dtype) -> Shape:
+    """The tile of a product (M, depth) @ (depth, F).
+
+    A little product in the wrong tile costs less than compiling that tile, if nothing else needs it.
+    """
+    return WIDE if M * depth * F < LITTLE else tile_for(F, dtype).shape
+
+
+def tile_work(M: int, depth: int, F: int, shape: Shape, dtype: np.dtype) -> int:
+    """Multiply-adds of a product (M, depth) @ (depth, F), where rows and columns are filled up to whole tiles."""
+    return -(-M // len(shape)) * len(shape) * depth * padded_columns(F, shape, dtype)
+
+
+class Cut(NamedTuple):
+    """How `product_rows` divides its work."""
+
+    slab_runs: int  #: runs of a slab, and
+    slab_K: int  #: numbers of each
+    groups: int  #: of panels
+    blocks: int  #: of rows
+
+
+@functools.lru_cache(maxsize=256)  # a network asks for the same few at every step
+def product_cut(M: int, F: int, stretches: Stretches, shape: Shape, dtype: np.dtype) -> Cut:
+    """Slabs, groups of panels and blocks of rows for a product (M, depth) @ (depth, F).
+
+    A thread copies a group's part of one slab at a time, which stays in its cache while it computes the rows of a
+    block. Groups and blocks together are BLOCKS at least, where there is that much to do.
+    """
+    runs, K = stretches.runs, stretches.K
+    slabs = -(-K // SLAB)
+    slab_runs, slab_K = min(runs, max(1, SLAB // K)), -(-K // slabs)
+    panels = padded_columns(F, shape, dtype) // columns(shape, dtype)
+    together = max(1, CACHE // (slab_runs * slab_K * columns(shape, dtype) * dtype.itemsize))
+    groups = -(-panels // together)
+    blocks = max(1, min(-(-M // len(shape)) // BLOCK_TILES, BLOCKS // groups))
+    return Cut(slab_runs, slab_K, min(panels, max(groups, BLOCKS // blocks)), blocks)
+
+
+# ---------------------------------------------------------------- convolution
+
+
+def winograd_is_faster(w_shape: Shape, stride: Pair, out_size: Pair, N: int) -> bool:
+    """Whether Winograd's convolution is faster than the tile.
+
+    Measured for 5 x 5 kernels, with channels enough to fill tiles, and images or strips enough to share.
+    """
+    KH, KW, C, F = w_shape
+    fits = KH == KW == 5 and stride == (1, 1) and min(out_size) >= 4
+    return fits and min(C, F) >= WINOGRAD_CHANNELS and N * winograd_strips(out_size, KH).number >= WINOGRAD_STRIPS
+
+
+class Strips(NamedTuple):
+    """How Winograd's convolution goes through an image."""
+
+    number: int  #: of an image
+    tiles: Pair  #: of each strip, down and across
+    together: int  #: strips that a thread takes at a time
+
+
+@functools.cache
+def winograd_strips(out_size: Pair, r: int) -> Strips:
+    """Into how many strips an image is cut whose output has this size, for kernels r wide."""
+    m = WINOGRAD_SIDE - r + 1
+    down, across = -(-out_size[0] // m), -(-out_size[1] // m)
+    rows = max(rows for rows in range(1, down + 1) if down % rows == 0 and (rows == 1 or rows * across <= MOST_TILES))
+    return Strips(down // rows, (rows, across), max(1, TILES // (rows * across)))
+
+
+def conv_forward(w_shape: Shape, window: Window, N: int, dtype: np.dtype) -> str:
+    """The way of a convolution's forward pass: "Winograd" or "tile"."""
+    way = "Winograd" if winograd_is_faster(w_shape, window.stride, window.out, N) else "tile"
+    note(lambda: _conv_choice("out", way, w_shape, window, N, dtype))
+    return way
+
+
+def conv_dw(x: np.ndarray, dout: np.ndarray, w_shape: Shape, window: Window) -> str:
+    """The way of a convolution's gradient of w: "nonzeros", "Winograd" or "tile"."""
+    KH, KW, C, _ = w_shape
+    other = "Winograd" if winograd_is_faster(w_shape, window.stride, window.out, len(x)) else "tile"
+    vectors = KH * -(-KW * C // lanes(x.dtype))
+    fits = x[:1].nbytes < CACHE  # the image stays in the cache
+    way = "nonzeros" if fits and zeros_are_worth_listing(dout, vectors, other) else other
+    note(lambda: _conv_choice("dw", way, w_shape, window, len(x), x.dtype, dout))
+    return way
+
+
+def conv_dx(dout: np.ndarray, w_shape: Shape, window: Window) -> str:
+    """The way of a convolution's gradient of x: "nonzeros", "Winograd" or "tile"."""
+    (H, W), (KH, KW, C, F) = window.image, w_shape
+    other = "Winograd" if winograd_is_faster((KH, KW, F, C), window.stride, window.image, len(dout)) else "tile"
+    neighbours = neighbours_in_vector(C, W, dout.dtype)
+    vectors = KH * (KW + neighbours - 1) * -(-neighbours * C // lanes(dout.dtype))
+    fits = vectors * F * REGISTER_BITS // 8 <= TABLE and H * W * C * dout.itemsize < CACHE
+    way = "nonzeros" if fits and zeros_are_worth_listing(dout, vectors / neighbours, other) else other
+    note(lambda: _conv_choice("dx", way, w_shape, window, len(dout), dout.dtype, dout))
+    return way
+
+
+def turned_window(window: Window) -> Window:
+    """The window that slides over dout, spread by the stride, to make dx; see `conv.py`."""
+    (H, W), (KH, KW), (SH, SW), (OH, OW) = window.image, window.size, window.stride, window.out
+    spread = (OH - 1) * SH + 1, (OW - 1) * SW + 1
+    before = KH - 1 - window.before[0], KW - 1 - window.before[1]
+    padded = H + KH - 1, W + KW - 1
+    after = padded[0] - before[0] - spread[0], padded[1] - before[1] - spread[1]
+    return Window(window.size, (1, 1), spread, before, after, padded, window.image)
+
+
+def zeros_are_worth_listing(dout: np.ndarray, vectors: float, other: str) -> bool:
+    """Whether a convolution's gradient without the zeros of dout is faster than the other way.
+
+    vectors : multiply-adds of a vector that a number of dout takes. How many numbers are zero is guessed from a few
+    images.
+    """
+    time = {"Winograd": WINOGRAD_TIME, "tile": TILE_TIME}[other]
+    some = dout[:: max(1, len(dout) // 4)]
+    return LISTED + vectors * float(np.count_nonzero(some)) / max(1, some.size) < time * vectors
+
+
+@functools.cache
+def neighbours_in_tile(OW: int, F: int, KW: int, SW: int, dtype: np.dtype) -> int:
+    """How many neighbouring pixels the tile makes at once: the divisor of a row's OW pixels with the least work."""
+    divisors = [n for n in range(1, OW + 1) if OW % n == 0]
+    return min(divisors, key=lambda n: tile_for(n * F, dtype).cost / n * (KW + (n - 1) * SW))
+
+
+def neighbours_in_vector(C: int, W: int, dtype: np.dtype) -> int:
+    """How many neighbouring pixels of dx have C channels that fill a vector, for lists of nonzeros."""
+    return max(1, min(W, lanes(dtype) // C))
+
+
+def _conv_choice(
+    computes: str, way: str, w_shape: Shape, window: Window, N: int, dtype: np.dtype, dout: np.ndarray | None = None
+) -> Choice:
+    """What `recorded` notes of a convolution."""
+    KH, KW, C, F = w_shape
+    OH, OW = window.out
+    defined = N * OH * OW * KH * KW * C * F
+    if way == "Winograd":
+        channels, filters = (F, C) if computes == "dx" else (C, F)
+        out_size = window.image if computes == "dx" else window.out
+        why = "5 x 5 kernels and many channels: 64 products instead of 400"
+        return Choice(computes, way, why, _winograd_work(computes, channels, filters, out_size, N, dtype), defined)
+    if way == "nonzeros":
+        assert dout is not None
+        nonzeros = int(np.count_nonzero(dout))
+        return Choice(
+            computes, way, share_of_zeros(dout), nonzeros * _listed_work(computes, w_shape, window, dtype), defined
+        )
+    if computes == "dx":  # a forward pass over dout, with channels and filters exchanged
+        window = turned_window(window)
+        (OH, OW), C, F = window.out, F, C
+    SW = window.stride[1]
+    n = neighbours_in_tile(OW, F, KW, SW, dtype)
+    wide_depth, places = KH * (KW + (n - 1) * SW) * C, N * OH * OW // n
+    M, depth = (wide_depth, places) if computes == "dw" else (places, wide_depth)
+    shape = tile_for(n * F, dtype).shape if computes == "dw" else product_shape(M, depth, n * F, dtype)
+    neighbours = f", {n} neighbouring pixels at once" if n > 1 else ""
+    why = f"tile of {len(shape)} x {columns(shape, dtype)}{neighbours}"
+    return Choice(computes, "tile", why, tile_work(M, depth, n * F, shape, dtype), defined)
+
+
+def _winograd_work(computes: str, C: int, F: int, out_size: Pair, N: int, dtype: np.dtype) -> int:
+    """Multiply-adds of Winograd's convolution with 5 x 5 kernels: products and transforms."""
+    shape = tile_for(F, dtype).shape
+    width, wide_C = padded_columns(F, shape, dtype), -(-C // lanes(dtype)) * lanes(dtype)
+    strips = winograd_strips(out_size, 5)
+    tiles = N * strips.number * strips.tiles[0] * strips.tiles[1]
+    points, to_points, from_points = WINOGRAD_SIDE**2, 5 * 8 * (8 + 8), 5 * 4 * (8 + 4)
+    if computes == "dw":
+        rows = -(-C // len(shape)) * len(shape)
+        dout_to_points = 5 * 4 * (4 + 8)
+        return points * tiles * rows * width + tiles * (to_points * wide_C + dout_to_points * width)
+    return points * tiles * C * width + tiles * (to_points * wide_C + from_points * width)
+
+
+def _listed_work(computes: str, w_shape: Shape, window: Window, dtype: np.dtype) -> int:
+    """Multiply-adds for one number of a list of nonzeros."""
+    KH, KW, C, _ = w_shape
+    LANES, group = lanes(dtype), len(GROUP)
+    if computes == "dw":
+        vectors = KH * -(-KW * C // LANES)
+        return -(-vectors // group) * group * LANES
+    n = neighbours_in_vector(C, window.image[1], dtype)
+    across = -(-n * C // LANES)
+    down = KH if across % group == 0 else -(-KH // group) * group
+    return (KW + n - 1) * across * down * LANES // n
+
+
+# ---------------------------------------------------------------- depthwise and pointwise convolution
+
+
+def lanewise_in_lines(C: int, SW: int, dtype: np.dtype) -> bool:
+    """Whether a row of the tile is a line of the output, and not a pixel: few channels, places side by side."""
+    return SW == 1 and lanes(dtype) > C
+
+
+def lanewise_slides(OW: int, SW: int) -> bool:
+    """Whether neighbouring pixels share what they load: registers for two tiles, and whole tiles in a line."""
+    return REGISTERS >= 2 * ACCUMULATORS + 1 and SW == 1 and OW % ACCUMULATORS == 0
+
+
+def note_lanewise(computes: str, N: int, w_shape: Shape, window: Window, dtype: np.dtype) -> None:
+    """Record the way of a depthwise convolution with w (KH, KW, C)."""
+
+    def choice() -> Choice:
+        (KH, KW, C), (OH, OW), SW = w_shape, window.out, window.stride[1]
+        in_lines = lanewise_in_lines(C, SW, dtype)
+        F = OW * C if in_lines else C
+        wide_F = -(-F // lanes(dtype)) * lanes(dtype)
+        rows, terms = (KH * KW, OH * OW * C // F) if computes == "dw" else (OH * OW * C // F, KH * KW)
+        done = N * -(-rows // ACCUMULATORS) * ACCUMULATORS * terms * wide_F
+        if in_lines:
+            way, why = "lines", f"{C} channels fill no vector, the pixels of a line do"
+        elif computes != "dw" and lanewise_slides(OW, SW):
+            way, why = "sliding", "channels fill the vectors, and neighbours share a load"
+        else:
+            way, why = "pixels", "channels fill the vectors"
+        return Choice(computes, way, why, done, N * OH * OW * KH * KW * C)
+
+    note(choice)
+
+
+def one_channel(C: int) -> bool:
+    """Whether a pointwise convolution's backward pass is a single pass over dout, and no product of matrices."""
+    return C == 1
+
+
+def note_one_channel(computes: str, pixels: int, F: int, dtype: np.dtype) -> None:
+    """Record a pass of a pointwise convolution of one channel."""
+    done = pixels * -(-F // lanes(dtype)) * lanes(dtype)
+    note(
+        lambda: Choice(
+            computes, "one pass", "one channel: a number times a row, no product of matrices", done, pixels * F
+        )
+    )
+
+
+# ---------------------------------------------------------------- products of matrices
+
+
+def few_rows(M: int, K: int, F: int, dtype: np.dtype, computes: str) -> bool:
+    """Whether (M, K) @ (K, F) reads B once from where it lies, and does not copy it for the tile."""
+    few = M <= FEW
+    note_product(computes, "few rows" if few else "tile", M, K, F, dtype)
+    return few
+
+
+def dense_backward(dout: np.ndarray, D: int, need_dx: bool) -> str:
+    """The way of a dense layer's gradients of w (D, F) and x: "nonzeros" or "tile"."""
+    some = dout[::4]  # to count all of them takes longer than to make the lists
+    zeros = len(dout) >= DENSE_ROWS and bool(np.count_nonzero(some) < DENSE_NONZEROS * some.size)
+
+    def choice(computes: str) -> Choice:
+        nonzeros = int(np.count_nonzero(dout))
+        width = len(PANEL) * lanes(dout.dtype)
+        return Choice(computes, "nonzeros", share_of_zeros(dout), nonzeros * -(-D // width) * width, dout.size * D)
+
+    if zeros:
+        note(lambda: choice("dw"))
+        if need_dx:
+            note(lambda: choice("dx"))
+    else:
+        note_product("dw", "tile", D, len(dout), dout.shape[1], dout.dtype)
+    return "nonzeros" if zeros else "tile"
+
+
+def dense_dx_turned(N: int, w_shape: Shape) -> bool:
+    """Whether dx = dout @ w^T is made as the transpose of w @ dout^T, so that a large w is read as it lies."""
+    D, F = w_shape
+    return D * F >= N * (D + F)
+
+
+def note_product(computes: str, way: str, M: int, K: int, F: int, dtype: np.dtype) -> None:
+    """Record the way of a product (M, K) @ (K, F)."""
+
+    def choice() -> Choice:
+        if way == "few rows":
+            return Choice(computes, way, "each weight is read once, and used seldom", M * K * F, M * K * F)
+        shape = product_shape(M, K, F, dtype)
+        little = ": too little work to compile another" if M * K * F < LITTLE else ""
+        why = f"tile of {len(shape)} x {columns(shape, dtype)}{little}"
+        return Choice(computes, "tile", why, tile_work(M, K, F, shape, dtype), M * K * F)
+
+    note(choice)

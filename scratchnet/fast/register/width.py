@@ -1,0 +1,32 @@
+"""How wide this processor's vector registers are, how many there are, and how many numbers one of them holds."""
+
+from __future__ import annotations
+
+import llvmlite.binding
+import numpy as np
+
+
+def register_bits() -> int:
+    """Bits of the host's widest vector register that LLVM knows of: 512, 256 or 128."""
+    features = llvmlite.binding.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 512
+    return 256 if features.get("avx2") and features.get("fma") else 128
+
+
+REGISTER_BITS = register_bits()
+REGISTERS = 32 if REGISTER_BITS == 512 else 16  # that hold a vector; some processors have more
+
+
+def lanes(dtype: np.dtype) -> int:
+    """How many numbers of a dtype one register holds."""
+    return REGISTER_BITS // (8 * np.dtype(dtype).itemsize)
+
+
+def known(length: int) -> tuple[int, ...]:
+    """A number that the compiler knows, as the length of a tuple of zeros.
+
+    A tuple's length is part of its type. A loop over `len(t)` is unrolled, and a branch on it is decided, when the
+    kernel is compiled; the tuple itself leaves nothing behind.
+    """
+    return (0,) * length
