@@ -36,7 +36,7 @@ from scratchnet.runs.options import (
     resumed_settings,
     write_settings,
 )
-from scratchnet.runs.recipes import ORIGINAL, RECIPES, SAMPLE, SCHEDULES
+from scratchnet.runs.recipes import ORIGINAL, RECIPES, SAMPLE, SCHEDULES, current_name
 from scratchnet.runs.run import METRICS
 from scratchnet.tables import table
 from scratchnet.version import __version__
@@ -421,7 +421,7 @@ def build_parser() -> argparse.ArgumentParser:
     command = _add(commands, "reproduce", reproduce, "scratchnet reproduce --data mnist --recipe modern --seeds 1")
     command.add_argument(
         "--recipe",
-        type=recipe,
+        type=current_name,
         choices=["sample", ORIGINAL, *RECIPES],
         help="how to train. sample: as suits the sample, a minute or two. The others are for a whole data set, and "
         "take some minutes for each run of each network. original: as the README that the networks come from; modern: "
@@ -526,11 +526,6 @@ def _add_folder_options(command: Any, shown: str) -> None:
     earlier = command.add_mutually_exclusive_group()
     earlier.add_argument("--resume", action="store_true", help="go on with the run in that folder")
     earlier.add_argument("--overwrite", action="store_true", help="delete the run in that folder and start anew")
-
-
-def recipe(name: str) -> str:
-    """A recipe's name; `seed` is what `original` was called before."""
-    return ORIGINAL if name == "seed" else name
 
 
 def _positive(text: str) -> int:

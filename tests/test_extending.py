@@ -102,6 +102,13 @@ def test_a_layer_is_taken_to_pytorch_and_back(things):
     assert np.array_equal(other.forward(x), net.forward(x))
 
 
+def test_nothing_is_registered_twice(things):
+    with pytest.raises(ValueError, match="tiny_cnn: an architecture of this name is registered already"):
+        sn.models.register(ARCHITECTURES["tiny_cnn"])
+    with pytest.raises(ValueError, match="stripes: a data set of this name is registered already"):
+        sn.data.register(DATASETS["stripes"])
+
+
 # ---------------------------------------------------------------- commands
 
 

@@ -22,10 +22,11 @@ from benchmarks.reproduction import jobs, report, speed
 from benchmarks.reproduction import run_job as one_run
 from benchmarks.reproduction.frameworks import run_stepwise
 from scratchnet.cli import main
-from scratchnet.models import ARCHITECTURES
+from scratchnet.models import ARCHITECTURES, Published
 from scratchnet.runs import recipes
 from scratchnet.study import experiments
 from scratchnet.study.experiments import Experiment, keep, planned, read, train_and_test
+from scratchnet.study.reproduce import published_texts
 
 ROOT = Path(__file__).parent.parent
 
@@ -118,6 +119,18 @@ def test_each_network_starts_as_its_notebook_did():
     assert ARCHITECTURES["standard_cnn"].recipe.steps == -(-10 * 55_000 // 128)
     first = planned("original", [0])[0].network().parameters()[0].value
     assert 0.19 < abs(first).max() <= 1 / 5, "PyTorch's rule: at most 1 / sqrt(25)"
+
+
+def test_what_is_published_belongs_to_one_variant():
+    separable = ARCHITECTURES["separable_cnn"]
+    assert separable.published_for({"dense_units": 128}) == Published(accuracy=96.5, steps_per_second=6)
+    assert published_texts(separable.published_for({})) == ("not stated", "not stated")
+    assert published_texts(separable.published_for({"width_multiplier": 0.5})) == ("–", "–")
+    assert published_texts(ARCHITECTURES["standard_cnn"].published_for({})) == ("97.99%", "2")
+
+
+def test_the_originals_recipe_has_an_older_name():
+    assert study.parser().parse_args(["--parts", "seed", "time"]).parts == ["original", "time"]
 
 
 def test_the_choice_never_sees_the_test_set():

@@ -20,7 +20,7 @@ import scratchnet as sn
 from benchmarks.pool import ROOT, environment
 from benchmarks.reproduction import report
 from benchmarks.reproduction.jobs import PARTS, RESULTS, Job, result_of
-from scratchnet.cli import recipe
+from scratchnet.runs.recipes import current_name
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -113,7 +113,9 @@ def run_job(job: Job, output: Path, data_dir: Path | None, threads: int, process
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser(prog="python -m benchmarks.reproduction", description=__doc__)
-    made.add_argument("--parts", nargs="+", type=recipe, choices=PARTS, default=list(PARTS), help="(default: all)")
+    made.add_argument(
+        "--parts", nargs="+", type=current_name, choices=PARTS, default=list(PARTS), help="(default: all)"
+    )
     made.add_argument("--seeds", type=int, default=5, help="runs of each network; some parts make fewer (default: 5)")
     made.add_argument("--jobs", type=int, default=1, help="runs at a time, on an equal share of the cores (default: 1)")
     made.add_argument(

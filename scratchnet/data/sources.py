@@ -147,7 +147,7 @@ def read_part(info: DatasetInfo, folder: Path, part: str) -> Dataset:
 
 
 def recognised(contents: dict[str, bytes]) -> DatasetInfo | None:
-    """The data set whose files have this content, by name. Hashing 47 MB of MNIST takes less than 0.1 s."""
+    """The data set whose files have this content, by their names. Hashing all of MNIST, 55 MB, takes about 0.05 s."""
     digests = {name: sha256(content) for name, content in contents.items()}
     return next((info for info in DATASETS.values() if digests.items() <= dict(info.files).items()), None)
 

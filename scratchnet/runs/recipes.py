@@ -134,3 +134,8 @@ SEPARABLE_CANDIDATES = (
 # Those for a whole data set, by the names that the command line knows. The original's stand in the networks' records.
 ORIGINAL = "original"
 RECIPES = {"modern": MODERN, "augmented": AUGMENTED}
+
+
+def current_name(recipe: str) -> str:
+    """A recipe's name as it is now: `original` was called `seed` before."""
+    return ORIGINAL if recipe == "seed" else recipe
