@@ -13,7 +13,7 @@ rows that fit into L1. The lists are cut in the same way; a place is counted fro
 
                        slab 0         slab 1                    panel 0   panel 1
     row 0 of A      .3 in place 1  -1 in place 0              +---------+---------+
-    row 1           ...            ...              slab 0    |         |         |      all rows of A meet slab 0
+    row 1           ...            ...              slab 0    |         |         |      all rows of A use slab 0
       ...                                                     +---------+---------+      of a panel, then slab 1; a
                                                     slab 1    |         |         |      thread takes whole panels
                                                               +---------+---------+
