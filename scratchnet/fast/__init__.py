@@ -1,8 +1,16 @@
-"""The mirror: functions of the book's names and signatures, compiled by Numba for the processor they run on.
+"""The mirror: the book's functions, with the same names and signatures, compiled by Numba for this processor.
 
-Nobody has to read it to understand the network. Whoever wants to know how a convolution gets to the processor's limit
-reads `register/vector.py`, `product/tile.py` and `product/loops.py`, then `conv.py`. Dropout is the book's own: NumPy
-draws the mask on either engine, and what is left is too small to be worth a kernel.
+The network can be understood without it: the book is `scratchnet/layers`. To see how a convolution reaches the limit of
+the processor, read in this order:
+
+    register/vector.py     a vector register as a type
+    product/tile.py        the register tile: the inner loop; then product/loops.py, the loops around it
+    conv.py                convolution on the tile; then conv_winograd.py and conv_sparse.py, two other ways
+    choose.py              the rules that say which way is taken
+
+The other layers have a file each. `compiled.py` compiles and caches, `process.py` sets up the process, and `window.py`
+makes zero-padded copies. Dropout is the book's own: NumPy draws the mask on either engine, and the rest is too little
+work to be worth a kernel.
 """
 
 from scratchnet.fast.augment import turn_and_shift

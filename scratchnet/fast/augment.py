@@ -1,7 +1,7 @@
-"""Turning and shifting images: one pass over the output's pixels, the images shared by the threads.
+"""Rotating and shifting images: one pass over the output's pixels. The threads share the images.
 
-For each pixel of the result the way back is a turn and a shift of its place, and four pixels are read there; nothing is
-kept in between, where NumPy makes an array for every step of the formula.
+Each output pixel is mapped back to a point of the input, by a rotation and a shift, and the four pixels around that
+point are interpolated. No intermediate array is made. NumPy makes one for each step of the formula.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from scratchnet.fast.compiled import inlined, kernel
 
 @inlined
 def pixel(x, n, i, j, c):
-    """x[n, i, j, c], and 0 outside of the image."""
+    """x[n, i, j, c], or 0 outside the image."""
     inside = 0 <= i < x.shape[1] and 0 <= j < x.shape[2]
     return x[n, i, j, c] if inside else x.dtype.type(0)
 
 
 @kernel
 def turn_and_shift_kernel(x, angles, shifts, out):
-    """See `scratchnet.data.augment.turn_and_shift`; out as x."""
+    """See `scratchnet.data.augment.turn_and_shift`. out : as x."""
     N, H, W, C = x.shape
     for n in prange(N):
         cos, sin = math.cos(angles[n]), math.sin(angles[n])

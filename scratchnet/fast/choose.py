@@ -1,8 +1,8 @@
-"""Which way a kernel goes: every rule of the mirror, and the constants behind it.
+"""Which way a kernel goes: every rule of the mirror, and the constants behind the rules.
 
 There are several ways to compute a convolution or a product, with the same result up to rounding. Which one is fastest
 depends on the shapes, on the width of the registers and on how many numbers are zeros. The modules with the kernels ask
-here, and each question is a function:
+here. Each question is a function:
 
     the tile                  tile_for, product_shape
     cutting a product         product_cut
@@ -14,7 +14,7 @@ here, and each question is a function:
 A constant marked "measured" decides by time. It was measured on an Intel Xeon and an AMD EPYC with 512-bit registers;
 `python -m benchmarks.calibrate` measures all of them on the machine at hand and says which differ.
 
-`recorded` collects the answers with their reasons. That is how `scratchnet explain` knows which kernels a network runs.
+`recorded` collects the answers with their reasons. `scratchnet explain` prints them: the kernels that a network runs.
 """
 
 from __future__ import annotations
@@ -34,41 +34,41 @@ Shape = tuple[int, ...]
 
 # ---------------------------------------------------------------- constants
 
-# Threads and bits. A result must not depend on the number of threads, so work is shared out in a fixed number of parts.
-CHUNKS = 16  # of the images, where a result is a sum over images; no more threads than this share it
-BLOCKS = 16  # parts of a product, at least
-BLOCK_TILES = 4  # rows of tiles in a block, at least: each block copies its panels anew
+# Threads. A result must not depend on their number, so the work is divided into a fixed number of parts.
+CHUNKS = 16  # chunks of the images, where a result is a sum over images; at most this many threads share it
+BLOCKS = 16  # parts of a large product, at least: groups of panels times blocks of rows
+BLOCK_TILES = 4  # rows of tiles in a block, at least, since each block packs its panels anew
 
-# Caches. Half of a common second level, and most of a common first level of 32 KiB.
-CACHE = 1 << 18  # bytes of B that a thread copies into its cache at a time
-FIRST_LEVEL = 22 << 10  # bytes of a panel of B that a list of nonzeros is multiplied with
+# Caches. CACHE is half of a common L2 cache, FIRST_LEVEL most of a common L1 cache of 32 KiB.
+CACHE = 1 << 18  # bytes of B that a thread packs at a time
+FIRST_LEVEL = 22 << 10  # bytes of a slab of a panel of B that a list of nonzeros is multiplied with
 TABLE = 1 << 16  # bytes of the table of weights that a list of nonzeros is multiplied with
-SLAB = 1024  # rows of B that are gone through together
+SLAB = 1024  # rows of B in a slab, at most
 
 # The tile.
 NARROW_COST = 1.1  # measured: time of a product in the narrow tile, relative to the wide one
-LITTLE = 1 << 21  # multiply-adds of a product that may take the wrong tile; a layer of ten classes has 1.3 million
+LITTLE = 1 << 21  # multiply-adds: a smaller product takes the wide tile; a layer of ten classes has 1.3 million
 
 # Few rows, as when a single digit is recognised.
-FEW = 4  # measured: rows, up to which copying B for the tile costs more than it saves
-SHARE = 16  # vectors of a row of B that a thread reads at a time, so that it reads long stretches of memory
-ROWS_TOGETHER = known(8)  # rows of B that are added up before a sum is stored again
+FEW = 4  # measured: up to this many rows, packing B for the tile costs more than it saves
+SHARE = 16  # vectors of a row of B that a thread reads at a time, so that its reads are long and contiguous
+ROWS_TOGETHER = known(8)  # rows of B that are added to a sum between its load and its store
 
 # Zeros that are left out.
 PANEL = known(7)  # vectors of a panel of B, in a dense layer's gradients
-GROUP = known(5)  # vectors that are summed together, in a convolution's; a 5 x 5 kernel has as many lines
-DENSE_NONZEROS = 0.55  # measured: share of nonzeros, below which a dense layer's gradients leave out zeros
-DENSE_ROWS = 64  # measured: rows of dout, from which on they do
-LISTED = 4.0  # measured: time to look at a number and list it, in multiply-adds of a vector from the list
-TILE_TIME = 0.9  # measured: time of a multiply-add of a vector in the tile, relative to one from the list
-WINOGRAD_TIME = 0.4  # measured: the same for one of the definition's in Winograd's convolution
+GROUP = known(5)  # vectors summed together, in a convolution's gradients; a 5 x 5 kernel has as many rows
+DENSE_NONZEROS = 0.55  # measured: below this share of nonzeros, a dense layer's gradients leave out the zeros
+DENSE_ROWS = 64  # measured: from this many rows of dout on, they do so
+LISTED = 4.0  # measured: time to test a number and list it; 1 is a multiply-add of a vector from the list
+TILE_TIME = 0.9  # measured: time of a multiply-add of a vector in the tile, in the same unit
+WINOGRAD_TIME = 0.4  # measured: time of Winograd's convolution for each that the definition has, in the same unit
 
 # Winograd's convolution.
-WINOGRAD_SIDE = 8  # inputs of a tile are 8 x 8
-WINOGRAD_CHANNELS = 16  # measured: channels and filters, from which on it is faster
-WINOGRAD_STRIPS = 4  # images, or strips of them, at least, for the threads to share
-MOST_TILES = 64  # of a strip, unless a single row of them is more
-TILES = 32  # that a thread takes at a time, in whole strips
+WINOGRAD_SIDE = 8  # a tile has 8 x 8 inputs
+WINOGRAD_CHANNELS = 16  # measured: from this many channels and filters on, it is faster
+WINOGRAD_STRIPS = 4  # images or strips of images for the threads to share, at least
+MOST_TILES = 64  # tiles of a strip, at most, unless a single row has more
+TILES = 32  # tiles that a thread takes at a time, in whole strips
 
 
 # ---------------------------------------------------------------- what was chosen
@@ -89,7 +89,7 @@ _record: list[Choice] | None = None
 
 @contextmanager
 def recorded() -> Iterator[list[Choice]]:
-    """Collect the choices that are made inside, in a list that grows as they are made."""
+    """Collect the choices that are made inside the `with` block, in a list that grows as they are made."""
     global _record
     before, _record = _record, []
     try:
@@ -99,12 +99,12 @@ def recorded() -> Iterator[list[Choice]]:
 
 
 def share_of_zeros(dout: np.ndarray) -> str:
-    """Why zeros are left out."""
+    """The reason for leaving out zeros: how many there are."""
     return f"{np.count_nonzero(dout == 0) / max(1, dout.size):.0%} of dout is zeros"
 
 
 def note(make: Callable[[], Choice]) -> None:
-    """Record a choice, if somebody collects them. `make` describes it, and is called only then."""
+    """Record a choice if choices are being collected. `make` describes the choice, and is called only in that case."""
     if _record is not None:
         _record.append(make())
 
@@ -115,13 +115,13 @@ def note(make: Callable[[], Choice]) -> None:
 class TileFor(NamedTuple):
     """The tile that suits a number of columns."""
 
-    cost: float  #: columns of work, in columns of the wide tile
+    cost: float  #: columns that are computed, padding included, in units of a column of the wide tile
     shape: Shape  #: WIDE or NARROW
 
 
 @functools.cache
 def tile_for(F: int, dtype: np.dtype) -> TileFor:
-    """The tile in which F columns make less work: the wide one, or the narrow one that wastes fewer lanes."""
+    """The tile that takes less time for F columns: the wide one, or the narrow one, which wastes fewer lanes."""
     wide, narrow = padded_columns(F, WIDE, dtype), padded_columns(F, NARROW, dtype) * NARROW_COST
     return TileFor(wide, WIDE) if wide <= narrow else TileFor(narrow, NARROW)
 
@@ -129,31 +129,32 @@ def tile_for(F: int, dtype: np.dtype) -> TileFor:
 def product_shape(M: int, depth: int, F: int, dtype: np.dtype) -> Shape:
     """The tile of a product (M, depth) @ (depth, F).
 
-    A little product in the wrong tile costs less than compiling that tile, if nothing else needs it.
+    A small product always takes the wide tile. If the narrow one suits it better, the time lost is less than the time
+    to compile the narrow one for this product alone.
     """
     return WIDE if M * depth * F < LITTLE else tile_for(F, dtype).shape
 
 
 def tile_work(M: int, depth: int, F: int, shape: Shape, dtype: np.dtype) -> int:
-    """Multiply-adds of a product (M, depth) @ (depth, F), where rows and columns are filled up to whole tiles."""
+    """Multiply-adds of a product (M, depth) @ (depth, F), with rows and columns padded to whole tiles."""
     return -(-M // len(shape)) * len(shape) * depth * padded_columns(F, shape, dtype)
 
 
 class Cut(NamedTuple):
     """How `product_rows` divides its work."""
 
-    slab_runs: int  #: runs of a slab, and
-    slab_K: int  #: numbers of each
-    groups: int  #: of panels
-    blocks: int  #: of rows
+    slab_runs: int  #: runs in a slab
+    slab_K: int  #: numbers in each of these runs
+    groups: int  #: groups of panels
+    blocks: int  #: blocks of rows
 
 
 @functools.lru_cache(maxsize=256)  # a network asks for the same few at every step
 def product_cut(M: int, F: int, stretches: Stretches, shape: Shape, dtype: np.dtype) -> Cut:
     """Slabs, groups of panels and blocks of rows for a product (M, depth) @ (depth, F).
 
-    A thread copies a group's part of one slab at a time, which stays in its cache while it computes the rows of a
-    block. Groups and blocks together are BLOCKS at least, where there is that much to do.
+    A thread packs a group's part of one slab at a time. That part stays in its cache while it computes the rows of a
+    block. There are about BLOCKS pairs of a group and a block, or more, if the product is large enough.
     """
     runs, K = stretches.runs, stretches.K
     slabs = -(-K // SLAB)
@@ -171,7 +172,7 @@ def product_cut(M: int, F: int, stretches: Stretches, shape: Shape, dtype: np.dt
 def winograd_is_faster(w_shape: Shape, stride: Pair, out_size: Pair, N: int) -> bool:
     """Whether Winograd's convolution is faster than the tile.
 
-    Measured for 5 x 5 kernels, with channels enough to fill tiles, and images or strips enough to share.
+    Measured for 5 x 5 kernels, with enough channels to fill tiles, and enough images or strips for the threads.
     """
     KH, KW, C, F = w_shape
     fits = KH == KW == 5 and stride == (1, 1) and min(out_size) >= 4
@@ -179,16 +180,16 @@ def winograd_is_faster(w_shape: Shape, stride: Pair, out_size: Pair, N: int) -> 
 
 
 class Strips(NamedTuple):
-    """How Winograd's convolution goes through an image."""
+    """How Winograd's convolution cuts an image into strips of tiles."""
 
-    number: int  #: of an image
-    tiles: Pair  #: of each strip, down and across
+    number: int  #: strips of an image
+    tiles: Pair  #: tiles of a strip, down and across
     together: int  #: strips that a thread takes at a time
 
 
 @functools.cache
 def winograd_strips(out_size: Pair, r: int) -> Strips:
-    """Into how many strips an image is cut whose output has this size, for kernels r wide."""
+    """The strips of an image whose output has this size, for kernels r wide."""
     m = WINOGRAD_SIDE - r + 1
     down, across = -(-out_size[0] // m), -(-out_size[1] // m)
     rows = max(rows for rows in range(1, down + 1) if down % rows == 0 and (rows == 1 or rows * across <= MOST_TILES))
@@ -196,14 +197,14 @@ def winograd_strips(out_size: Pair, r: int) -> Strips:
 
 
 def conv_forward(w_shape: Shape, window: Window, N: int, dtype: np.dtype) -> str:
-    """The way of a convolution's forward pass: "Winograd" or "tile"."""
+    """Which way a convolution's forward pass goes: "Winograd" or "tile"."""
     way = "Winograd" if winograd_is_faster(w_shape, window.stride, window.out, N) else "tile"
     note(lambda: _conv_choice("out", way, w_shape, window, N, dtype))
     return way
 
 
 def conv_dw(x: np.ndarray, dout: np.ndarray, w_shape: Shape, window: Window) -> str:
-    """The way of a convolution's gradient of w: "nonzeros", "Winograd" or "tile"."""
+    """Which way a convolution's gradient of w goes: "nonzeros", "Winograd" or "tile"."""
     KH, KW, C, _ = w_shape
     other = "Winograd" if winograd_is_faster(w_shape, window.stride, window.out, len(x)) else "tile"
     vectors = KH * -(-KW * C // lanes(x.dtype))
@@ -214,7 +215,7 @@ def conv_dw(x: np.ndarray, dout: np.ndarray, w_shape: Shape, window: Window) -> 
 
 
 def conv_dx(dout: np.ndarray, w_shape: Shape, window: Window) -> str:
-    """The way of a convolution's gradient of x: "nonzeros", "Winograd" or "tile"."""
+    """Which way a convolution's gradient of x goes: "nonzeros", "Winograd" or "tile"."""
     (H, W), (KH, KW, C, F) = window.image, w_shape
     other = "Winograd" if winograd_is_faster((KH, KW, F, C), window.stride, window.image, len(dout)) else "tile"
     neighbours = neighbours_in_vector(C, W, dout.dtype)
@@ -226,7 +227,7 @@ def conv_dx(dout: np.ndarray, w_shape: Shape, window: Window) -> str:
 
 
 def turned_window(window: Window) -> Window:
-    """The window that slides over dout, spread by the stride, to make dx; see `conv.py`."""
+    """The window of the forward pass that makes dx: it slides over dout, spread by the stride; see `conv.py`."""
     (H, W), (KH, KW), (SH, SW), (OH, OW) = window.image, window.size, window.stride, window.out
     spread = (OH - 1) * SH + 1, (OW - 1) * SW + 1
     before = KH - 1 - window.before[0], KW - 1 - window.before[1]
@@ -236,10 +237,10 @@ def turned_window(window: Window) -> Window:
 
 
 def zeros_are_worth_listing(dout: np.ndarray, vectors: float, other: str) -> bool:
-    """Whether a convolution's gradient without the zeros of dout is faster than the other way.
+    """Whether a convolution's gradient is faster without the zeros of dout than the other way.
 
-    vectors : multiply-adds of a vector that a number of dout takes. How many numbers are zero is guessed from a few
-    images.
+    vectors : multiply-adds of a vector for each number of dout. other : "Winograd" or "tile". The share of zeros is
+    estimated from a few images.
     """
     time = {"Winograd": WINOGRAD_TIME, "tile": TILE_TIME}[other]
     some = dout[:: max(1, len(dout) // 4)]
@@ -248,20 +249,20 @@ def zeros_are_worth_listing(dout: np.ndarray, vectors: float, other: str) -> boo
 
 @functools.cache
 def neighbours_in_tile(OW: int, F: int, KW: int, SW: int, dtype: np.dtype) -> int:
-    """How many neighbouring pixels the tile makes at once: the divisor of a row's OW pixels with the least work."""
+    """How many neighbouring output pixels the tile computes at once: the divisor of OW with the least work."""
     divisors = [n for n in range(1, OW + 1) if OW % n == 0]
     return min(divisors, key=lambda n: tile_for(n * F, dtype).cost / n * (KW + (n - 1) * SW))
 
 
 def neighbours_in_vector(C: int, W: int, dtype: np.dtype) -> int:
-    """How many neighbouring pixels of dx have C channels that fill a vector, for lists of nonzeros."""
+    """How many neighbouring pixels of dx share a vector, each with its C channels, for lists of nonzeros."""
     return max(1, min(W, lanes(dtype) // C))
 
 
 def _conv_choice(
     computes: str, way: str, w_shape: Shape, window: Window, N: int, dtype: np.dtype, dout: np.ndarray | None = None
 ) -> Choice:
-    """What `recorded` notes of a convolution."""
+    """What `recorded` collects about a convolution."""
     KH, KW, C, F = w_shape
     OH, OW = window.out
     defined = N * OH * OW * KH * KW * C * F
@@ -320,17 +321,17 @@ def _listed_work(computes: str, w_shape: Shape, window: Window, dtype: np.dtype)
 
 
 def lanewise_in_lines(C: int, SW: int, dtype: np.dtype) -> bool:
-    """Whether a row of the tile is a line of the output, and not a pixel: few channels, places side by side."""
+    """Whether a row of the tile is a whole line of the output instead of a pixel: for few channels and stride 1."""
     return SW == 1 and lanes(dtype) > C
 
 
 def lanewise_slides(OW: int, SW: int) -> bool:
-    """Whether neighbouring pixels share what they load: registers for two tiles, and whole tiles in a line."""
+    """Whether neighbouring pixels share their loads. It takes registers for two tiles, and lines of whole tiles."""
     return REGISTERS >= 2 * ACCUMULATORS + 1 and SW == 1 and OW % ACCUMULATORS == 0
 
 
 def note_lanewise(computes: str, N: int, w_shape: Shape, window: Window, dtype: np.dtype) -> None:
-    """Record the way of a depthwise convolution with w (KH, KW, C)."""
+    """Record which way a depthwise convolution with w (KH, KW, C) goes."""
 
     def choice() -> Choice:
         (KH, KW, C), (OH, OW), SW = w_shape, window.out, window.stride[1]
@@ -351,7 +352,7 @@ def note_lanewise(computes: str, N: int, w_shape: Shape, window: Window, dtype: 
 
 
 def one_channel(C: int) -> bool:
-    """Whether a pointwise convolution's backward pass is a single pass over dout, and no product of matrices."""
+    """Whether a pointwise convolution's backward pass is a single pass over dout instead of matrix products."""
     return C == 1
 
 
@@ -369,15 +370,15 @@ def note_one_channel(computes: str, pixels: int, F: int, dtype: np.dtype) -> Non
 
 
 def few_rows(M: int, K: int, F: int, dtype: np.dtype, computes: str) -> bool:
-    """Whether (M, K) @ (K, F) reads B once from where it lies, and does not copy it for the tile."""
+    """Whether (M, K) @ (K, F) reads B once, in place, instead of packing it for the tile."""
     few = M <= FEW
     note_product(computes, "few rows" if few else "tile", M, K, F, dtype)
     return few
 
 
 def dense_backward(dout: np.ndarray, D: int, need_dx: bool) -> str:
-    """The way of a dense layer's gradients of w (D, F) and x: "nonzeros" or "tile"."""
-    some = dout[::4]  # to count all of them takes longer than to make the lists
+    """Which way a dense layer's gradients of w (D, F) and x go: "nonzeros" or "tile"."""
+    some = dout[::4]  # counting all rows takes longer than making the lists
     zeros = len(dout) >= DENSE_ROWS and bool(np.count_nonzero(some) < DENSE_NONZEROS * some.size)
 
     def choice(computes: str) -> Choice:
@@ -395,13 +396,13 @@ def dense_backward(dout: np.ndarray, D: int, need_dx: bool) -> str:
 
 
 def dense_dx_turned(N: int, w_shape: Shape) -> bool:
-    """Whether dx = dout @ w^T is made as the transpose of w @ dout^T, so that a large w is read as it lies."""
+    """Whether dx = dout @ w^T is computed as the transpose of w @ dout^T, so that a large w is not transposed."""
     D, F = w_shape
     return D * F >= N * (D + F)
 
 
 def note_product(computes: str, way: str, M: int, K: int, F: int, dtype: np.dtype) -> None:
-    """Record the way of a product (M, K) @ (K, F)."""
+    """Record which way a product (M, K) @ (K, F) goes."""
 
     def choice() -> Choice:
         if way == "few rows":

@@ -1,8 +1,10 @@
-"""How the mirror's kernels are compiled: for this processor, once, with a word about it, and kept on disk.
+"""How the mirror's kernels are compiled: for this processor, once, and cached on disk.
 
-`kernel` compiles a function whose `prange` loops are shared by all threads, `inlined` one that kernels call. What is
-compiled is kept in a folder of its own for each version of these sources, below NUMBA_CACHE_DIR or the user's cache
-folder, so that a change in a function that kernels call is never missed. While something is compiled, stderr says so.
+`kernel` compiles a function whose `prange` loops are shared by all threads. `inlined` compiles a function that kernels
+call. While something is compiled, a line on stderr says so.
+
+The cache is below NUMBA_CACHE_DIR or the user's cache folder. Numba does not notice when a function changes that a
+cached kernel calls. So each version of these sources has a cache folder of its own.
 
 Nothing here reorders sums (no `fastmath`): a result depends on the arguments alone.
 """
@@ -26,8 +28,8 @@ from numba.core import config, event
 
 from scratchnet.fast.process import keep_memory, load_openmp
 
-# Numba's simplest threading layer ends the process if two Python threads start kernels at once; and with any layer they
-# would share the same cores. So kernels take turns.
+# Numba's simplest threading layer aborts the process if two Python threads start kernels at once. With any other layer,
+# the two kernels would compete for the same cores. So kernels take turns.
 ONE_KERNEL_AT_A_TIME = threading.RLock()
 
 
@@ -36,7 +38,7 @@ keep_memory()
 
 
 def sources_digest() -> str:
-    """A short name for what the compiled code is made of: these sources and Numba's version."""
+    """A digest of what the compiled code depends on: these sources, and the versions of Numba and Python."""
     digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
@@ -45,7 +47,7 @@ def sources_digest() -> str:
 
 @functools.cache
 def cache_folder() -> Path:
-    """Where compiled code is kept: a folder that can be written, if need be one that lasts only for this process."""
+    """Where compiled code is kept. If that folder cannot be written, a temporary one for this process alone."""
     named = os.environ.get("NUMBA_CACHE_DIR")
     folder = Path(named) if named else Path(platformdirs.user_cache_dir("scratchnet")) / "compiled"
     folder = folder / sources_digest()
@@ -74,16 +76,16 @@ def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function that only kernels call; it becomes part of them.
+    """Compile a function that only kernels call, and inline it into them.
 
-    Left to itself the compiler makes calls of the larger ones, and a tile's sums then go through memory on their way
-    back, so that a tile of 16 products takes half as long again.
+    Without `forceinline`, LLVM leaves calls to the larger functions. A tile then returns its accumulators through
+    memory, and a tile that sums 16 products takes half as long again.
     """
     return _compile(function, forceinline=True)
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function whose `prange` loops run on all threads, and keep the result on disk."""
+    """Compile a function whose `prange` loops run on all threads, and cache the compiled code on disk."""
     compiled = _compile(function, parallel=True, cache=True)
     if config.DISABLE_JIT:
         return function  # plain Python, to step through
@@ -97,10 +99,10 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Announcer(event.Listener):
-    """Says on stderr which kernel is being compiled, and afterwards how long all of it took."""
+    """Says on stderr which kernel is being compiled, and then how long all compilation took so far."""
 
     def __init__(self) -> None:
-        self.depth = 0  # a kernel's compilation starts those of the functions that it calls
+        self.depth = 0  # compiling a kernel also compiles the functions that it calls
         self.seconds = 0.0
 
     def on_start(self, event: event.Event) -> None:
@@ -118,7 +120,7 @@ class Announcer(event.Listener):
 
     @staticmethod
     def is_ours(event: event.Event) -> bool:
-        """Whether it is one of scratchnet's kernels, and not a function of the user's own."""
+        """Whether the event is about one of scratchnet's kernels, not about a function of the user's own."""
         return event.data["dispatcher"].py_func.__module__.startswith("scratchnet.fast")
 
 

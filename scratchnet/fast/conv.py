@@ -1,29 +1,30 @@
-"""Convolution without im2col: patches are read from where they lie in the padded image.
+"""Convolution without im2col: patches are read in place from the padded image. Read `product/tile.py` first.
 
-Forward. In an NHWC image, KW neighbouring pixels with their C channels are one stretch of KW*C numbers, so a patch is
-KH such stretches, one image row apart. That is what the tile's `runs` are for: rows of A are patches, B is w (KH*KW*C,
-F).
+Forward. In an NHWC image, KW neighbouring pixels with their C channels are one contiguous run of KW*C numbers. A patch
+is KH such runs, one image row apart: the tile's `runs`. The rows of A are patches, and B is w (KH*KW*C, F).
 
-Gradient of w. dw[kh, kw, c, f] sums x[pixel at (kh, kw), c] * dout[pixel, f] over all pixels. So a row of the result is
-one (kh, kw, c), which begins at that offset in the image; k runs over the output's pixels, row by row; B is dout.
+Gradient of w. dw[kh, kw, c, f] sums x[i*SH + kh, j*SW + kw, c] * dout[i, j, f] over the output pixels (i, j) of all
+images. So a row of the result is one (kh, kw, c), and its row of A begins at that offset in the image; k runs over the
+output pixels, row by row; B is dout.
 
-Gradient of x. Each pixel of x receives from every output whose patch holds it. Seen from x, the outputs that a pixel
-meets are a patch of dout, and the kernel lies the other way round:
+Gradient of x. A pixel of x contributes to each output whose patch holds it. Seen from x, these outputs are a patch of
+dout, and the kernel is rotated by 180 degrees:
 
     dx[h, w, c] = sum over kh, kw, f of  dout[(h + top - kh) / SH, (w + left - kw) / SW, f] * w[kh, kw, c, f]
 
-where the divisions must come out even. Spread dout so that output (i, j) stands at (i*SH, j*SW) with zeros between and
-KH-1, KW-1 zeros around, turn the kernel by 180 degrees, swap its C and F: then it is the forward pass again.
+over the kh and kw for which both divisions leave no remainder. This is a forward pass again. Its image is dout spread
+by the stride: output (i, j) stands at (i*SH, j*SW) with zeros between, zero-padded by KH-1 and KW-1, less the padding
+of x. Its kernel is w rotated by 180 degrees, with C and F swapped.
 
-With few filters most of a register would be empty. Then n neighbouring pixels are made at once, as n*F filters of a
-wider kernel, which holds w n times, each time one stride further right, with zeros around it (here n = 2, KW = 5,
-SW = 1):
+With few filters most lanes of a register would be empty. Then n neighbouring output pixels are computed at once, as n*F
+filters of a wider kernel. It holds w n times, each copy shifted by one stride more, and is zero-padded (here n = 2,
+KW = 5, SW = 1):
 
-    w w w w w 0     the first pixel's F columns        The zeros cost (KW + (n-1)*SW) / KW times the multiply-adds, and
-    0 w w w w w     the second pixel's F columns       the lanes that are no longer empty win more than that.
+    w w w w w 0     the first pixel's F columns        The zeros cost (KW + (n-1)*SW) / KW times the multiply-adds. The
+    0 w w w w w     the second pixel's F columns       lanes that are no longer empty save more than that.
 
 With many channels and a kernel of 5 x 5, `conv_winograd.py` computes all three with fewer multiplications. Where dout
-is mostly zeros, `conv_sparse.py` leaves these out of both gradients. `choose.py` says which way is taken.
+is mostly zeros, `conv_sparse.py` computes both gradients without them. `choose.py` says which way is taken.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def input_gradient(dout: np.ndarray, w: np.ndarray, window: Window) -> np.ndarra
 
 
 def direct_forward(image: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window) -> np.ndarray:
-    """out (N, OH, OW, F) of a padded image (N, *window.padded, C) and w (KH, KW, C, F), by the tile."""
+    """out (N, OH, OW, F) of padded images (N, *window.padded, C) and w (KH, KW, C, F), with the tile."""
     N, _, _, C = image.shape
     (OH, OW), (SH, SW), F = window.out, window.stride, w.shape[3]
     n = choose.neighbours_in_tile(OW, F, w.shape[1], SW, w.dtype)
@@ -95,13 +96,13 @@ def direct_forward(image: np.ndarray, w: np.ndarray, b: np.ndarray | None, windo
 
 
 def direct_dw(image: np.ndarray, dout: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """dw (KH, KW, C, F) and db (F,), from a padded image (N, *window.padded, C) and dout, by the tile."""
+    """dw (KH, KW, C, F) and db (F,), from padded images (N, *window.padded, C) and dout, with the tile."""
     N, OH, OW, F = dout.shape
     C, (KH, KW), (SH, SW) = image.shape[3], window.size, window.stride
     n = choose.neighbours_in_tile(OW, F, KW, SW, dout.dtype)
     wide_KW = KW + (n - 1) * SW
     line = window.padded[1] * C
-    starts = (np.arange(KH)[:, None] * line + np.arange(wide_KW * C)).reshape(-1)  # of each (kh, kw, c) in an image
+    starts = (np.arange(KH)[:, None] * line + np.arange(wide_KW * C)).reshape(-1)  # offset of each (kh, kw, c)
     places = Stretches(OH, SH * line, OW // n, n * SW * C)
     rows_of_dout = dout.reshape(N, OH * OW // n, n * F)
     wide, db = weight_gradient(image.reshape(-1), image[:1].size, starts, places, rows_of_dout)
@@ -111,7 +112,7 @@ def direct_dw(image: np.ndarray, dout: np.ndarray, window: Window) -> tuple[np.n
 
 
 def widened(w: np.ndarray, n: int, SW: int) -> np.ndarray:
-    """w (KH, KW, C, F) for n neighbouring pixels at once: (KH, KW + (n-1)*SW, C, n*F)."""
+    """w (KH, KW, C, F) widened for n neighbouring output pixels: (KH, KW + (n-1)*SW, C, n*F)."""
     KH, KW, C, F = w.shape
     out = np.zeros((KH, KW + (n - 1) * SW, C, n, F), w.dtype)
     for i in range(n):
@@ -119,7 +120,7 @@ def widened(w: np.ndarray, n: int, SW: int) -> np.ndarray:
     return out.reshape(*out.shape[:3], n * F)
 
 
-# ---------------------------------------------------------------- the explicit form, to compare with
+# ---------------------------------------------------------------- explicit im2col and col2im, to compare with
 
 
 @kernel
@@ -137,7 +138,7 @@ def gather_columns(image, patches, SH, SW):
 
 @kernel
 def scatter_columns(patches, dx, SH, SW, top, left):
-    """dx[n, i*SH + kh - top, j*SW + kw - left, c] += patches[n, i, j, kh, kw, c], where that is inside the image."""
+    """dx[n, i*SH + kh - top, j*SW + kw - left, c] += patches[n, i, j, kh, kw, c], inside the image."""
     N, OH, OW, KH, KW, C = patches.shape
     H, W = dx.shape[1:3]
     for n in prange(N):

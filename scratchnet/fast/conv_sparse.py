@@ -1,33 +1,34 @@
-"""A convolution's gradients where the gradient of its output is mostly zeros: those are left out.
+"""A convolution's gradients where dout is mostly zeros: only its nonzeros are multiplied.
 
-Behind a max-pool, one pixel of a window has a gradient, the winner, and behind the ReLU between them not even all
-winners. What is left goes into lists, as in `product/sparse.py`, which has the loop over them and says what becomes of
-infinities.
+If a max-pool follows the convolution, one pixel of each window has a gradient: the winner. If a ReLU lies between them,
+not even every winner has one. The nonzeros are put into lists, as in `product/sparse.py`. That file has the inner loop
+over a list, and says what becomes of infinities.
 
-Gradient of w. Each filter gets a list of its pixels that are left, image by image, and dw sums their patches:
+Gradient of w. Each filter f has a list of the output pixels where dout is not zero, image by image. dw sums their
+patches:
 
     dw[:, f] = sum over the pixels p in f's list of  dout[p, f] * the patch of p
 
                           KW * C numbers, whole vectors
                        +---------+---------+- -
-    patch of p, from   | vector  | vector  |          its KH lines lie one image row apart; GROUP of these vectors are
+    patch of p, from   | vector  | vector  |          its KH rows lie one image row apart; GROUP of these vectors are
     the padded image   +---------+---------+- -       summed at a time, in registers, over the whole list
                        | vector  | vector  |
                        +---------+---------+- -
 
-Gradient of x. A number of dout adds the whole kernel of its filter, times itself, to its patch in dx. A row of dout has
-one list, pixel after pixel, and those that reach a place in dx lie side by side in it:
+Gradient of x. A number dout[p, f] adds the kernel of filter f, times that number, to the patch of p in dx. Each row of
+dout has one list, pixel after pixel. The numbers that reach a given pixel of dx are consecutive in it:
 
     row i of dout       . .[x x x x x]. .         a piece of the list: all numbers of KW pixels
                             \\ \\ | / /
-    dx, row i*SH        . . . [v] . . . .         vectors of channels in the same place of KH rows, GROUP at a time, sum
-        row i*SH + 1    . . . [v] . . . .         the piece; each number meets other weights in each of them, a fixed
-          ...                                     distance apart
+    dx, row i*SH        . . . [v] . . . .         one pixel's vectors of channels, in KH rows; GROUP vectors at a time
+        row i*SH + 1    . . . [v] . . . .         sum the piece; each row multiplies a number by other weights, which
+          ...                                     lie a fixed distance apart
 
-With few channels, n neighbouring places of a row are one vector: then the piece is n - 1 pixels longer, and the weights
-are those that each place meets, zeros where it is out of a pixel's reach.
+With few channels, one vector holds n neighbouring pixels of a row of dx. Then the piece is n - 1 pixels longer. A
+vector of weights has a part for each of the n pixels, which is zero where a number does not reach the pixel.
 
-Image and sums stay in the first level of the cache meanwhile, if the image is as small as MNIST's.
+If the image is as small as MNIST's, image and sums stay in the L1 cache.
 """
 
 from __future__ import annotations
@@ -57,20 +58,20 @@ from scratchnet.layers.shapes import Window
 
 
 class Blocks(NamedTuple):
-    """How a line of dx is cut for `sparse_dx`: into blocks of neighbouring pixels, in whole vectors."""
+    """How `sparse_dx` cuts a row of dx: into blocks of neighbouring pixels, padded to whole vectors."""
 
-    pixels: int  #: of a block
-    numbers: int  #: of a block, in whole vectors
-    meets: int  #: pixels of dout that a block meets: KW + pixels - 1
+    pixels: int  #: pixels of a block
+    numbers: int  #: numbers of a block, padding included
+    meets: int  #: pixels of dout that reach a block, for a stride of 1: KW + pixels - 1
 
 
 @kernel
 def sparse_dw_kernel(x, window, dout, pixels, vectors, sums, group):
     """For each chunk of the images and each filter f, the sum over the pixels of  dout[pixel, f] * the pixel's patch.
 
-    x : (N, H, W, C). dout : (N, P, n*F), each row n pixels. pixels : (n * P,), int32, where the first pixel of each row
-    has its patch in the padded image, then the second ones. vectors : where each vector of a patch lies in it. sums :
-    (chunks, F, all vectors). group : GROUP, vectors that are summed together.
+    x : (N, H, W, C). dout : (N, P, n*F), n pixels in each row. pixels : (n * P,), int32, the address of each pixel's
+    patch in the padded image: the first pixel of every row, then the second of every row. vectors : the offset of each
+    vector in a patch. sums : (chunks, F, all vectors). group : GROUP, vectors that are summed together.
     """
     N, P, columns = dout.shape
     F = sums.shape[1]
@@ -78,7 +79,7 @@ def sparse_dw_kernel(x, window, dout, pixels, vectors, sums, group):
     before, C = window.before, x.shape[3]
     width = lanes_of(x)
     for chunk in prange(len(sums)):
-        image = zeroed(padded_H * padded_W * C + width, x)  # the last vector of a patch may reach beyond it
+        image = zeroed(padded_H * padded_W * C + width, x)  # the last vector of a patch may reach beyond the image
         values, places = np.empty(pixels.size + width, x.dtype), np.empty(pixels.size + width, np.int32)
         turned = scratch(columns * P, x)
         z = zeros(values)
@@ -107,9 +108,9 @@ def sparse_dw_kernel(x, window, dout, pixels, vectors, sums, group):
 def sparse_dx_kernel(dout, weights, numbers, homes, cut, window, dx, group):
     """dx (N, H, W, C) from dout (N, OH, OW, F) and the weights as `weights_table` lays them out, flat.
 
-    numbers : (OW * F,), int32, where the weights for each number of a row of dout begin, seen from those for a block.
-    homes : where each vector that belongs to a block lies, seen from the block's place in row i*SH of the sums. cut :
-    `Blocks`. group : GROUP, vectors that are summed together.
+    numbers : (OW * F,), int32, the offset of the weights for each number of a row of dout, relative to the block's
+    offset in the table. homes : the offset in the sums of each vector of a block, relative to the block in row i*SH.
+    cut : `Blocks`. group : GROUP, vectors that are summed together.
     """
     N, OH, OW, F = dout.shape
     _, H, W, C = dx.shape
@@ -137,7 +138,7 @@ def sparse_dx_kernel(dout, weights, numbers, homes, cut, window, dx, group):
                         count += append_nonzero(some, numbers, j * F + f, values, places, count)
                 starts[OW] = count
                 for k in range(blocks):
-                    q = left + (k + 1) * pixels - 1  # pixel j of dout meets the table at place q - j * SW
+                    q = left + (k + 1) * pixels - 1  # pixel j of dout takes entry q - j * SW of the table
                     first, last = starts[min(OW, max(0, (q - meets + SW) // SW))], starts[min(OW, q // SW + 1)]
                     for v in range(0, homes.size, len(group)):
                         for g in range(len(group)):
@@ -155,11 +156,11 @@ def sparse_dx_kernel(dout, weights, numbers, homes, cut, window, dx, group):
 
 
 def sparse_dw(x: np.ndarray, dout: np.ndarray, window: Window) -> np.ndarray:
-    """dw (KH, KW, C, F) of a convolution, from x (N, H, W, C) and dout (N, OH, OW, F), the zeros of dout left out."""
+    """dw (KH, KW, C, F) of a convolution, from x (N, H, W, C) and dout (N, OH, OW, F), without the zeros of dout."""
     (N, _, _, C), F, (KH, KW) = x.shape, dout.shape[3], window.size
     LANES, line = lanes(x.dtype), window.padded[1] * C
     pixels = window_starts(1, window.padded, C, window.out, window.stride).astype(np.int32)
-    n = max(1, LANES // F)  # few filters: n pixels together are as wide as what is transposed
+    n = max(1, LANES // F)  # few filters: n pixels together fill a square of the transpose
     if pixels.size % n:
         n = 1
     rows = dout.reshape(N, pixels.size // n, n * F)
@@ -175,10 +176,10 @@ def sparse_dw(x: np.ndarray, dout: np.ndarray, window: Window) -> np.ndarray:
 
 
 def weights_table(w: np.ndarray, n: int) -> np.ndarray:
-    """(Q, F, V, KH, LANES): for each filter, the weights that n places of dx, in V vectors, meet in KH rows.
+    """(Q, F, V, KH, LANES): for each filter, the weights of n neighbouring pixels of dx, in V vectors, for KH rows.
 
-    Q = KW + n - 1 : at place q, the i-th of the n places meets column q - (n - 1) + i of w (KH, KW, C, F), or zeros
-    where that is outside. KH is made so large, with zeros, that the vectors fill whole GROUPs.
+    Q = KW + n - 1. In entry q, pixel i of the n has column q - (n - 1) + i of w (KH, KW, C, F), or zeros where w has no
+    such column. KH is zero-padded, so that the vectors fill whole GROUPs.
     """
     KH, KW, C, F = w.shape
     LANES = lanes(w.dtype)
@@ -194,7 +195,7 @@ def weights_table(w: np.ndarray, n: int) -> np.ndarray:
 
 
 def sparse_dx(dout: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
-    """dx (N, H, W, C), from dout (N, OH, OW, F) and w (KH, KW, C, F), the zeros of dout left out."""
+    """dx (N, H, W, C), from dout (N, OH, OW, F) and w (KH, KW, C, F), without the zeros of dout."""
     N, _, OW, F = dout.shape
     (H, W), C, SW = window.image, w.shape[2], window.stride[1]
     n = neighbours_in_vector(C, W, w.dtype)

@@ -1,36 +1,39 @@
-"""Winograd's convolution: fewer multiplications than the definition asks for.
+"""Winograd's convolution: fewer multiplications than the definition has.
 
-Take one line, a kernel g of r numbers and the m outputs y[k] = sum over j of g[j] * d[k + j] that n = m + r - 1 inputs
-give. That is m*r products. But polynomials of n coefficients can also be multiplied by their values at n points: go to
-the values, multiply these one by one, and come back. For correlation, and in two dimensions, that reads
+Take one line. A kernel g of r numbers and n = m + r - 1 inputs d give m outputs y[k] = sum over j of g[j] * d[k + j].
+By the definition that is m*r products. But polynomials with n coefficients can also be multiplied through their values
+at n points: evaluate both, multiply the values point by point, and interpolate. For correlation, and in two dimensions,
+that reads
 
     Y = A^T [ (G g G^T) * (B^T d B) ] A         * is entry by entry; d is n x n, g is r x r, Y is m x m
 
-with matrices that depend on nothing but the points. Here n = 8, at the points 0, 1, -1, 2, -2, 1/2, -1/2 and infinity:
+with matrices that depend only on the points. Here n = 8, at the points 0, 1, -1, 2, -2, 1/2, -1/2 and infinity:
 a 5 x 5 kernel makes 4 x 4 outputs from 64 products instead of 400, 6.25 times fewer.
 
-With C channels and F filters, each of the 64 points is a matrix product of its own, which is where the time goes:
+With C channels and F filters, each of the 64 points is a matrix product of its own. These products take most of the
+time:
 
     image --B^T . B--> X (64, tiles, C)
                                          for each point p:  Y[p] = X[p] @ U[p]     over the register tile
     w ------G . G^T--> U (64, C, F)
                                          Y (64, tiles, F) --A^T . A--> 4 x 4 outputs of each tile and filter
 
-Backward, every transform is turned round: since Y is linear in g, the gradient of g is what the transposed matrices
-make of dout,
+Backward, every transform is transposed. Y is linear in g, so the transposed matrices map dY, the tiles of dout, to the
+gradient of g:
 
     dw = G^T [ sum over tiles of  (B^T d B) * (A dY A^T) ] G
 
-and the gradient of the image is a forward pass of its own, as in `conv.py`. A thread goes through a few small images
-at a time, or through a strip of a large one, some rows of tiles, so that X and Y stay in its cache: written to memory
-and read back, they would cost what the products save. A strip is an image of its own, to the code; a small image is a
-single strip.
+The gradient of the image is another forward pass, as in `conv.py`.
 
-The price is rounding: the points reach up to 2, so their powers up to 2^7 are added and subtracted. Each row of B^T is
-scaled to a largest entry of 1 (and G against it), which keeps the error within a few times that of the plain sum;
-`tests/test_winograd.py` holds it to that. One place needs more than small errors: where a patch holds nothing but
-zeros, as on the black ground of a digit, the sum is exactly the bias, and a ReLU or a max-pool behind it decides by
-that. Such outputs are looked up and set to the bias.
+A thread takes a few small images at a time, or a strip of a large one: some rows of tiles. So X and Y stay in its
+cache. To write them to memory and read them back would cost what the products save. The code treats a strip as an image
+of its own, and a small image as a single strip.
+
+The price is rounding. The points reach up to 2, so their powers up to 2^7 are added and subtracted. Each row of B^T is
+scaled to a largest entry of 1, and G is scaled against it. This keeps the error within a few times that of the plain
+sum; `tests/test_winograd.py` checks the bound. For a patch of zeros, as on the black background of a digit, even a
+small error is too much: the exact sum is the bias, and a ReLU or a max-pool that follows decides by the exact value.
+Such outputs are detected and set to the bias.
 
 Sources: Winograd, "Arithmetic Complexity of Computations", 1980; Lavin and Gray, "Fast Algorithms for Convolutional
 Neural Networks", 2016, arXiv 1509.09308; Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd
@@ -65,8 +68,10 @@ from scratchnet.layers.shapes import Window
 
 @kernel
 def weights_kernel(w, size, G, out, point):
-    """U[p, c, f] = (G g G^T)[p] of g = w[:, :, c, f]; w : flat (r, r, C, F), size : (C, F, F padded); out : flat, U[p]
-    at p * point."""
+    """U[p, c, f] = (G g G^T)[p] for each kernel g = w[:, :, c, f].
+
+    w : (r, r, C, F), flat. size : (C, F, F padded). out : U, flat; U[p] begins at p * point.
+    """
     C, F, width = size
     lanes = lanes_of(w)
     for c in prange(C):
@@ -78,8 +83,11 @@ def weights_kernel(w, size, G, out, point):
 
 @inlined
 def transform_tiles(shape, matrix, m, tiles, image, half, X, first, point):
-    """X[p, first + t] = (matrix d matrix^T)[p] of each tile d of the image, as long as `shape`; X[p] begins at p *
-    point."""
+    """X[p, first + t] = (matrix d matrix^T)[p] for each tile t of the image and its pixels d.
+
+    shape : a tuple as long as a side of d. m : pixels from one tile to the next. tiles : (down, across). half :
+    scratch. X : flat; X[p] begins at p * point.
+    """
     C = image.shape[2]
     lanes = lanes_of(image)
     flat, row = image.reshape(-1), image.shape[1] * C
@@ -92,11 +100,11 @@ def transform_tiles(shape, matrix, m, tiles, image, half, X, first, point):
 
 @inlined
 def mark_black(image, r, down, black):
-    """black[i, j] = whether the r x r patch of the image at (i, j) holds nothing but zeros. down : (W,), scratch."""
+    """black[i, j] = whether the r x r patch of the image at (i, j) holds only zeros. down : (W,), scratch."""
     H, W, C = image.shape
-    down[:] = 0  # how many rows, up to this one, end in r zeros at this column
+    down[:] = 0  # for each column: how many consecutive rows, up to this one, have r zero pixels that end there
     for h in range(H):
-        across = 0  # how many pixels of zeros, up to this one, lie side by side
+        across = 0  # how many consecutive pixels, up to this one, are zero
         for w in range(W):
             c = 0
             while c < C and image[h, w, c] == 0:
@@ -109,9 +117,9 @@ def mark_black(image, r, down, black):
 
 @inlined
 def write_image(Y, rows, A_T, half, corner, black, bias, out, tiles):
-    """out (OH, OW, F) = A^T Y A of the image's tiles, and the bias.
+    """out (OH, OW, F) = A^T Y A of the image's tiles, plus the bias; where `black`, the bias alone.
 
-    rows : the first tile's row in each Y[p], how far the points p are apart in Y, and the numbers of a row.
+    rows : the first tile's row in each Y[p], the stride from one point to the next in Y, and the length of a row.
     """
     first, y_point, width = rows
     OH, OW, F = out.shape
@@ -132,19 +140,21 @@ def write_image(Y, rows, A_T, half, corner, black, bias, out, tiles):
 
 @inlined
 def copy_strip(x, padded, before, first, m, strips):
-    """What the tiles of a strip reach of the image x, which has `before` zeros above and to the left; the strip begins
-    at row of tiles `first`."""
+    """Copy the pixels of the image x that the tiles of a strip read, zero-padded.
+
+    before : rows of padding above x, and columns left of it. first : the strip's first row of tiles.
+    """
     if strips > 1:
-        padded[:] = 0.0  # where the strip before had pixels, this one may have the image's edge
+        padded[:] = 0.0  # this strip may have padding where the previous one had pixels
     copy_image(x, padded, (before[0] - first * m, before[1]), (1, 1))
 
 
 @kernel
 def winograd_forward_kernel(x, before, U, bias, out, cut, B_T, A_T, decides, shape):
-    """The pass drawn above: out (N, OH, OW, F) from x (N, H, W, C), and U (64, C, F padded), flat.
+    """The forward pass drawn above: out (N, OH, OW, F) from x (N, H, W, C) and U (64, C, F padded), flat.
 
-    before : rows of zeros above x, and columns left of it. cut : `choose.Strips`. decides : whether a layer behind may
-    decide by sums that have to be exactly the bias. shape : the tile, WIDE or NARROW.
+    before : rows of padding above x, and columns left of it. cut : `choose.Strips`. decides : whether a layer that
+    follows may decide by sums that have to be exactly the bias. shape : the tile, WIDE or NARROW.
     """
     strips, tiles, together = cut
     N, C = len(out) * strips, x.shape[3]
@@ -153,7 +163,7 @@ def winograd_forward_kernel(x, before, U, bias, out, cut, B_T, A_T, decides, sha
     width = U.size // (SIDE * SIDE * C)
     rows = len(shape)
     padded = (together * T + rows - 1) // rows * rows
-    x_point, y_point = padded * C + lanes, padded * width + lanes  # one vector more: points not 4096 bytes apart
+    x_point, y_point = padded * C + lanes, padded * width + lanes  # + lanes: points not 4096 bytes apart
     for chunk in prange(CHUNKS):
         X, Y = scratch(SIDE * SIDE * x_point, x), scratch(SIDE * SIDE * y_point, x)
         half, corner, nothing = zeroed(SIDE * SIDE * lanes, x), scratch(m * m * lanes, x), zeroed(width, x)
@@ -186,7 +196,7 @@ def winograd_forward_kernel(x, before, U, bias, out, cut, B_T, A_T, decides, sha
 def winograd_dw_kernel(x, before, dout, cut, B_T, A, G_T, sums, shape):
     """sums[chunk] (r, r, C padded, F padded) = G^T [sum over the chunk's tiles of (B^T d B) * (A dY A^T)] G.
 
-    dout : (N, OH, OW, F). The rest as in forward.
+    dout : (N, OH, OW, F). The other arguments as in `winograd_forward_kernel`.
     """
     strips, tiles, together = cut
     N, C = len(x) * strips, x.shape[3]
@@ -230,8 +240,8 @@ def winograd_forward(
 ) -> np.ndarray:
     """out (N, OH, OW, F) of x (N, H, W, C) and w (r, r, C, F), for a window of stride 1.
 
-    Patches of zeros give the bias exactly, since a ReLU or a max-pool behind may decide by it; that search is spared
-    where nothing `decides` by the result.
+    Patches of zeros give the bias exactly, since a ReLU or a max-pool that follows may decide by it. Where nothing
+    `decides` by the result, the search for such patches is left out.
     """
     N, _, _, C = x.shape
     r, F = w.shape[1], w.shape[3]

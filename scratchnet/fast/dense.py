@@ -1,15 +1,15 @@
-"""Dense layer: three products over the tile, which differ in what is a row of A and what k runs over.
+"""Dense layer: three products over the tile. They differ in what a row of A is and in what k runs over.
 
     out = x @ w          rows: examples     k: inputs      B: w
     dw  = x^T @ dout     rows: inputs       k: examples    B: dout
     dx  = dout @ w^T     rows: inputs       k: outputs     B: dout^T, and the result is dx^T
 
-The last is turned round so that a large matrix w is read as it lies, and only the small ones are transposed. Where w is
-the smaller one, as it is in front of ten classes, it is w that is transposed, and dx comes out as it should lie. Where
-most of dout is zeros, as behind a ReLU, `product/sparse.py` makes dw and dx of what is left.
+dx is computed transposed, so that a large matrix w is read as it is stored, and only the small matrices dout and dx^T
+are transposed. If w is the smaller one, as before ten classes, w is transposed instead, and dx comes out directly. If
+dout is mostly zeros, as behind a ReLU, `product/sparse.py` computes dw and dx from its nonzeros.
 
-For a few examples, one digit to be recognised say, the time is that of reading w once. There is nothing to gain from a
-tile then: w is read in long stretches, eight rows at a time, and the sums stay in the cache.
+For a few examples, such as one digit to recognise, the time is that of reading w once, and a tile gains nothing. Then w
+is read in long contiguous runs, eight rows at a time, and the sums stay in the cache.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def few_rows_kernel(a, b, bias, out, block):
 
 
 def rows_times(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, computes: str = "out") -> np.ndarray:
-    """a (M, K) @ b (K, F) + bias (F,), for a contiguous a: (M, F), which is the "out" or the "dx" of a layer."""
+    """a (M, K) @ b (K, F) + bias (F,), for a contiguous a: (M, F). computes : "out" or "dx", for the record."""
     M, K = a.shape
     F = b.shape[1]
     if not choose.few_rows(M, K, F, a.dtype, computes):

@@ -1,17 +1,18 @@
-"""Depthwise convolution: the tile again, but each lane is a channel that meets only its own weights.
+"""Depthwise convolution: the tile again, but lane by lane. Each lane is a channel with weights of its own.
 
-No number is used by more than one lane, so there is one load for each multiply-add, and these are the pace now. Unless
-a tile's rows are neighbouring pixels: then the pixel that one of them meets now, the one before meets next, and each is
-loaded once and slides through the tile. Two pictures of an image, as the tile takes them, of the same memory:
+No number is used by more than one lane. So there is one load for each multiply-add, and the loads set the pace. Tiles
+whose rows are neighbouring pixels are better off: the input pixel that one row needs now, the row before needs next.
+There each pixel is loaded once, and slides through the tile (`sliding_tile`). The tile takes an image in one of two
+layouts of the same memory:
 
     "pixels"    a row of A is an output pixel, and its C channels are the lanes
-    "lines"     a row of A is a line of the output, and all OW*C numbers in it are the lanes: with a stride of 1, the
-                line below a tap of the kernel is one stretch of memory. For few channels, such as MNIST's one
+    "lines"     a row of A is a line of the output, a row of its pixels, and the OW*C numbers of the line are the lanes.
+                With a stride of 1, each tap of the kernel reads one contiguous run. For few channels: MNIST has one
 
-In both, forward sums over the taps (kh, kw) with the weights as B, and the gradient of the weights sums over the output
-with dout as B, where a row of A is a tap. The gradient of the image is a forward pass over the spread dout with the
-kernel turned, as in `conv.py`. With so few multiply-adds for a number, memory counts: a thread makes the padded image
-from its image just before it needs it, in an array of its own that its cache holds.
+In both, the forward pass sums over the taps (kh, kw), and B is the weights. The gradient of the weights sums over the
+output pixels: B is dout, and a row of A is a tap. The gradient of the image is a forward pass over the spread dout with
+the kernel rotated by 180 degrees, as in `conv.py`. There are few multiply-adds for each number, so memory traffic
+matters. Just before it reads an image, a thread copies it into a padded array of its own, which stays in its cache.
 """
 
 from __future__ import annotations
@@ -41,20 +42,20 @@ from scratchnet.layers.shapes import IntOrPair, Padding, Pair, Window
 
 
 class Frame(NamedTuple):
-    """Where an image stands in a padded one, each pair for height and width; all around it there are zeros."""
+    """Where an image lies in a zero-padded one. Each pair is (height, width)."""
 
     padded: Pair  #: size of the padded image
     before: Pair  #: rows above the image's first pixel, and columns left of it
-    apart: Pair  #: from a pixel to the next
+    apart: Pair  #: distance between neighbouring pixels of the image
 
 
 @kernel
 def lanewise_rows(x, frame, starts, stretches, slides, b, bias, out, shape):
     """out[n, m, f] = bias[f] + sum over r < runs, k < K of  A[n, starts[m] + r * a_run + k * a_k + f] * B[r, k, f].
 
-    x : (N, H, W, C). A : its images in their `Frame`, each flat. starts : (M,). stretches : `Stretches`. slides :
-    whether all of a tile's rows begin a_k apart. b : B (runs, K, F), flat. bias : (F,). out : (N, M, F). shape :
-    NARROW.
+    x : (N, H, W, C). A : the images of x, padded as their `Frame` says, each flat. starts : (M,), the address of each
+    row of A. stretches : `Stretches`. slides : whether all rows of a tile begin a_k apart. b : B (runs, K, F), flat.
+    bias : (F,). out : (N, M, F). shape : NARROW.
     """
     N, M, F = out.shape
     flat = out.reshape(-1)

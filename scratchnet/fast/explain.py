@@ -1,7 +1,7 @@
-"""Which kernels a network runs: one training step, with every choice that `choose.py` makes written down.
+"""Which kernels a network runs: one training step, with every choice of `choose.py` recorded.
 
-Nothing is worked out a second time for the report: a copy of the network does a step, and the rules note what they
-answer. So the table cannot say anything else than what runs.
+A copy of the network does the step, and the rules of `choose.py` record what they answer. Nothing is worked out a
+second time for the report, so the table shows what really runs.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def explain(net: Network, batch_size: int = 128) -> str:
 
 
 def _batch(net: Network, size: int) -> tuple[np.ndarray, np.ndarray, str]:
-    """Images for the network and labels: digits where they fit, since how many zeros a gradient has depends on them."""
+    """Images, labels and their kind: digits where they fit, since the zeros in a gradient depend on the data."""
     from scratchnet.data import load
 
     shape, classes = net.output_shapes()[0], net.output_shapes()[-1][-1]

@@ -1,12 +1,12 @@
-"""Pointwise convolution: the pixels are the rows of A, each a stretch of C numbers, and the tile does the rest.
+"""Pointwise convolution: a matrix product over the tile. Each pixel is a row of A, a run of C numbers.
 
-With one channel there is no product of matrices, but a number times a row, out[p, :] = x[p] * w + b, and a tile would
-work for one of its rows or columns only. Backward, one pass over dout is enough then:
+With one channel, the output is an outer product: out[p, :] = x[p] * w + b. In the products of the backward pass, a tile
+would use only one of its rows (dw) or one of its columns (dx). Instead, one pass over dout computes all gradients:
 
     dx[p] = sum of dout[p, :] * w        dw = sum over p of x[p] * dout[p, :]        db = sum over p of dout[p, :]
 
-Where ReLU and a max-pool with windows side by side follow, one pass goes through all three (see `fused.py`): forward,
-only the pool's winners are written; backward, dout is the pool's small gradient, and `argmax` says which pixels won.
+Where a ReLU and a max-pool with windows side by side follow, one pass does all three layers (see `fused.py`). Forward,
+only the pool's winners are written. Backward, dout is the pool's small gradient, and `argmax` says which pixels won.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ from scratchnet.layers.shapes import Window
 
 @kernel
 def one_channel_forward_kernel(x, w, bias, out, argmax, F, window, places):
-    """The largest number of each window of relu(x * w + bias), and its place, as `max_forward_kernel` finds them.
+    """The largest number of each window of relu(x * w + bias), and its index, as in `max_forward_kernel`.
 
-    x : (N, H, W), flat. w, bias : F numbers, zeros behind them up to whole vectors. out, argmax : (N, OH, OW, F), flat.
-    window : of the pool; its windows lie side by side, without padding. places : see `max_forward_kernel`.
+    x : (N, H, W), flat. w, bias : (F,), zero-padded to whole vectors. out, argmax : (N, OH, OW, F), flat. window : the
+    pool's `Window`; its windows lie side by side, without padding. places : see `max_forward_kernel`.
     """
     (H, W), (OH, OW), (PH, PW) = window.image, window.out, window.size
     for n in prange(x.size // (H * W)):
@@ -68,8 +68,8 @@ def one_channel_forward_kernel(x, w, bias, out, argmax, F, window, places):
 def one_channel_backward_kernel(dout, argmax, argmax_step, x, w, dx, sums, F, window, places):
     """dx, and for each chunk of the images dw and db, from the gradient dout of a pool's output.
 
-    dout : (N, OH, OW, F), flat. argmax : likewise; or F numbers for all windows, with an argmax_step of 0. dx : as x.
-    sums : (CHUNKS, 2, as many as w), dw and db. The rest as in `one_channel_forward_kernel`.
+    dout : (N, OH, OW, F), flat. argmax : likewise, with an argmax_step of 1; or (F,), the same for all windows, with an
+    argmax_step of 0. dx : as x. sums : (CHUNKS, 2, w.size), dw and db. The rest as in `one_channel_forward_kernel`.
     """
     (H, W), (OH, OW), (PH, PW) = window.image, window.out, window.size
     N = x.size // (H * W)
@@ -79,7 +79,7 @@ def one_channel_backward_kernel(dout, argmax, argmax_step, x, w, dx, sums, F, wi
         image = np.empty_like(total)
         for n in range(chunk * N // CHUNKS, (chunk + 1) * N // CHUNKS):
             image[:] = 0.0
-            dx[n * H * W : (n + 1) * H * W] = 0.0  # right of the last window and below it there may be pixels in none
+            dx[n * H * W : (n + 1) * H * W] = 0.0  # pixels right of the last window or below it are in none
             for i, kh in np.ndindex(OH, PH):
                 for j, kw in np.ndindex(OW, PW):
                     pixel = (n * H + i * PH + kh) * W + j * PW + kw
@@ -101,7 +101,7 @@ def one_channel_backward_kernel(dout, argmax, argmax_step, x, w, dx, sums, F, wi
 def one_channel_forward(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None, pool: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Output and `argmax` of a max-pool behind ReLU behind a pointwise convolution of x (N, H, W, 1).
+    """Output and `argmax` of a pointwise convolution of x (N, H, W, 1), then ReLU, then max-pool.
 
     pool : the windows' size, which is their stride.
     """
@@ -117,7 +117,7 @@ def one_channel_forward(
 
 
 def whole_vectors(a: np.ndarray) -> np.ndarray:
-    """a, flat, with zeros behind up to whole vectors."""
+    """a, flattened and zero-padded to whole vectors."""
     out = np.zeros(-(-a.size // lanes(a.dtype)) * lanes(a.dtype), a.dtype)
     out[: a.size] = a.reshape(-1)
     return out
@@ -126,9 +126,10 @@ def whole_vectors(a: np.ndarray) -> np.ndarray:
 def one_channel_backward(
     dout: np.ndarray, argmax: np.ndarray, x: np.ndarray, w: np.ndarray, pool: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """dx, dw and db of a pointwise convolution of x (N, H, W, 1), from the gradient behind the max-pool that follows.
+    """dx, dw and db of a pointwise convolution of x (N, H, W, 1), from the gradient of the output of its max-pool.
 
-    dout : (N, OH, OW, F). argmax : likewise, or (F,) for all windows. pool : the windows' size, which is their stride.
+    dout : (N, OH, OW, F). argmax : likewise, or (F,), the same for all windows. pool : the windows' size, which is
+    their stride.
     """
     window = Window.on(x.shape[1:3], pool, pool, "valid")
     F = dout.shape[3]
@@ -158,11 +159,11 @@ def pointwise_conv2d_backward(
     """See `scratchnet.layers.pointwise.pointwise_conv2d_backward`."""
     N, H, W, C = x.shape
     F = w.shape[-1]
-    if choose.one_channel(C):  # as if windows of one pixel each had been pooled
+    if choose.one_channel(C):  # a max-pool with windows of one pixel changes nothing
         gradients = one_channel_backward(dout, np.zeros(F, np.int32), x, w, (1, 1))
         return gradients if need_dx else (None, *gradients[1:])
     dout, x = np.ascontiguousarray(dout), np.ascontiguousarray(x)
-    # A 1 x 1 kernel at all H*W pixels: row c of the result begins at channel c, and the next pixel is C further.
+    # Row c of dw begins at channel c of the image's first pixel. k runs over the H*W pixels, which are C numbers apart.
     choose.note_product("dw", "tile", C, N * H * W, F, x.dtype)
     pixels = Stretches(1, 0, H * W, C)
     dw, db = weight_gradient(x.reshape(-1), H * W * C, np.arange(C), pixels, dout.reshape(N, H * W, F))

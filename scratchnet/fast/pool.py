@@ -1,4 +1,7 @@
-"""Pooling: vectors of channels, the winner and its place held in registers while the window is gone through."""
+"""Pooling: a vector of channels at a time. The winner and its index stay in registers while a window is read.
+
+The index of a pixel in its window is kh*PW + kw. Vectors hold indices as numbers of their own dtype.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +28,16 @@ from scratchnet.layers.shapes import IntOrPair, Padding, Window
 
 @inlined
 def larger(value, best, here, place):
-    """The larger one of a pixel and the best so far, lane by lane, and its place; NaN wins over all."""
+    """The larger of a pixel and the best so far, lane by lane, and its index; NaN wins over all."""
     place = where_greater(value, best, here, place)
     return where_nan(value, value, where_greater(value, best, value, best)), place
 
 
 @kernel
 def max_forward_kernel(x, C, window, out, argmax, places, relu):
-    """The largest pixel of each window that lies inside the image, and its place kh*PW + kw; NaN wins over all.
+    """For each window, the largest of its pixels inside the image, and that pixel's index; NaN wins over all.
 
-    x, out, argmax : flat, with C channels. places : -infinity and then each place, in out's dtype. relu : whether
+    x, out, argmax : flat, with C channels. places : -infinity and then every index, in out's dtype. relu : whether
     negative pixels count as 0.
     """
     (H, W), (OH, OW), (top, left) = window.image, window.out, window.before
@@ -59,9 +62,10 @@ def max_forward_kernel(x, C, window, out, argmax, places, relu):
 
 @kernel
 def max_backward_kernel(dout, argmax, dx, C, window, places, once):
-    """Each output's gradient added to the pixel that won. dout, argmax, dx : flat; the rest as in forward.
+    """Add each output's gradient to the pixel that won.
 
-    once : whether each pixel is in one window, no more and no less; then it is written and need not be zero before.
+    dout, argmax, dx : flat. once : whether each pixel is in exactly one window. Then dx is written, not added to, and
+    need not be zeroed before. The rest as in `max_forward_kernel`.
     """
     (H, W), (OH, OW), (top, left) = window.image, window.out, window.before
     (PH, PW), (SH, SW) = window.size, window.stride
@@ -87,7 +91,7 @@ def max_backward_kernel(dout, argmax, dx, C, window, places, once):
 
 @kernel
 def avg_forward_kernel(x, counts, out, window):
-    """The mean of the pixels of each window that lie inside the image."""
+    """For each window, the mean of its pixels inside the image. counts : (OH, OW, 1), how many these are."""
     N, H, W, C = x.shape
     (OH, OW), (top, left) = window.out, window.before
     (PH, PW), (SH, SW) = window.size, window.stride
@@ -106,7 +110,7 @@ def avg_forward_kernel(x, counts, out, window):
 
 @kernel
 def avg_backward_kernel(dout, counts, dx, window):
-    """Each output's gradient, divided by its window's pixels, added to all of them."""
+    """Add each output's gradient, divided by its window's count, to all pixels of the window."""
     N, OH, OW, C = dout.shape
     (H, W), (top, left) = window.image, window.before
     (PH, PW), (SH, SW) = window.size, window.stride
@@ -121,7 +125,7 @@ def avg_backward_kernel(dout, counts, dx, window):
 
 
 def places_of(window: int, dtype: np.dtype) -> np.ndarray:
-    """(1 + window,): -infinity, which every pixel beats, and the places of a window as numbers that vectors hold."""
+    """(1 + window,): -infinity, which every pixel beats, then the indices of a window's pixels, in this dtype."""
     return np.concatenate([[-np.inf], np.arange(window)]).astype(dtype)
 
 
@@ -135,7 +139,7 @@ def max_pool2d_forward(
 def relu_max_pool2d_forward(
     x: np.ndarray, pool: IntOrPair, stride: IntOrPair, padding: Padding
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What `max_pool2d_forward` makes of `relu_forward(x)`, which is not written down."""
+    """`max_pool2d_forward` of `relu_forward(x)`, without writing the ReLU's output."""
     return max_forward(x, pool_window(x.shape[1:3], pool, stride, padding), relu=True)
 
 

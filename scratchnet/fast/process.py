@@ -1,8 +1,8 @@
-"""What the mirror sets for its whole process, once, when it is loaded; what the environment says already, stays.
+"""Settings of two shared libraries, made once for the whole process, when the mirror is loaded.
 
-How threads wait for each other, and what happens to memory that is not needed any more, is decided by libraries that
-every program shares. Their defaults suit programs that seldom compute; both cost a training step more than a kernel can
-win.
+GNU OpenMP decides how threads wait for each other. glibc decides what happens to freed memory. Every program shares
+them, and their defaults suit programs that seldom compute: each default costs a training step more than a kernel can
+win. A setting that the environment already makes is left alone.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ import importlib
 import os
 import sys
 
-# How often a thread of GNU OpenMP looks for work before it sleeps. Its own default is about a millisecond of looking,
-# which, wherever other programs want the cores too, keeps the thread that it waits for from running.
+# How often a thread of GNU OpenMP polls for work before it sleeps. The default is about a millisecond of polling. Where
+# other programs want the cores too, a polling thread keeps the thread that it waits for from running.
 SPINS = "5000"
 
-# Of glibc's malloc.h: parameters of mallopt, and the environment's names for them.
+# From glibc's malloc.h: parameters of mallopt, and the environment variables for the same settings.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 NAMES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
-NEVER = 2**31 - 1  # bytes, and the largest that mallopt takes
+NEVER = 2**31 - 1  # bytes: the largest value that mallopt takes
 
 
 def load_openmp() -> None:
-    """Load GNU OpenMP, if Numba has it here, with SPINS in place of its default.
+    """Load GNU OpenMP, if this build of Numba has it, with SPINS in place of its default.
 
-    It reads the environment only now, so that nothing is left there for child processes.
+    The library reads the variable only while it is loaded. So the variable is removed again, and child processes do not
+    inherit it.
     """
     if "GOMP_SPINCOUNT" in os.environ or "OMP_WAIT_POLICY" in os.environ:
         return
@@ -39,13 +40,13 @@ def load_openmp() -> None:
 
 
 def keep_memory() -> None:
-    """Have glibc keep freed memory for the next array, instead of giving it back to the system.
+    """Make glibc keep freed memory for the next array, instead of returning it to the system.
 
-    A network makes the same arrays at every step. The system hands memory out page by page and full of zeros: with
-    batches of 512, an eighth of a step went into getting back what had been given away a moment ago.
+    A network allocates the same arrays at every step. The system hands out memory page by page, and fills each page
+    with zeros. With batches of 512, an eighth of a step was spent on memory that had been freed a moment before.
     """
     if sys.platform == "linux" and not any(name in os.environ for name in NAMES):
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries than glibc have none
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # only glibc has this function
         if mallopt:
             mallopt(M_MMAP_THRESHOLD, NEVER)
             mallopt(M_TRIM_THRESHOLD, NEVER)

@@ -1,4 +1,4 @@
-"""ReLU: one pass over memory, shared by the threads; the speed of memory is its limit."""
+"""ReLU: one pass over memory, shared by the threads. Memory bandwidth is its limit."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Resizing: the book's two matrices have two numbers a row, and only these are multiplied, an image at a time.
+"""Resizing: the book's two matrices have two nonzeros per row. Only these are multiplied, one image at a time.
 
-First the rows are mixed, into the lines of a small image that stays in the cache, then its columns. Backward does the
-same with both matrices transposed. The book's products would take no longer, but they are made by the threads of BLAS,
-and a second pool of threads in a step costs many times what they compute.
+First the rows are mixed, into an array that stays in the cache, then the columns. Backward does the same with both
+matrices transposed. The book's matrix products would take no longer. But BLAS computes them with its own threads, and a
+second pool of threads in a step costs many times what the products take.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scratchnet.layers.resize import interpolation_matrix
 
 @kernel
 def mix_kernel(x, rows, columns, out):
-    """out[n, i, j, c] = sum over h, w of  rows[i, h] * columns[j, w] * x[n, h, w, c],  the zeros left out."""
+    """out[n, i, j, c] = sum over h, w of  rows[i, h] * columns[j, w] * x[n, h, w, c],  zero weights left out."""
     N, H, W, C = x.shape
     OH, OW = out.shape[1:3]
     for n in prange(N):

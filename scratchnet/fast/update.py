@@ -1,4 +1,4 @@
-"""The optimisers' updates in one pass over memory, where NumPy goes through it once for each operation."""
+"""The optimisers' updates, each in one pass over memory. NumPy makes one pass for each operation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scratchnet.fast.compiled import kernel
 
 
 class AdamNumbers(NamedTuple):
-    """What one step of Adam multiplies with, the same for all weights."""
+    """The numbers of one step of Adam, the same for all weights."""
 
     step: np.floating  #: lr / (1 - beta1^t)
     beta1: np.floating
@@ -48,7 +48,7 @@ def adam_kernel(value, g, m, s, numbers):
 
 
 def one_kind(*arrays: np.ndarray) -> bool:
-    """Whether all can be gone through as one stretch of memory of one dtype; anything else is left to NumPy."""
+    """Whether all arrays are contiguous and of one dtype. Any others are left to NumPy."""
     return all(a.flags.c_contiguous and a.dtype == arrays[0].dtype for a in arrays)
 
 

@@ -1,4 +1,7 @@
-"""Where windows stand on padded images, for all mirrored layers that slide one; and the copies that they read from."""
+"""The zero-padded copies that kernels read, and the addresses of the windows in them.
+
+All mirrored layers that slide a window use them. The `Window` itself is the book's: see `scratchnet/layers/shapes.py`.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +17,23 @@ from scratchnet.layers.shapes import Pair, Window
 
 @inlined
 def copy_stretch(a, start, count, out, to):
-    """out[to : to + count] = a[start : start + count], a vector at a time."""
+    """out[to : to + count] = a[start : start + count], one vector at a time."""
     for i in range(0, count, lanes_of(a)):
         store_first(load_first(a, start + i, count - i), out, to + i, count - i)
 
 
 @inlined
 def copy_image(x, padded, before, apart):
-    """padded[top + i*SH, left + j*SW, c] = x[i, j, c], where that is inside.
+    """padded[top + i*SH, left + j*SW, c] = x[i, j, c], where that pixel is inside padded.
 
-    before : (top, left). apart : (SH, SW), from a pixel to the next. All else in padded stays as it is, and so do its
-    further channels, if it has more than x.
+    before : (top, left). apart : (SH, SW), the distance in padded between neighbouring pixels of x. All other entries
+    of padded keep their values. So do its further channels, if padded has more channels than x.
     """
     H, W, C = x.shape
     padded_H, padded_W, channels = padded.shape
     (top, left), (SH, SW) = before, apart
     numbers, flat = x.reshape(-1), padded.reshape(-1)
-    side_by_side = SW == 1 and channels == C  # then the pixels of a row stay one stretch of memory
+    side_by_side = SW == 1 and channels == C  # then a row of pixels is contiguous in both
     first, last = max(0, -left), min(W, padded_W - left)
     for i in range(H):
         row = top + i * SH
@@ -46,14 +49,14 @@ def copy_image(x, padded, before, apart):
 
 @kernel
 def copy_into(x, padded, before, apart):
-    """Each image of x (N, H, W, C) in an image of padded, as `copy_image` copies it, and zeros elsewhere."""
+    """Set each image of padded to zeros, then copy an image of x (N, H, W, C) into it with `copy_image`."""
     for n in prange(len(x)):
         padded[n] = 0
         copy_image(x[n], padded[n], before, apart)
 
 
 def padded_copy(x: np.ndarray, window: Window) -> np.ndarray:
-    """x (N, H, W, C) with the window's padding, zeros, around it; x itself if there is none."""
+    """x (N, H, W, C), zero-padded as the window says; x itself if the window has no padding."""
     if window.padded == window.image:
         return x
     out = np.empty((len(x), *window.padded, x.shape[3]), x.dtype)
@@ -63,7 +66,7 @@ def padded_copy(x: np.ndarray, window: Window) -> np.ndarray:
 
 @functools.lru_cache(maxsize=16)  # a network asks for the same few at every step
 def window_starts(N: int, padded: Pair, C: int, out: Pair, stride: Pair) -> np.ndarray:
-    """(N*OH*OW,): the flat address in a padded array (N, *padded, C) of each window's first entry, in output order."""
+    """(N*OH*OW,): the flat address of each window's first entry in a padded array (N, *padded, C), row-major."""
     (padded_H, padded_W), (OH, OW), (SH, SW) = padded, out, stride
     images = np.arange(N) * (padded_H * padded_W * C)
     rows = np.arange(OH) * (SH * padded_W * C)

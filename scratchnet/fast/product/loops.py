@@ -1,12 +1,12 @@
-"""Sums of products over the tile: the two shapes that every convolution and every dense layer needs.
+"""The loops around the tile: cache blocking and threads, in the two forms that convolutions and dense layers need.
 
-`product_rows` makes many rows of output, each from a stretch of A of its own: the forward pass (a row is a pixel and
-its patch, or an example) and the gradient of the input. `product_over_images` makes few rows, summed over all images:
-the gradient of the weights.
+`product_rows` computes many rows of output, each from its own address in A. That is the forward pass (a row is an
+output pixel and its patch, or an example) and the gradient of the input. `product_over_images` computes few rows, each
+summed over all images. That is the gradient of the weights.
 
             product_rows                              product_over_images
 
-          some panels of B, copied into
+          some panels of B, packed into
           a thread's own cache                image 0    image 1   ...
              +------+------+                  +--------+ +--------+       A and B of one image are in cache,
     rows 0-6 | tile | tile |  threads share   |      chunk 0      | ...   and their products are added to the
@@ -14,13 +14,14 @@ the gradient of the weights.
    rows 7-13 | tile | tile |  of rows                + in order           the chunks' buffers are added up
              +------+------+                         result               in a fixed order
 
-A panel is as many columns of B as a tile has. A thread copies panels together because a step of k must not meet a new
-page of memory, nor, where the rows of B are 4096 bytes apart, always the same few places of the cache. A long B, as a
-dense layer's weights are, is cut into slabs of rows, whose sums are added up in the output. To copy a slab is to wait
-for memory; so while the tiles of one slab are computed, the next is asked for, a few rows at each tile.
+A panel is as many columns of B as a tile has. A thread packs its panels: it copies them into contiguous memory. Without
+packing, each step of k would touch another page of memory; and rows of B that are 4096 bytes apart would all map to the
+same few sets of the cache. If B has many rows, as the weights of a dense layer have, it is cut into slabs of rows. The
+output accumulates the sums over the slabs. Packing a slab waits for memory. So the next slab is prefetched while the
+tiles of this slab are computed: a few of its rows for each row of tiles.
 
-Both give the same bits whatever the number of threads: each number is summed by one thread, in one order, and the
-chunks are as many as they are for any number of threads.
+Both loops give the same bits for any number of threads. One thread sums each number, in a fixed order, and the number
+of chunks is fixed.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from scratchnet.fast.register.vector import (
 
 @inlined
 def addresses(starts, first, shape):
-    """The addresses of a tile's rows from `first` on; beyond the last row the last one again: its result is dropped."""
+    """The addresses of a tile's rows from `first` on. Rows after the last repeat its address; their sums are unused."""
     rows = shape
     last = starts.size - 1
     for m in range(ACCUMULATORS // 2):
@@ -61,8 +62,10 @@ def addresses(starts, first, shape):
 
 @inlined
 def copy_panel(b, start, K, F, first, width, out, to):
-    """Columns first to first + width of B, row after row, to out[to:]; zeros beyond column F. B[k, f] is
-    b[start + k * F + f]."""
+    """Pack columns first to first + width of B into out[to:], row by row, zero-padded beyond column F.
+
+    B[k, f] is b[start + k * F + f].
+    """
     lanes = lanes_of(b)
     for k in range(K):
         for f in range(first, first + width, lanes):
@@ -71,7 +74,7 @@ def copy_panel(b, start, K, F, first, width, out, to):
 
 @inlined
 def ask_for(b, first, last, F, left, right):
-    """Have B's rows first to last, from column left to right, brought near. B[k, f] is b[k * F + f]."""
+    """Prefetch B's rows first to last, from column left to right. B[k, f] is b[k * F + f]."""
     for k in range(first, last):
         for f in range(left, right, LINE // b.itemsize):
             prefetch(b, k * F + f)
@@ -81,8 +84,8 @@ def ask_for(b, first, last, F, left, right):
 def product_rows(a, starts, stretches, b, bias, out, cut, shape):
     """out[m, f] = bias[f] + sum over r < runs, k < K of  a[starts[m] + r * a_run + k * a_k] * B[r * K + k, f].
 
-    a : flat array. starts : (M,), where each row of A begins. stretches : `Stretches`. b : B (runs*K, F), flat. bias :
-    (F,). out : (M, F). cut : `choose.Cut`. shape : the tile, WIDE or NARROW.
+    a : flat array. starts : (M,), the address of each row of A. stretches : `Stretches`. b : B (runs*K, F), flat.
+    bias : (F,). out : (M, F). cut : `choose.Cut`. shape : the tile, WIDE or NARROW.
     """
     M, F = out.shape
     (runs, a_run, K, a_k), (slab_runs, slab_K, groups, blocks) = stretches, cut
@@ -105,7 +108,7 @@ def product_rows(a, starts, stretches, b, bias, out, cut, shape):
                     copy_panel(b, begin * F, end - begin, F, panel * width, width, right, to)
                 part, more, more_row = a[run * a_run + k * a_k :], bias, 0
                 if begin > 0:
-                    more, more_row = flat, F  # the sums of the slabs before
+                    more, more_row = flat, F  # the sums over the previous slabs
                 asked, ahead = end, (end - begin) // max(1, (bottom - top) // rows) + 1  # rows of the next slab
                 for m in range(top, bottom, rows):
                     where = addresses(starts, m, shape)
@@ -124,10 +127,10 @@ def product_rows(a, starts, stretches, b, bias, out, cut, shape):
 
 @kernel
 def product_over_images(a, image_size, starts, stretches, b, sums, bias_sums, shape):
-    """For each chunk of the images, sum over its images n of  A[n]^T @ B[n]; and of B[n]'s rows.
+    """For each chunk, the sum over its images n of  A[n]^T @ B[n], and the sum of the rows of all its B[n].
 
-    A[n][r * K + k, m] is a[n * image_size + starts[m] + r * a_run + k * a_k], and b is (N, runs*K, F).
-    sums : (CHUNKS, M rounded up to whole tiles, F likewise) and bias_sums : (CHUNKS, F likewise), both overwritten.
+    A[n][r * K + k, m] is a[n * image_size + starts[m] + r * a_run + k * a_k]. b : B (N, runs*K, F). sums : (CHUNKS, M
+    padded, F padded), both padded to whole tiles. bias_sums : (CHUNKS, F padded). Both arrays are overwritten.
     """
     N, P, F = b.shape
     runs, a_run, K, a_k = stretches
@@ -135,14 +138,14 @@ def product_over_images(a, image_size, starts, stretches, b, sums, bias_sums, sh
     lanes = lanes_of(a)
     width = ACCUMULATORS // rows * lanes
     columns = sums.shape[2]
-    # Large images are gone through in bands of lines, of A and B together, that stay in the cache for all tiles.
+    # A large image is processed in bands of runs. The band's part of A and of B stays in the cache for all tiles.
     band = max(1, CACHE // ((K * columns + a_run) * a.itemsize))
     flat = b.reshape(-1)
     for chunk in prange(CHUNKS):
         total, bias_total = sums[chunk].reshape(-1), bias_sums[chunk]
         total[:] = 0.0
         bias_total[:] = 0.0
-        # Rows of B that are whole panels are read where they lie, others are copied and filled up.
+        # B is read in place if its rows are whole panels. Otherwise it is copied, zero-padded to whole panels.
         copy = scratch(0 if columns == F else P * columns, b)
         right, right_k = (flat, F) if columns == F else (copy, columns)
         for n in range(chunk * N // CHUNKS, (chunk + 1) * N // CHUNKS):
@@ -180,18 +183,18 @@ def sums_kernel(b, sums):
 
 
 def column_sums(b: np.ndarray) -> np.ndarray:
-    """The gradient of a bias: the sum of b (..., F), contiguous, over all but its last axis."""
+    """The gradient of a bias: the sum of b (..., F), contiguous, over all axes but the last."""
     sums = np.empty((CHUNKS, b.shape[-1]), b.dtype)
     sums_kernel(b.reshape(-1, b.shape[-1]), sums)
     return sums.sum(axis=0)
 
 
 def product(a, starts, stretches, b, bias) -> np.ndarray:
-    """`product_rows` into a new array (M, F), in the tile that suits its columns; bias : (F,) or None."""
+    """`product_rows` into a new array (M, F), with the tile that suits F columns. bias : (F,) or None."""
     M, F, depth = starts.size, b.shape[1], stretches.runs * stretches.K
     bias = np.zeros(F, a.dtype) if bias is None else np.ascontiguousarray(bias)
     if 0 in (M, F, depth):
-        return np.tile(bias, (M, 1))  # no entries, or no terms in their sums, as in the gradients of an empty batch
+        return np.tile(bias, (M, 1))  # no entries, or sums of no terms, as in the gradients of an empty batch
     shape = product_shape(M, depth, F, a.dtype)
     out = np.empty((M, F), a.dtype)
     b = np.ascontiguousarray(b).reshape(-1)
@@ -200,7 +203,7 @@ def product(a, starts, stretches, b, bias) -> np.ndarray:
 
 
 def weight_gradient(a, image_size, starts, stretches, b) -> tuple[np.ndarray, np.ndarray]:
-    """The chunks of `product_over_images`, added up in their order: dw (M, F) and db (F,)."""
+    """dw (M, F) and db (F,): the sums of `product_over_images`, added up over the chunks in order."""
     M, F = starts.size, b.shape[2]
     shape = tile_for(F, b.dtype).shape
     sums = np.empty((CHUNKS, -(-M // len(shape)) * len(shape), padded_columns(F, shape, b.dtype)), b.dtype)

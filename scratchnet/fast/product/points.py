@@ -1,12 +1,12 @@
-"""To the points and back: the transforms of Winograd's convolution (`conv_winograd.py` tells what they are for).
+"""Winograd's transforms, to the points and back. `conv_winograd.py` says what they are for.
 
-Both ways are a small matrix on either side of a tile of pixels, for LANES channels at once:
+Each transform multiplies a tile of pixels by a small matrix from both sides, for LANES channels at once:
 
     to the points      a tile (S, S) -> (8, 8)      B^T for images, G for kernels, A for the gradient of the output
     from the points    (8, 8) -> (R, R)             A^T for the output, G^T for the gradient of the kernel
 
-The points come in pairs p and -p, whose even powers are the same and whose odd powers differ in sign. So even and odd
-terms are summed once for both, which halves the work.
+The points come in pairs p and -p. Their even powers are equal, and their odd powers differ in sign. So the even and the
+odd terms are summed once for both points, which halves the work.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from scratchnet.fast.register.vector import (
 from scratchnet.fast.register.width import known
 
 SIDE = WINOGRAD_SIDE
-POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # and infinity: SIDE in all, as many as a tile has inputs a side
-FOUR, FIVE, EIGHT = known(4), known(5), known(8)  # how long a column is
-TO_POINTS, FROM_POINTS = known(1), known(2)  # which way a transform goes
+POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # and infinity: SIDE points, one for each input along a side of a tile
+FOUR, FIVE, EIGHT = known(4), known(5), known(8)  # the length of a column
+TO_POINTS, FROM_POINTS = known(1), known(2)  # the direction of a transform
 
 
 class Square(NamedTuple):
@@ -50,9 +50,9 @@ class Square(NamedTuple):
 def matrices(r: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """B^T (n, n), G (n, r) and A^T (m, n) for kernels r wide: Cook and Toom's construction.
 
-    Row i of the Vandermonde matrix V_k is 1, p_i, ..., p_i^(k-1): it takes k coefficients to the value at point p_i;
-    for the point infinity it is 0, ..., 0, 1. Products of values, taken back to coefficients by the inverse of V_n, are
-    a polynomial product; its transpose is the correlation.
+    Row i of the Vandermonde matrix V_k is 1, p_i, ..., p_i^(k-1): it maps k coefficients to the value at point p_i. For
+    the point infinity the row is 0, ..., 0, 1. The inverse of V_n maps products of values back to coefficients, which
+    gives a polynomial product. The transpose of a polynomial product is the correlation.
     """
 
     def vandermonde(k: int) -> np.ndarray:
@@ -66,7 +66,7 @@ def matrices(r: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 @inlined
 def column_of(a, shape):
-    """A tuple of as many vectors of zeros as `shape` is long."""
+    """A tuple of vectors of zeros, as long as `shape`."""
     z = zeros(a)
     if len(shape) == 4:
         return (z, z, z, z)
@@ -79,8 +79,8 @@ def column_of(a, shape):
 def to_points(matrix, column, count, out, to, step):
     """out[to + i * step] = row i of matrix (SIDE, S) @ column.
 
-    Rows 2q + 1 and 2q + 2 belong to points p and -p, and differ only in the sign of the odd powers: the even and the
-    odd part are summed once for both.
+    Rows 2q + 1 and 2q + 2 belong to points p and -p. They differ only in the sign of the odd powers, so the even and
+    the odd part are summed once for both rows.
     """
     S = len(column)
     for i in range(1, SIDE - 1, 2):
@@ -101,9 +101,9 @@ def to_points(matrix, column, count, out, to, step):
 
 @inlined
 def from_points(matrix, R, column, count, out, to, step):
-    """out[to + i * step] = row i of matrix (R, SIDE) @ column: the transposed of `to_points`.
+    """out[to + i * step] = row i of matrix (R, SIDE) @ column: the transpose of `to_points`.
 
-    Columns 2q + 1 and 2q + 2 of the matrix are alike in even rows, and each other's negative in odd ones.
+    Columns 2q + 1 and 2q + 2 of the matrix are equal in even rows, and differ in sign in odd rows.
     """
     both, apart = column, column
     for k in range(1, len(column) - 1, 2):
@@ -124,10 +124,10 @@ def from_points(matrix, R, column, count, out, to, step):
 
 @inlined
 def transform(way, matrix, R, shape, a, source, count, half, out, target):
-    """out's tile (R, R) = matrix (R, S) @ a's tile (S, S) @ matrix^T, for `count` channels, or LANES, side by side.
+    """out's tile (R, R) = matrix (R, S) @ a's tile (S, S) @ matrix^T, for `count` channels at once, LANES at most.
 
-    source, target : the `Square` of either tile. way : TO_POINTS or FROM_POINTS. S is the length of `shape`. half :
-    scratch for R * S vectors.
+    way : TO_POINTS or FROM_POINTS. shape : a tuple of length S. source, target : the `Square` of a's and of out's tile.
+    half : scratch for R * S vectors.
     """
     (at, row, step), (to, out_row, out_step) = source, target
     lanes = lanes_of(a)

@@ -1,29 +1,31 @@
-"""Products with a matrix that is mostly zeros: those are left out.
+"""Products with a matrix that is mostly zeros, without the multiplications by zero.
 
-A gradient behind a ReLU is zero wherever the ReLU was, half of it or more, and dropout adds to that. A tile multiplies
-zeros like any other number. Here each row of A is a list of the others, and only they are multiplied:
+The gradient behind a ReLU is zero wherever the ReLU's output was zero: half of it or more. Dropout adds more zeros. A
+tile multiplies zeros like any other number. Here each row of A is a list of its nonzeros, and only they are multiplied:
 
     row m of A     0  .3   0   0  -1   0   0   2             B's rows 1, 4 and 7, VECTORS registers wide
     as a list      places 1, 4, 7     values .3, -1, 2       sums = .3 * B[1] - 1 * B[4] + 2 * B[7]
 
-A number of B that is loaded meets one number of A, not seven as in the tile; so the loads set the pace, and they must
-come from the first level of the cache. Hence B is cut into panels of VECTORS registers' width, and a panel into slabs
-of so many rows that they stay there; the lists are cut likewise. (In `conv_sparse.py`, B is an image.)
+A vector of B that is loaded is multiplied by one number of A, not by seven as in the tile. So the loads set the pace,
+and they must come from the L1 cache. Hence B is cut into panels VECTORS registers wide, and each panel into slabs of
+rows that fit into L1. The lists are cut in the same way; a place is counted from the start of its slab. (In
+`conv_sparse.py`, B is an image or a table of weights.)
 
                        slab 0         slab 1                    panel 0   panel 1
     row 0 of A      .3 in place 1  -1 in place 0              +---------+---------+
-    row 1           ...            ...              slab 0    |         |         |      all rows of A meet slab 0
+    row 1           ...            ...              slab 0    |         |         |      all rows of A use slab 0
       ...                                                     +---------+---------+      of a panel, then slab 1; a
                                                     slab 1    |         |         |      thread takes whole panels
                                                               +---------+---------+
 
-A multiply-add takes a third longer than in the tile, and it takes time to transpose matrices: `choose.dense_backward`
-says when it pays. A product of zero and infinity, NaN elsewhere, is left out as well.
+A multiply-add takes a third longer here than in the tile, and matrices have to be transposed:
+`choose.dense_backward` says when this way is faster. A product of zero and infinity, which is NaN elsewhere, is left
+out as well.
 
-In the dense layer the gradient dout (N, F) is that matrix, and the vectors run along the layer's inputs:
+In the dense layer, the sparse matrix is the gradient dout (N, F), and the vectors run along the layer's inputs:
 
-    dx   = dout @ w^T             B: columns of w, turned round as they are copied
-    dw^T = dout^T @ x             B: columns of x; the sums are turned round as they are written
+    dx   = dout @ w^T             B: w^T, transposed while w is packed
+    dw^T = dout^T @ x             B: x; the sums are transposed while they are written
 """
 
 from __future__ import annotations
@@ -56,10 +58,10 @@ VECTORS = len(PANEL)
 
 
 class Nonzeros(NamedTuple):
-    """The numbers of a matrix (M, K) that are not zero, slab after slab of its columns, and in a slab row after row.
+    """The nonzeros of a matrix (M, K), slab by slab of `slab` columns, and row by row within a slab.
 
-    Those of slab s and row m are values[starts[s, m] : starts[s, m + 1]], and places are their columns in the slab, of
-    which it has `slab`.
+    The nonzeros of slab s and row m are values[starts[s, m] : starts[s, m + 1]]. The same entries of `places` are their
+    columns, counted from the first column of the slab.
     """
 
     values: np.ndarray
@@ -70,7 +72,7 @@ class Nonzeros(NamedTuple):
 
 @kernel
 def nonzeros_kernel(a, numbers, values, places, starts):
-    """See `Nonzeros`, of a (M, K). numbers : 0, 1 and so on, int32, as many as a slab has columns."""
+    """Fill in the `Nonzeros` of a (M, K). numbers : (slab,), int32, 0, 1, 2 and so on: the columns of a slab."""
     M, K = a.shape
     slab, lanes = numbers.size, lanes_of(a)
     flat = a.reshape(-1)
@@ -86,11 +88,11 @@ def nonzeros_kernel(a, numbers, values, places, starts):
 
 
 def nonzeros(a: np.ndarray) -> Nonzeros:
-    """The lists of a contiguous a's numbers, in slabs of as many columns as a panel of B may have rows."""
+    """The `Nonzeros` of a contiguous a. The rows of a panel of B that match a slab's columns fit into the L1 cache."""
     M, K = a.shape
-    slab = FIRST_LEVEL // (VECTORS * REGISTER_BITS // 8) // 16 * 16  # whole squares, to be transposed
+    slab = FIRST_LEVEL // (VECTORS * REGISTER_BITS // 8) // 16 * 16  # whole squares, for `transpose`
     slabs = -(-K // slab)
-    room = slabs * (M * slab + lanes(a.dtype))  # a vector is written whole, the last one, too
+    room = slabs * (M * slab + lanes(a.dtype))  # `append_nonzero` writes whole vectors, the last one too
     starts = np.empty((slabs, M + 1), np.int64)
     lists = Nonzeros(np.empty(room, a.dtype), np.empty(room, np.int32), starts, slab)
     nonzeros_kernel(a, np.arange(slab, dtype=np.int32), lists.values, lists.places, starts)
@@ -99,7 +101,7 @@ def nonzeros(a: np.ndarray) -> Nonzeros:
 
 @inlined
 def add_products(acc, values, places, first, last, b, step, offsets):
-    """acc[v] + the sum of  values[e] * b[places[e] * step + offsets[v] : LANES further]  over e from first to last."""
+    """acc[v] + the sum over e, from first to last, of  values[e] * b[places[e] * step + offsets[v] :][:LANES]."""
     for e in range(first, last):
         value, at = splat(values, e), places[e] * step
         for v in range(len(offsets)):
@@ -109,9 +111,9 @@ def add_products(acc, values, places, first, last, b, step, offsets):
 
 @inlined
 def add_slab(values, places, starts, right, total):
-    """total[m] += sum of values[e] * right[places[e]] over the e from starts[m] to starts[m + 1].
+    """total[m] += the sum over e, from starts[m] to starts[m + 1], of  values[e] * right[places[e]].
 
-    right : a slab of a panel of B, and total : the sums, both flat in rows of VECTORS vectors.
+    right : a slab of a panel of B. total : the sums. Both are flat, with rows of VECTORS vectors.
     """
     lanes = lanes_of(right)
     width = VECTORS * lanes
@@ -129,9 +131,9 @@ def add_slab(values, places, starts, right, total):
 
 @kernel
 def product_kernel(values, places, starts, slab, b, turned, out):
-    """For A (M, K): if `turned`, out (M, D) = A @ b^T of b (D, K); else out (D, M) = (A @ b)^T of b (K, D).
+    """For A (M, K): if `turned`, out (M, D) = A @ b^T with b (D, K), else out (D, M) = (A @ b)^T with b (K, D).
 
-    b : flat. Either way, the vectors run along D.
+    values, places, starts, slab : the `Nonzeros` of A. b : flat. In both cases the vectors run along D.
     """
     M = starts.shape[1] - 1
     D = out.size // M
@@ -146,7 +148,7 @@ def product_kernel(values, places, starts, slab, b, turned, out):
         if turned:
             if some < width:
                 right[:] = 0.0
-            for d in range(0, some, lanes):  # rows of b in long stretches, as many as a square has
+            for d in range(0, some, lanes):  # LANES rows of b at a time, each read contiguously
                 transpose(b, (first + d) * K, K, min(lanes, some - d), K, right, d, width)
         for s in range(len(starts)):
             k = s * slab

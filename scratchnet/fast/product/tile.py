@@ -1,33 +1,33 @@
-"""The register tile: the one loop under every matrix product and every convolution.
+"""The register tile: the micro-kernel of every matrix product and every convolution.
 
-A tile is ROWS x COLUMNS numbers of the output, held in registers from the first to the last of the products that are
-summed into it. This is the wide one:
+A tile is ROWS x COLUMNS numbers of the output. These are accumulators: they stay in registers until all their products
+have been added. This is the wide tile:
 
                     B   one vector is LANES columns
                   +---------------+---------------+
-              k   |   right[0]    |   right[1]    |     two loads a step of k
+              k   |   right[0]    |   right[1]    |     two loads per step of k
                   +---------------+---------------+
            A      +---------------+---------------+
      row 0  a ->  |    acc[0]     |    acc[1]     |
-     row 1  a ->  |    acc[2]     |    acc[3]     |     one number of A, splat over all lanes, meets both
-       ...        |      ...      |      ...      |     vectors: ROWS * VECTORS multiply-adds a step of k
+     row 1  a ->  |    acc[2]     |    acc[3]     |     one number of A, broadcast to all lanes, multiplies both
+       ...        |      ...      |      ...      |     vectors: ROWS * VECTORS multiply-adds per step of k
      row 6  a ->  |    acc[12]    |    acc[13]    |
                   +---------------+---------------+
 
-A number that is loaded is used VECTORS or ROWS times, so the multiply-adds, not the loads, set the pace. That takes
-enough accumulators to hide how long one multiply-add takes (4 cycles, two started each cycle: at least 8), and few
-enough that they fit into the registers: 14 and 3 of 32 here, 12 and 3 of 16 with AVX2.
+Each number of A that is loaded is used VECTORS times, and each vector of B ROWS times. So the multiply-adds set the
+pace, not the loads. The tile needs enough accumulators to hide the latency of a multiply-add: 4 cycles, with two
+started in each cycle, so at least 8. And they must fit into the registers: 14 accumulators and 3 operands of 32
+registers here, 12 and 3 of 16 with AVX2.
 
-The narrow tile has the same accumulators in one column of vectors: 14 rows and 1 vector. Results with few columns waste
-fewer lanes in it. Which of the two it is, the tuple `rows` says by its length, which the compiler knows: every loop
-over rows and vectors is unrolled, and nothing is left of the tuples but registers.
+The narrow tile has the same accumulators in one column of vectors: 14 rows of 1 vector. It wastes fewer lanes where the
+output has few columns. The length of the tuple `rows` says which of the two tiles is meant. The compiler knows this
+length, so it unrolls every loop over rows and vectors, and keeps the entries of the tuples in registers.
 
-A need not be a matrix. Each row begins at an address of its own, and k runs through `Stretches` from there. So the
-patches of a convolution are read from where they lie in the padded image (its KH rows are the stretches), and nothing
-is copied into a matrix first. The rows of B lie b_k apart; the caller sees to it that COLUMNS numbers of each can be
-read. C is written row by row.
+A need not be stored as a matrix. Each row of A begins at an address of its own, and k walks from there as `Stretches`
+says. So the patches of a convolution are read in place from the padded image, each as KH runs, without im2col. The rows
+of B are b_k apart; the caller makes sure that COLUMNS numbers of each row can be read. C is stored row by row.
 
-`scratchnet/fast/product/__init__.py` has the contracts of these loops in one table.
+`scratchnet/fast/product/__init__.py` has the contracts of these loops in one table. Read `loops.py` next.
 """
 
 from __future__ import annotations
@@ -51,29 +51,29 @@ from scratchnet.fast.register.vector import (
 )
 from scratchnet.fast.register.width import REGISTER_BITS, known, lanes
 
-# 7 rows of 2, or 14 of 1: 7 divides the width of MNIST's images after each pool, 28, 14 and 7.
+# 7 rows of 2 vectors, or 14 rows of 1: 7 divides 28, 14 and 7, the widths of MNIST's images before and after the pools.
 ACCUMULATORS = 12 if REGISTER_BITS == 256 else 14
 WIDE, NARROW = known(ACCUMULATORS // 2), known(ACCUMULATORS)  # the two tiles, by their number of rows
 
 
 class Stretches(NamedTuple):
-    """How k runs from the beginning of a row of A: through `runs` stretches of K numbers each."""
+    """How k walks through a row of A: `runs` runs of K numbers each, with a stride for either."""
 
     runs: int
-    a_run: int  #: from one stretch to the next
+    a_run: int  #: stride from one run to the next
     K: int
-    a_k: int  #: from one number of a stretch to the next
+    a_k: int  #: stride from one number of a run to the next
 
 
 class Spot(NamedTuple):
-    """Where a tile lies in a flat array: where its first row begins, and how far its rows are apart."""
+    """Where a tile lies in a flat array: the address of its first row, and the stride from row to row."""
 
     start: int
     row: int
 
 
 def columns(shape: tuple[int, ...], dtype: np.dtype) -> int:
-    """Columns of a tile of that shape, WIDE or NARROW: its vectors a row, times the numbers a register holds."""
+    """Columns of a tile of this shape, WIDE or NARROW: vectors per row, times numbers per register."""
     return ACCUMULATORS // len(shape) * lanes(dtype)
 
 
@@ -122,9 +122,10 @@ def tile(a, rows, stretches, b, bi, b_k):
 
 @inlined
 def lanewise_tile(a, rows, stretches, b, bi, b_k, count):
-    """As `tile`, narrow, but lane j of a row meets only its own number of A:  A[m, r, k, j] * B[r, k, j],  j < count.
+    """The sums  acc[m, j] = sum over r, k of  A[m, r, k, j] * B[r, k, j],  for j < count, in the narrow tile.
 
-    A[m, r, k, j] is a[rows[m] + r * a_run + k * a_k + j]: where no channel sees another, count channels side by side.
+    A[m, r, k, j] is a[rows[m] + r * a_run + k * a_k + j]. Unlike in `tile`, no number of A is broadcast: each lane has
+    its own. The lanes are `count` neighbouring channels, which are not mixed.
     """
     runs, a_run, K, a_k = stretches
     acc = accumulators(a)
@@ -141,17 +142,17 @@ def lanewise_tile(a, rows, stretches, b, bi, b_k, count):
 
 @inlined
 def sliding_tile(a, first, stretches, b, bi, b_k, count):
-    """As `lanewise_tile`, for rows that begin a_k apart, the first at `first`.
+    """As `lanewise_tile`, for rows of A that begin a_k apart, the first one at `first`.
 
-    What one row meets now, the row before it meets next. So A is loaded once for all rows, and moves from row to row in
-    registers.
+    Row m needs at step k + 1 the vector that row m + 1 needs at step k. So each vector of A is loaded once for all
+    rows, and moves from row to row through the registers.
     """
     runs, a_run, K, a_k = stretches
     acc = accumulators(a)
     for r in range(runs):
         at = first + r * a_run
         met = acc
-        for m in range(ACCUMULATORS // 2):  # row m + 1 gets what row m is about to meet
+        for m in range(ACCUMULATORS // 2):  # one row ahead, as k = 0 shifts met first
             met = replaced(met, 2 * m, load_first(a, at + max(0, 2 * m - 1) * a_k, count))
             met = replaced(met, 2 * m + 1, load_first(a, at + 2 * m * a_k, count))
         for k in range(K):
@@ -166,9 +167,10 @@ def sliding_tile(a, first, stretches, b, bi, b_k, count):
 
 @inlined
 def add_to(acc, rows, c, spot, more, more_spot):
-    """c[m, j] = acc[m, j] + more[m, j], for all rows m and columns j of the tile, which lies at a `Spot` of c and more.
+    """c[m, j] = acc[m, j] + more[m, j], for all rows m and columns j of the tile.
 
-    `more` is a bias, whose rows are 0 apart, or c itself, to add the tile to what is there.
+    spot, more_spot : the `Spot` of the tile in c and in more. more : a bias, whose row stride is 0, or c itself, to
+    accumulate.
     """
     (start, row), (first, more_row) = spot, more_spot
     lanes = lanes_of(c)

@@ -1,1 +1,5 @@
-"""What fits into a register, and the memory around it: vectors, their plain twins, aligned arrays, transposes."""
+"""Vector registers, and the memory that they are loaded from.
+
+Read `width.py`, then `vector.py`; `plain.py` is the same in NumPy. `scratch.py` aligns arrays, and `transpose.py`
+transposes matrices.
+"""

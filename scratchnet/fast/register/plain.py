@@ -1,6 +1,7 @@
-"""The operations of `vector.py` in plain NumPy: with NUMBA_DISABLE_JIT=1 these stand in for them, to step through.
+"""The operations of `vector.py` in plain NumPy.
 
-A vector is an array of LANES numbers.
+With NUMBA_DISABLE_JIT=1 they replace the compiled ones, so that kernels can be stepped through. A vector is an array of
+LANES numbers.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def load(a, i):
 
 
 def splat(a, i):
-    """a[i] in every lane."""
+    """a[i], broadcast to all lanes."""
     return np.full(lanes(a.dtype), a[i])
 
 
@@ -57,16 +58,16 @@ def store(v, a, i):
 
 
 def prefetch(a, i):
-    """Nothing: only time would show it."""
+    """Do nothing: a prefetch changes no result."""
 
 
 def replaced(t, i, v):
-    """The tuple t with v in place i."""
+    """The tuple t with v at index i."""
     return (*t[:i], v, *t[i + 1 :])
 
 
 def load_first(a, i, count):
-    """a[i : i + count], and zeros in the other lanes."""
+    """a[i : i + count], zero-padded to LANES."""
     v = np.zeros(lanes(a.dtype), a.dtype)
     count = max(0, min(count, len(v)))
     v[:count] = a[i : i + count]
@@ -79,14 +80,14 @@ def store_first(v, a, i, count):
 
 
 def load_int(a, i, count, x):
-    """The int32 a[i : i + count], and zeros in the other lanes, as numbers of the vector x's dtype."""
+    """The int32 a[i : i + count], zero-padded to LANES and converted to the dtype of the vector x."""
     v = np.zeros_like(x)
     v[: min(count, len(v))] = a[i : i + min(count, len(v))]
     return v
 
 
 def store_int(v, a, i, count):
-    """a[i : i + count] = int32 of the first lanes of v."""
+    """a[i : i + count] = the first lanes of v, converted to int32."""
     a[i : i + min(count, len(v))] = v[: min(count, len(v))]
 
 
@@ -106,7 +107,7 @@ def where_nan(x, a, b):
 
 
 def append_nonzero(x, numbers, i, values, places, at):
-    """values[at:] = the lanes of x that are not zero, places[at:] = numbers[i:] there; how many these are."""
+    """values[at:] = the nonzero lanes of x, places[at:] = the same lanes of numbers[i:]; returns how many they are."""
     here = np.flatnonzero(x)
     values[at : at + len(here)], places[at : at + len(here)] = x[here], numbers[i + here]
     return len(here)
@@ -120,7 +121,7 @@ def transpose_square(a, i, row, out, j, out_row):
 
 
 def sum_of_lanes(x):
-    """The sum of all lanes: one half added to the other, until one number is left."""
+    """The sum of all lanes: the upper half is added to the lower one, until one number is left."""
     while len(x) > 1:
         x = x[: len(x) // 2] + x[len(x) // 2 :]
     return x[0]

@@ -1,7 +1,7 @@
-"""Matrices turned round: rows become columns, in squares that fit into the registers.
+"""Transposes of matrices, in squares that fit into the registers.
 
-A number at a time, either the reads or the writes jump from row to row, and a line of the cache is fetched for each. Of
-a square as wide as a register, the rows are loaded and the columns stored as whole vectors.
+If a matrix is transposed number by number, either the reads or the writes jump from row to row, and each jump fetches a
+cache line. A square of LANES x LANES is loaded row by row and stored column by column, as whole vectors.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numba import prange
 from scratchnet.fast.compiled import inlined, kernel
 from scratchnet.fast.register.vector import lanes_of, transpose_square
 
-ROWS = 64  # of the matrix, that a thread takes at a time
+ROWS = 64  # rows of the matrix that a thread takes at a time
 
 
 @inlined

@@ -1,42 +1,42 @@
 """Vectors: one processor register of numbers, as a type that compiled code can hold, load, multiply and store.
 
-Numba compiles loops over scalars and leaves it to the compiler to find vectors in them. For a register tile
-(`product/tile.py`) that is not enough: its accumulators have to stay in registers for the whole of its loop. So here
-is the type that is missing, with the operations that a matrix product takes:
+Numba compiles loops over scalars, and leaves it to LLVM to vectorise them. That is not enough for a register tile
+(`product/tile.py`): its accumulators must stay in registers for its whole loop. So this module adds a vector type, with
+the operations that a matrix product takes:
 
     lanes_of(a)                LANES, for the dtype of the array a
     zeros(a)                   LANES zeros, of the dtype of the array a
     load(a, i)                 a[i : i + LANES]
-    splat(a, i)                a[i] in every lane
+    splat(a, i)                a[i], broadcast to all lanes
     fma(x, y, z)               x * y + z, lane by lane, rounded once
     add(x, y), subtract(x, y)  x + y and x - y, lane by lane
     store(v, a, i)             a[i : i + LANES] = v
-    prefetch(a, i)             nothing yet, but the line of memory that holds a[i] is on its way into the cache
+    prefetch(a, i)             starts to load the cache line that holds a[i], without waiting for it
 
-and those that pooling takes besides:
+Edges of arrays and pooling take more:
 
-    load_first(a, i, count)    a[i : i + count], zeros behind; a count outside 0 to LANES is the nearer one
-    store_first(v, a, i, count)     a[i : i + count] = the first of v
-    load_int(a, i, count, x)   as load_first, from an array of int32: numbers of the dtype of the vector x
+    load_first(a, i, count)    a[i : i + count], zero-padded; count is clamped to 0 ... LANES, here and below
+    store_first(v, a, i, count)     a[i : i + count] = the first lanes of v
+    load_int(a, i, count, x)   as load_first, from an array of int32, converted to the dtype of the vector x
     store_int(v, a, i, count)  as store_first, to an array of int32
     where_greater(x, y, a, b)  a where x > y, else b, lane by lane
     where_equal(x, y, a, b)    a where x == y, else b
     where_nan(x, a, b)         a where x is NaN, else b
 
-one that leaves out zeros:
+Lists of nonzeros take
 
-    append_nonzero(x, numbers, i, values, places, at)   values[at:] = the lanes of x that are not zero, places[at:] =
-                               numbers[i:] of the same lanes, and how many these are
+    append_nonzero(x, numbers, i, values, places, at)   values[at:] = the nonzero lanes of x, places[at:] = the same
+                               lanes of numbers[i:]; returns how many they are
 
-one that turns a square round:
+Transposes take
 
     transpose_square(a, i, row, out, j, out_row)   out[j + c*out_row + r] = a[i + r*row + c], for r and c < LANES
 
-and one that leads back to a single number:
+and dot products
 
-    sum_of_lanes(x)            the sum of all lanes: one half added to the other, until one number is left
+    sum_of_lanes(x)            the sum of all lanes: the upper half is added to the lower, until one number is left
 
-a is always a one-dimensional contiguous array, and nothing checks that i + LANES is inside it: the caller sees to that.
+a is always a one-dimensional contiguous array. Nothing checks that i + LANES is inside it: the caller makes sure.
 
 LANES follows the host: a register of 512 bits (AVX-512) holds 16 float32 or 8 float64, one of 256 (AVX2) half as many,
 one of 128 (NEON, and a safe default for all else) a quarter. With NUMBA_DISABLE_JIT=1 the same names are plain NumPy
@@ -57,7 +57,7 @@ from scratchnet.fast.register.width import REGISTER_BITS
 
 
 class Vector(types.Type):
-    """The type of a register of float32 or float64, to Numba."""
+    """The Numba type of a register of float32 or float64."""
 
     def __init__(self, dtype: types.Float) -> None:
         self.dtype = dtype
@@ -69,7 +69,7 @@ class Vector(types.Type):
 
 @register_model(Vector)
 class VectorModel(models.PrimitiveModel):
-    """A Vector is held as LLVM's own vector type, and so in a register."""
+    """A Vector is represented by LLVM's own vector type, so it is held in a register."""
 
     def __init__(self, manager, fe_type) -> None:
         super().__init__(manager, fe_type, fe_type.llvm_type)
@@ -128,7 +128,7 @@ def load(typing, a, i):
 
 @intrinsic
 def splat(typing, a, i):
-    """a[i] in every lane."""
+    """a[i], broadcast to all lanes."""
     vector = _vector_of(a)
 
     def emit(context, builder, signature, arguments):
@@ -143,7 +143,7 @@ def splat(typing, a, i):
 
 @intrinsic
 def prefetch(typing, a, i):
-    """Have the line of memory that holds a[i] brought into the cache's second level, without waiting for it."""
+    """Start to load the cache line that holds a[i] into the L2 cache, without waiting for it."""
 
     def emit(context, builder, signature, arguments):
         pointer, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -212,7 +212,7 @@ def store(typing, v, a, i):
 
 
 def _first_lanes(builder, lanes, count):
-    """A mask, one bit a lane: whether the lane's number is below count."""
+    """A mask of one bit per lane: whether the lane's index is below count."""
     int32 = ir.IntType(32)
     numbers = ir.Constant(ir.VectorType(int32, lanes), list(range(lanes)))
     nothing = ir.Constant(ir.VectorType(int32, lanes), ir.Undefined)
@@ -238,7 +238,7 @@ def _store_masked(builder, value, address, suffix, mask):
 
 @intrinsic
 def load_first(typing, a, i, count):
-    """a[i : i + count], and zeros in the other lanes."""
+    """a[i : i + count], zero-padded to LANES."""
     vector = _vector_of(a)
 
     def emit(context, builder, signature, arguments):
@@ -264,7 +264,7 @@ def store_first(typing, v, a, i, count):
 
 @intrinsic
 def load_int(typing, a, i, count, x):
-    """The int32 a[i : i + count], and zeros in the other lanes, as numbers of the vector x's dtype."""
+    """The int32 a[i : i + count], zero-padded to LANES and converted to the dtype of the vector x."""
 
     def emit(context, builder, signature, arguments):
         address = _address(context, builder, signature.args[0], *arguments[:2])
@@ -277,7 +277,7 @@ def load_int(typing, a, i, count, x):
 
 @intrinsic
 def store_int(typing, v, a, i, count):
-    """a[i : i + count] = int32 of the first lanes of v."""
+    """a[i : i + count] = the first lanes of v, converted to int32."""
 
     def emit(context, builder, signature, arguments):
         address = _address(context, builder, signature.args[1], *arguments[1:3])
@@ -324,9 +324,10 @@ def where_nan(typing, x, a, b):
 
 @intrinsic
 def append_nonzero(typing, x, numbers, i, values, places, at):
-    """values[at:] = the lanes of x that are not zero, places[at:] = numbers[i:] of the same lanes; how many they are.
+    """values[at:] = the nonzero lanes of x, places[at:] = the same lanes of numbers[i:]; returns how many they are.
 
-    numbers and places are arrays of int32. Behind the new ones, values and places are overwritten up to at + LANES.
+    numbers and places are arrays of int32. values and places are overwritten up to at + LANES, so their entries after
+    the new ones are undefined.
     """
     ints = ir.VectorType(ir.IntType(32), x.lanes)
 
@@ -355,7 +356,9 @@ def append_nonzero(typing, x, numbers, i, values, places, at):
 def transpose_square(typing, a, i, row, out, j, out_row):
     """out[j + c * out_row + r] = a[i + r * row + c], for r and c < LANES.
 
-    The rows are loaded, and where bit b of r and of c differ, the halves of a pair of rows change places, bit by bit.
+    The rows are loaded as vectors. Then, for each bit of an index, pairs of rows that differ in that bit exchange half
+    of their lanes. This swaps the bit in the row and in the column of each number; after all bits, the square is
+    transposed.
     """
     vector = _vector_of(a)
 
@@ -369,7 +372,7 @@ def transpose_square(typing, a, i, row, out, j, out_row):
             value.align = vector.dtype.bitwidth // 8
             rows.append(value)
         for bit in (1 << b for b in range(lanes.bit_length() - 1)):
-            # Of rows r and r | bit: the lanes without the bit of both, and those with it.
+            # Row r gets the lanes without the bit from both rows, row r | bit the lanes with the bit.
             low = [c if not c & bit else lanes + c - bit for c in range(lanes)]
             high = [c + bit if not c & bit else lanes + c for c in range(lanes)]
             for r in range(lanes):
@@ -389,7 +392,7 @@ def transpose_square(typing, a, i, row, out, j, out_row):
 
 @intrinsic
 def sum_of_lanes(typing, x):
-    """The sum of all lanes: one half added to the other, until one number is left."""
+    """The sum of all lanes: the upper half is added to the lower one, until one number is left."""
 
     def emit(context, builder, signature, arguments):
         (half,) = arguments
@@ -404,7 +407,7 @@ def sum_of_lanes(typing, x):
     return x.dtype(x), emit
 
 
-replaced = compiled_tuple_setitem  # replaced(t, i, v): the tuple t with v in place i
+replaced = compiled_tuple_setitem  # replaced(t, i, v): the tuple t with v at index i
 
 if config.DISABLE_JIT:
     globals().update({name: getattr(plain, name) for name in plain.OPERATIONS})

@@ -15,7 +15,7 @@ def register_bits() -> int:
 
 
 REGISTER_BITS = register_bits()
-REGISTERS = 32 if REGISTER_BITS == 512 else 16  # that hold a vector; some processors have more
+REGISTERS = 32 if REGISTER_BITS == 512 else 16  # vector registers; some processors have more
 
 
 def lanes(dtype: np.dtype) -> int:
@@ -24,9 +24,9 @@ def lanes(dtype: np.dtype) -> int:
 
 
 def known(length: int) -> tuple[int, ...]:
-    """A number that the compiler knows, as the length of a tuple of zeros.
+    """A number that the compiler knows: the length of a tuple of zeros.
 
-    A tuple's length is part of its type. A loop over `len(t)` is unrolled, and a branch on it is decided, when the
-    kernel is compiled; the tuple itself leaves nothing behind.
+    A tuple's length is part of its type. When the kernel is compiled, a loop over `len(t)` is unrolled and a branch on
+    `len(t)` is decided. The tuple itself is not in the compiled code.
     """
     return (0,) * length
