@@ -163,69 +163,6 @@ def test_without_jit_the_same_sources_run_as_plain_python():
     assert python(code, NUMBA_DISABLE_JIT="1")[0] == "True\n"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("features", "bits"), [({"avx2": True, "fma": True}, 256), ({}, 128)], ids=["AVX2", "any"])
-def test_narrower_registers_give_the_same_results(features, bits):
-    """The tiles of other processors, compiled here: only the width of their vectors is another."""
-    code = f"""
-        import llvmlite.binding
-        import numpy as np
-        from scratchnet import layers
-        features = type(llvmlite.binding.get_host_cpu_features())({features})
-        llvmlite.binding.get_host_cpu_features = lambda: features
-        from scratchnet import fast
-        from scratchnet.fast import conv_sparse
-        from scratchnet.fast.register import vector
-        assert vector.REGISTER_BITS == {bits}
-        rng = np.random.default_rng(0)
-        x, w, b = rng.standard_normal((2, 9, 8, 3)), rng.standard_normal((3, 3, 3, 21)), rng.standard_normal(21)
-        x, w, b = (a.astype(np.float32) for a in (x, w, b))
-        dout = rng.standard_normal((2, 5, 4, 21)).astype(np.float32)
-        for ours, theirs in zip(
-            [fast.conv2d_forward(x, w, b, 2, 1), *fast.conv2d_backward(dout, x, w, 2, 1)],
-            [layers.conv2d_forward(x, w, b, 2, 1), *layers.conv2d_backward(dout, x, w, 2, 1)],
-        ):
-            assert np.abs(ours - theirs).max() < 2e-5 * np.abs(theirs).max()
-        dout *= dout > 0.5
-        dx, dw, _ = layers.conv2d_backward(dout, x, w, 2, 1)
-        ours = conv_sparse.kernel_gradient(x, dout, w.shape, (2, 2), ((1, 1), (1, 1)))
-        assert np.abs(ours - dw).max() < 2e-5 * np.abs(dw).max()
-        ours = conv_sparse.input_gradient(dout, w, (9, 8), (2, 2), (1, 1))
-        assert np.abs(ours - dx).max() < 2e-5 * np.abs(dx).max()
-        x, w = x[..., :1], w[:1, :1, :1]
-        dout = rng.standard_normal((*x.shape[:3], 21)).astype(np.float32)
-        for ours, theirs in zip(
-            fast.pointwise_conv2d_backward(dout, x, w),
-            layers.pointwise_conv2d_backward(dout, x, w),
-        ):
-            assert np.abs(ours - theirs).max() < 2e-5 * np.abs(theirs).max()
-        x, w, dout = (rng.standard_normal(n).astype(np.float32) for n in ((64, 30), (30, 19), (64, 19)))
-        dout *= dout > 0.5
-        for ours, theirs in zip(fast.dense_backward(dout, x, w), layers.dense_backward(dout, x, w)):
-            assert np.abs(ours - theirs).max() < 2e-5 * np.abs(theirs).max()
-        print("same")
-    """
-    assert python(code)[0] == "same\n"
-
-
-@pytest.mark.slow
-def test_compiling_is_announced_and_kept(tmp_path):
-    code = "import numpy as np, scratchnet as sn; sn.ReLU().forward(np.ones((2, 3), np.float32))"
-    first = python(code, NUMBA_CACHE_DIR=str(tmp_path))[1]
-    assert "scratchnet: compiling forward_kernel for this processor ... done" in first
-    assert python(code, NUMBA_CACHE_DIR=str(tmp_path))[1] == ""
-
-
-@pytest.mark.slow
-def test_a_cache_that_cannot_be_written_is_named_and_does_not_stop_anything(tmp_path):
-    (tmp_path / "file").write_text("in the way of a folder")
-    code = "import numpy as np, scratchnet as sn; print(sn.ReLU().forward(np.array([-1.0, 2.0])))"
-    out, err = python(code, NUMBA_CACHE_DIR=str(tmp_path / "file"))
-    assert out == "[0. 2.]\n"
-    assert "compiled code cannot be kept in" in err
-    assert "Set NUMBA_CACHE_DIR" in err
-
-
 def test_the_mirror_has_every_name_and_the_same_signatures():
     import inspect
 
