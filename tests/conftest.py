@@ -1,7 +1,11 @@
-"""What all tests share: the engines, the digits, and the complete MNIST where it lies beside the project."""
+"""What all tests share: the engines, the digits, the complete MNIST, and one folder for compiled code."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +14,18 @@ import pytest
 import scratchnet as sn
 
 ROOT = Path(__file__).parent.parent
-MNIST_FOLDER = ROOT.parent / "shared" / "data" / "mnist"
 ENGINES = ["numpy", "numba"]
+
+NOT_COPIED = (".venv", ".git", "runs", "build", "*.egg-info", ".*cache", "__pycache__", "output")
+INSTALL = "install what the site needs with: pip install --editable '.[test]'"
+GENERATED = ("docs/lessons", "docs/reference")
+
+# Where the complete MNIST may be, in this order. The variable is read here, before `no_outside_settings` deletes it.
+MNIST_FOLDERS = [Path(p) for p in (os.environ.get("SCRATCHNET_DATA"), ROOT.parent / "shared/data/mnist") if p]
+
+# Most of the time that tests take is compiling. Here and in every child process compiled code is kept in one folder,
+# so that nothing is compiled twice. A test that is about this folder names one of its own.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / "build" / "compiled"))
 
 
 @pytest.fixture(params=ENGINES)
@@ -41,7 +55,29 @@ def sample():
 
 @pytest.fixture(scope="session")
 def mnist_folder():
-    """The complete MNIST, where it lies beside the project."""
-    if not MNIST_FOLDER.exists():
-        pytest.skip("the complete MNIST is not in ../shared/data/mnist; nothing is downloaded for a test")
-    return MNIST_FOLDER
+    """The complete MNIST: where SCRATCHNET_DATA points, or beside the project."""
+    for folder in MNIST_FOLDERS:
+        if any(folder.glob("train-images-idx3-ubyte*")):
+            return folder
+    places = " nor in ".join(map(str, MNIST_FOLDERS))
+    pytest.skip(f"the complete MNIST is not in {places}; name its folder with SCRATCHNET_DATA. No test downloads it")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The pages, built from a copy, so that nothing is left in the project and nothing of an earlier build is used.
+
+    All lessons run for it, and a mistake or a warning in one of them fails it.
+    """
+    pytest.importorskip("sphinx_gallery", reason=INSTALL)
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(ROOT, folder / "project", ignore=shutil.ignore_patterns(*NOT_COPIED))
+    for generated in GENERATED:
+        shutil.rmtree(folder / "project" / generated, ignore_errors=True)
+    variables = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "COVERAGE"))}
+    built = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "project/docs", "html"],
+        cwd=folder, env=variables, capture_output=True, text=True, timeout=1200, check=False,
+    )  # fmt: skip
+    assert built.returncode == 0, f"{built.stdout}\n{built.stderr}"
+    return folder / "html"
