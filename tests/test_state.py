@@ -10,7 +10,7 @@ import pytest
 
 import scratchnet as sn
 from scratchnet.layers.base import snapshot
-from scratchnet.models import MODELS
+from scratchnet.models import ARCHITECTURES
 from scratchnet.network import Loss
 from scratchnet.show.stages import run_again, walk
 
@@ -227,12 +227,12 @@ def test_a_model_file_holds_the_arrays(make, sample, tmp_path):
             assert np.array_equal(ours[name], theirs[name])
 
 
-@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_a_model_file_without_state_is_as_it_was(name, tmp_path):
     """Names of arrays and keys of the description, as of the files that exist."""
     from scratchnet.runs.checkpoint import _read
 
-    net = MODELS[name]()
+    net = ARCHITECTURES[name].make()
     sn.save(net, tmp_path / "m")
     arrays, description = _read(tmp_path / "m", "model")
     assert arrays.keys() == {p.name for p in net.parameters()}
