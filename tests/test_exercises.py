@@ -174,6 +174,10 @@ def conv_unpadded(x, w, b, stride, padding):
     return conv_forward(x, w, b, stride, 0)
 
 
+def conv_padded_after(x, w, b, stride, padding):
+    return conv_forward(np.pad(x, ((0, 0), (0, 2 * padding), (0, 2 * padding), (0, 0))), w, b, stride, 0)
+
+
 def conv_backward(dout, x, w, stride, padding, *, start=None, dw_start=None, assign=False, crop=True, flip=True):
     """Place by place, with mistakes on request."""
     p, KH, KW = sizes(x, w, padding)
@@ -295,6 +299,10 @@ def depthwise(dout, x, w, stride, padding, **options):
     diagonal[:, :, np.arange(C), np.arange(C)] = w
     dx, dw, _ = conv_backward(dout, x, diagonal, stride, padding, **options)
     return dx, dw[:, :, np.arange(C), np.arange(C)]
+
+
+def depthwise_first_image(dout, x, w, stride, padding):
+    return depthwise(dout, x, w, stride, padding)[0], depthwise(dout[:1], x[:1], w, stride, padding)[1]
 
 
 def conv_scalar_loops(dout, x, w, stride, padding, *, add_dx=True, add_dw=True):
@@ -510,6 +518,9 @@ WRONG = [
     ("depthwise_backward", with_options(depthwise, flip=False), "dx: kernel not flipped"),
     ("depthwise_backward", with_options(depthwise, start=1), "dx: stride ignored"),
     ("depthwise_backward", with_options(depthwise, crop=False), "dx: padding not cropped"),
+    ("depthwise_backward", with_options(depthwise, dw_start=1), "dw: stride ignored"),
+    ("depthwise_backward", depthwise_first_image, "dw: only the first image's gradient"),
+    ("conv2d_forward", conv_padded_after, "the padding went on one side only"),
 ]
 
 

@@ -1,9 +1,14 @@
 """Exercises 4 to 7 and 12: patches as rows and back, convolution forward and backward, depthwise backward.
 
 Lessons 4, 5 and 9. In the exercises stride and padding are one number each, alike for both axes.
+
+Many mistakes are the same in several exercises. Patches can be put back into an image in the same wrong ways in
+exercises 6, 7 and 12, and the backward pass of a depthwise convolution goes wrong as that of any other does.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -25,15 +30,32 @@ SHAPES = [
 ]
 
 
-def _traits(N, H, W, C, KH, KW, stride, padding):
-    return traits(
-        more_than_one_image=N > 1,
-        stride_above_1=stride > 1,
-        padding=padding > 0,
-        overlapping_windows=stride < max(KH, KW),
-        more_than_one_channel=C > 1,
-        a_kernel_that_is_not_square=KH != KW,
-    )
+def _cases(*names: str, depthwise: bool = False) -> list[Case]:
+    """A case of each of the SHAPES, with these arguments."""
+    cases = []
+    for i, (N, H, W, C, KH, KW, stride, padding) in enumerate(SHAPES):
+        OH, OW = _places((H, W), (KH, KW), stride, padding)
+        F = C if i == 5 else 3 + i  # once as many filters as channels, where a mixed-up axis does not show in the shape
+        shapes = {
+            "x": (N, H, W, C),
+            "w": (KH, KW, C) if depthwise else (KH, KW, C, F),
+            "b": (F,),
+            "dout": (N, OH, OW, C if depthwise else F),
+            "columns": (N * OH * OW, KH * KW * C),
+        }
+        drawn = [name for name in names if name in shapes]
+        values: dict[str, Any] = dict(zip(drawn, random_arrays(i, *(shapes[name] for name in drawn)), strict=True))
+        values |= {"x_shape": (N, H, W, C), "kernel_size": (KH, KW), "stride": stride, "padding": padding}
+        special = traits(
+            more_than_one_image=N > 1,
+            stride_above_1=stride > 1,
+            padding=padding > 0,
+            overlapping_windows=stride < max(KH, KW),
+            more_than_one_channel=C > 1,
+            a_kernel_that_is_not_square=KH != KW,
+        )
+        cases.append(Case({name: values[name] for name in names}, special))
+    return cases
 
 
 def _places(size, kernel_size, stride, padding):
@@ -41,114 +63,104 @@ def _places(size, kernel_size, stride, padding):
     return Window.on(size, kernel_size, stride, padding).out
 
 
-# ---------------------------------------------------------------- 04: im2col
-
-
-def _im2col_cases() -> list[Case]:
-    return [
-        Case({"x": random_arrays(i, s[:4])[0], "kernel_size": s[4:6], "stride": s[6], "padding": s[7]}, _traits(*s))
-        for i, s in enumerate(SHAPES)
-    ]
-
-
-im2col = Task("im2col", ("columns",), layers.im2col, _im2col_cases())
-
-
-@im2col.mistake("stride ignored: neighbouring rows hold patches that start `stride` pixels apart")
-def _im2col_no_stride(x, kernel_size, stride, padding):
-    return layers.im2col(x, kernel_size, 1, padding)
-
-
-@im2col.mistake(
-    "stride ignored in the patch's place: there are as many rows as asked for, but patch (i, j) starts at "
-    "(i, j); it has to start at (i * stride, j * stride)"
-)
-def _im2col_start(x, kernel_size, stride, padding):
-    N = len(x)
-    OH, OW = _places(x.shape[1:3], kernel_size, stride, padding)
-    all_places = layers.im2col(x, kernel_size, 1, padding)
-    OH1, OW1 = _places(x.shape[1:3], kernel_size, 1, padding)
-    return all_places.reshape(N, OH1, OW1, -1)[:, :OH, :OW].reshape(N * OH * OW, -1)
-
-
-@im2col.mistake("one place too few down and across: (size + 2 * padding - kernel) // stride + 1")
-def _im2col_one_fewer(x, kernel_size, stride, padding):
-    return _patches(x, kernel_size, stride, padding)[:, :-1, :-1].reshape(-1, np.prod(kernel_size) * x.shape[3])
-
-
-@im2col.mistake("padding ignored: `padding` rows and columns of zeros go around the image, on all four sides, first")
-def _im2col_no_padding(x, kernel_size, stride, padding):
-    return layers.im2col(x, kernel_size, stride, 0)
-
-
-@im2col.mistake("the padding went on one side only: np.pad takes (before, after) for each axis")
-def _im2col_one_side(x, kernel_size, stride, padding):
-    padded = np.pad(x, ((0, 0), (0, 2 * padding), (0, 2 * padding), (0, 0)))
-    return layers.im2col(padded, kernel_size, stride, 0)
+# ---------------------------------------------------------------- patches taken from an image
 
 
 def _patches(x, kernel_size, stride, padding):
     """(N, OH, OW, KH, KW, C)."""
+    places = _places(x.shape[1:3], kernel_size, stride, padding)
+    return layers.im2col(x, kernel_size, stride, padding).reshape(len(x), *places, *kernel_size, x.shape[3])
+
+
+def _at_every_pixel(x, kernel_size, stride, padding):
+    return _patches(x, kernel_size, 1, padding)
+
+
+def _begun_one_apart(x, kernel_size, stride, padding):
     OH, OW = _places(x.shape[1:3], kernel_size, stride, padding)
-    return layers.im2col(x, kernel_size, stride, padding).reshape(len(x), OH, OW, *kernel_size, x.shape[3])
+    return _patches(x, kernel_size, 1, padding)[:, :OH, :OW]
 
 
-@im2col.mistake("the columns run over (c, kh, kw); they should run over (kh, kw, c), the channels lying together")
-def _im2col_channels_first(x, kernel_size, stride, padding):
-    patches = _patches(x, kernel_size, stride, padding)
-    return patches.transpose(0, 1, 2, 5, 3, 4).reshape(-1, patches[0, 0, 0].size)
+def _one_place_fewer(x, kernel_size, stride, padding):
+    return _patches(x, kernel_size, stride, padding)[:, :-1, :-1]
 
 
-@im2col.mistake("the columns run over (kw, kh, c): the kernel's rows and columns are exchanged")
-def _im2col_kernel_transposed(x, kernel_size, stride, padding):
-    patches = _patches(x, kernel_size, stride, padding)
-    return patches.transpose(0, 1, 2, 4, 3, 5).reshape(-1, patches[0, 0, 0].size)
+def _unpadded(x, kernel_size, stride, padding):
+    return _patches(x, kernel_size, stride, 0)
 
 
-@im2col.mistake("the rows run over (n, j, i); places run row by row: (n, i, j)")
-def _im2col_places_transposed(x, kernel_size, stride, padding):
-    patches = _patches(x, kernel_size, stride, padding)
-    return patches.transpose(0, 2, 1, 3, 4, 5).reshape(-1, patches[0, 0, 0].size)
+def _padded_after(x, kernel_size, stride, padding):
+    return _patches(_one_sided(x, padding), kernel_size, stride, 0)
 
 
-@im2col.mistake("the rows run over (i, j, n): all places of the first image come first, then the next image")
-def _im2col_images_last(x, kernel_size, stride, padding):
-    patches = _patches(x, kernel_size, stride, padding)
-    return patches.transpose(1, 2, 0, 3, 4, 5).reshape(-1, patches[0, 0, 0].size)
+def _one_sided(x, padding):
+    """x with all of its padding below and to the right."""
+    return np.pad(x, ((0, 0), (0, 2 * padding), (0, 2 * padding), (0, 0)))
+
+
+FEWER_PLACES = "one place too few down and across: (size + 2 * padding - kernel) // stride + 1"
+PADDED_AFTER = "the padding went on one side only: np.pad takes (before, after) for each axis"
+
+# ---------------------------------------------------------------- 04: im2col
+
+im2col = Task("im2col", ("columns",), layers.im2col, _cases("x", "kernel_size", "stride", "padding"))
+
+
+def _as_rows(take, axes=(0, 1, 2, 3, 4, 5)):
+    """im2col of other patches, or of patches whose axes (n, i, j, kh, kw, c) are gone through in another order."""
+
+    def im2col(x, kernel_size, stride, padding):
+        patches = take(x, kernel_size, stride, padding).transpose(axes)
+        return patches.reshape(-1, np.prod(kernel_size) * x.shape[3])
+
+    return im2col
+
+
+im2col.mistake("stride ignored: neighbouring rows hold patches that start `stride` pixels apart")(
+    _as_rows(_at_every_pixel)
+)
+im2col.mistake(
+    "stride ignored in the patch's place: there are as many rows as asked for, but patch (i, j) starts at "
+    "(i, j); it has to start at (i * stride, j * stride)"
+)(_as_rows(_begun_one_apart))
+im2col.mistake(FEWER_PLACES)(_as_rows(_one_place_fewer))
+im2col.mistake("padding ignored: `padding` rows and columns of zeros go around the image, on all four sides, first")(
+    _as_rows(_unpadded)
+)
+im2col.mistake(PADDED_AFTER)(_as_rows(_padded_after))
+im2col.mistake("the columns run over (c, kh, kw); they should run over (kh, kw, c), the channels lying together")(
+    _as_rows(_patches, (0, 1, 2, 5, 3, 4))
+)
+im2col.mistake("the columns run over (kw, kh, c): the kernel's rows and columns are exchanged")(
+    _as_rows(_patches, (0, 1, 2, 4, 3, 5))
+)
+im2col.mistake("the rows run over (n, j, i); places run row by row: (n, i, j)")(_as_rows(_patches, (0, 2, 1, 3, 4, 5)))
+im2col.mistake("the rows run over (i, j, n): all places of the first image come first, then the next image")(
+    _as_rows(_patches, (1, 2, 0, 3, 4, 5))
+)
 
 
 # ---------------------------------------------------------------- 05: convolution forward
 
-
-def _conv_forward_cases() -> list[Case]:
-    cases = []
-    for i, (N, H, W, C, KH, KW, stride, padding) in enumerate(SHAPES):
-        F = (
-            C if i == 5 else 3 + i
-        )  # once as many filters as channels, where a mixed-up axis would go unnoticed by shape
-        x, w, b = random_arrays(i, (N, H, W, C), (KH, KW, C, F), (F,))
-        arguments = {"x": x, "w": w, "b": b, "stride": stride, "padding": padding}
-        cases.append(Case(arguments, _traits(N, H, W, C, KH, KW, stride, padding)))
-    return cases
+conv_forward = Task("conv2d_forward", ("out",), layers.conv2d_forward, _cases("x", "w", "b", "stride", "padding"))
 
 
-conv_forward = Task("conv2d_forward", ("out",), layers.conv2d_forward, _conv_forward_cases())
+def _convolved(take):
+    """conv2d_forward of other patches."""
+    return lambda x, w, b, stride, padding: np.tensordot(take(x, w.shape[:2], stride, padding), w, axes=3) + b
 
 
-@conv_forward.mistake("stride ignored: the kernel moves `stride` pixels from one place to the next")
-def _conv_no_stride(x, w, b, stride, padding):
-    return layers.conv2d_forward(x, w, b, 1, padding)
-
-
-@conv_forward.mistake("stride ignored in the patch's place: place (i, j) begins at pixel (i * stride, j * stride)")
-def _conv_start(x, w, b, stride, padding):
-    OH, OW = _places(x.shape[1:3], w.shape[:2], stride, padding)
-    return layers.conv2d_forward(x, w, b, 1, padding)[:, :OH, :OW]
-
-
-@conv_forward.mistake("one place too few down and across: (size + 2 * padding - kernel) // stride + 1")
-def _conv_one_fewer(x, w, b, stride, padding):
-    return layers.conv2d_forward(x, w, b, stride, padding)[:, :-1, :-1]
+conv_forward.mistake("stride ignored: the kernel moves `stride` pixels from one place to the next")(
+    _convolved(_at_every_pixel)
+)
+conv_forward.mistake("stride ignored in the patch's place: place (i, j) begins at pixel (i * stride, j * stride)")(
+    _convolved(_begun_one_apart)
+)
+conv_forward.mistake(FEWER_PLACES)(_convolved(_one_place_fewer))
+conv_forward.mistake("padding ignored: put `padding` rows and columns of zeros around the image first")(
+    _convolved(_unpadded)
+)
+conv_forward.mistake(PADDED_AFTER)(_convolved(_padded_after))
 
 
 @conv_forward.mistake("`=` where `+=` is needed: only the kernel's last pixel is left of the sum over the patch")
@@ -161,11 +173,6 @@ def _conv_last_tap(x, w, b, stride, padding):
 @conv_forward.mistake("the bias was added once for each of the kernel's pixels: add it once a place, after the sum")
 def _conv_bias_each_tap(x, w, b, stride, padding):
     return layers.conv2d_forward(x, w, b * w[..., 0, 0].size, stride, padding)
-
-
-@conv_forward.mistake("padding ignored: put `padding` rows and columns of zeros around the image first")
-def _conv_no_padding(x, w, b, stride, padding):
-    return layers.conv2d_forward(x, w, b, stride, 0)
 
 
 @conv_forward.mistake("the bias is missing: b[f] is added at every place of filter f")
@@ -199,21 +206,7 @@ def _conv_reshape(x, w, b, stride, padding):
     return layers.conv2d_forward(x, w.reshape(F, -1).T.reshape(w.shape), b, stride, padding)
 
 
-# ---------------------------------------------------------------- 06: col2im
-
-
-def _col2im_cases() -> list[Case]:
-    cases = []
-    for i, (N, H, W, C, KH, KW, stride, padding) in enumerate(SHAPES):
-        OH, OW = _places((H, W), (KH, KW), stride, padding)
-        (columns,) = random_arrays(i, (N * OH * OW, KH * KW * C))
-        arguments = {"columns": columns, "x_shape": (N, H, W, C), "kernel_size": (KH, KW)}
-        arguments |= {"stride": stride, "padding": padding}
-        cases.append(Case(arguments, _traits(N, H, W, C, KH, KW, stride, padding)))
-    return cases
-
-
-col2im = Task("col2im", ("dx",), layers.col2im, _col2im_cases())
+# ---------------------------------------------------------------- patches put back into an image
 
 
 def place_patches(patches, x_shape, stride, padding, step=None, assign=False):
@@ -240,40 +233,65 @@ def _cropped(padded, padding):
     return padded[:, padding : H - padding, padding : W - padding]
 
 
-def _as_patches(columns, x_shape, kernel_size, stride, padding):
-    OH, OW = _places(x_shape[1:3], kernel_size, stride, padding)
-    return columns.reshape(x_shape[0], OH, OW, *kernel_size, x_shape[3])
+def _emptied(patches, x_shape, stride, padding):
+    return place_patches(patches, x_shape, stride, padding)[:, padding:-padding, padding:-padding]
 
 
-@col2im.mistake("the result is empty where padding is 0: [0:-0] takes nothing; crop with [padding : padding + H]")
-def _col2im_empty(columns, x_shape, kernel_size, stride, padding):
-    return _col2im_not_cropped(columns, x_shape, kernel_size, stride, padding)[:, padding:-padding, padding:-padding]
+def _cropped_after(patches, x_shape, stride, padding):
+    _, H, W, _ = x_shape
+    return place_patches(patches, x_shape, stride, padding)[:, :H, :W]
 
 
-@col2im.mistake(
-    "`=` where `+=` is needed: windows overlap, and a pixel in several patches gets the sum of all of them. (With "
-    "index arrays, `a[i] += v` adds only one of several: that takes np.add.at)"
-)
-def _col2im_assigns(columns, x_shape, kernel_size, stride, padding):
-    patches = _as_patches(columns, x_shape, kernel_size, stride, padding)
+def _one_apart(patches, x_shape, stride, padding):
+    return _cropped(place_patches(patches, x_shape, stride, padding, step=1), padding)
+
+
+def _assigned(patches, x_shape, stride, padding):
     return _cropped(place_patches(patches, x_shape, stride, padding, assign=True), padding)
 
 
-@col2im.mistake("padding not cropped: what fell on the padding is dropped; the result has the image's shape")
-def _col2im_not_cropped(columns, x_shape, kernel_size, stride, padding):
-    return place_patches(_as_patches(columns, x_shape, kernel_size, stride, padding), x_shape, stride, padding)
+def _assigned_by_taps(patches, x_shape, stride, padding):
+    """The kernel's pixels one after the other, with = for +=."""
+    N, H, W, C = x_shape
+    _, OH, OW, KH, KW, _ = patches.shape
+    padded = np.zeros((N, H + 2 * padding, W + 2 * padding, C), patches.dtype)
+    for kh in range(KH):
+        for kw in range(KW):
+            pixels = padded[:, kh : kh + OH * stride : stride, kw : kw + OW * stride : stride]
+            pixels[:, :OH, :OW] = patches[:, :, :, kh, kw]
+    return _cropped(padded, padding)
 
 
-@col2im.mistake("padding cropped from one side only: `padding` rows and columns went on all four sides")
-def _col2im_cropped_after(columns, x_shape, kernel_size, stride, padding):
-    _, H, W, _ = x_shape
-    return _col2im_not_cropped(columns, x_shape, kernel_size, stride, padding)[:, :H, :W]
+EMPTIED = "the result is empty where padding is 0: [0:-0] takes nothing; crop with [padding : padding + H]"
+CROPPED_AFTER = "padding cropped from one side only: `padding` rows and columns went on all four sides"
+
+# ---------------------------------------------------------------- 06: col2im
+
+col2im = Task("col2im", ("dx",), layers.col2im, _cases("columns", "x_shape", "kernel_size", "stride", "padding"))
 
 
-@col2im.mistake("stride ignored: patch (i, j) goes back to where it came from, (i * stride, j * stride)")
-def _col2im_no_stride(columns, x_shape, kernel_size, stride, padding):
-    patches = _as_patches(columns, x_shape, kernel_size, stride, padding)
-    return _cropped(place_patches(patches, x_shape, stride, padding, step=1), padding)
+def _putting_back(put):
+    """col2im that puts the patches back with `put`."""
+
+    def col2im(columns, x_shape, kernel_size, stride, padding):
+        OH, OW = _places(x_shape[1:3], kernel_size, stride, padding)
+        return put(columns.reshape(x_shape[0], OH, OW, *kernel_size, x_shape[3]), x_shape, stride, padding)
+
+    return col2im
+
+
+col2im.mistake(EMPTIED)(_putting_back(_emptied))
+col2im.mistake(
+    "`=` where `+=` is needed: windows overlap, and a pixel in several patches gets the sum of all of them. (With "
+    "index arrays, `a[i] += v` adds only one of several: that takes np.add.at)"
+)(_putting_back(_assigned))
+col2im.mistake("padding not cropped: what fell on the padding is dropped; the result has the image's shape")(
+    _putting_back(place_patches)
+)
+col2im.mistake(CROPPED_AFTER)(_putting_back(_cropped_after))
+col2im.mistake("stride ignored: patch (i, j) goes back to where it came from, (i * stride, j * stride)")(
+    _putting_back(_one_apart)
+)
 
 
 @col2im.mistake("averaged where windows overlap: the chain rule for a copied pixel is a sum, not a mean")
@@ -283,160 +301,128 @@ def _col2im_mean(columns, x_shape, kernel_size, stride, padding):
     return dx / np.maximum(counts, 1)
 
 
-# ---------------------------------------------------------------- 07: convolution backward
+# ---------------------------------------------------------------- 07 and 12: convolution and depthwise backward
 
 
-def _conv_backward_cases() -> list[Case]:
-    cases = []
-    for i, (N, H, W, C, KH, KW, stride, padding) in enumerate(SHAPES):
-        F = C if i == 5 else 3 + i
-        OH, OW = _places((H, W), (KH, KW), stride, padding)
-        dout, x, w = random_arrays(i, (N, OH, OW, F), (N, H, W, C), (KH, KW, C, F))
-        arguments = {"dout": dout, "x": x, "w": w, "stride": stride, "padding": padding}
-        cases.append(Case(arguments, _traits(N, H, W, C, KH, KW, stride, padding)))
-    return cases
-
-
-conv_backward = Task("conv2d_backward", ("dx", "dw", "db"), layers.conv2d_backward, _conv_backward_cases())
-
-
-def _dpatches(dout, w):
-    """dout @ w^T as patches (N, OH, OW, KH, KW, C)."""
-    return np.einsum("nijf,hwcf->nijhwc", dout, w)
-
-
-def _with_dx(make_dx):
-    """conv2d_backward with another dx."""
+def _with_dx(right, make_dx):
+    """The backward pass `right`, but with another dx."""
 
     def backward(dout, x, w, stride, padding):
-        _, dw, db = layers.conv2d_backward(dout, x, w, stride, padding)
-        return make_dx(dout, x, w, stride, padding), dw, db
+        return make_dx(dout, x, w, stride, padding), *right(dout, x, w, stride, padding)[1:]
 
     return backward
 
 
-conv_backward.mistake(
-    "kernel not flipped, or flipped where it should not be: whoever slides it over dout turns it by 180 degrees, "
-    "w[::-1, ::-1]; whoever lays it down at each place takes it as it is"
-)(_with_dx(lambda dout, x, w, s, p: layers.conv2d_backward(dout, x, w[::-1, ::-1], s, p)[0]))
+def _with_dw(right, make_dw):
+    """The backward pass `right`, but with another dw."""
 
-conv_backward.mistake(
-    "stride ignored: the patch at place (i, j) began at pixel (i * stride, j * stride), and its gradient goes back "
-    "there"
-)(_with_dx(lambda dout, x, w, s, p: _cropped(place_patches(_dpatches(dout, w), x.shape, s, p, step=1), p)))
+    def backward(dout, x, w, stride, padding):
+        dx, _, *db = right(dout, x, w, stride, padding)
+        return dx, make_dw(dout, x, w, stride, padding), *db
 
-conv_backward.mistake(
-    "padding not cropped: the forward padded x; dx has the shape of x, and what fell on the padding is dropped"
-)(_with_dx(lambda dout, x, w, s, p: place_patches(_dpatches(dout, w), x.shape, s, p)))
-
-OVERLAP = (
-    "`=` where `+=` is needed: windows overlap, and a pixel in several patches gets the sum of all their gradients"
-)
-FILTERS = "`=` where `+=` is needed: every place and every filter used the pixel, and only the last one is left"
-TAPS = "`=` where `+=` is needed: the kernel's pixels meet the same pixel of x in turn, and only the last one is left"
-EMPTY = "the result is empty where padding is 0: [0:-0] takes nothing; crop with [padding : padding + H]"
-ONE_SIDE = "padding cropped from one side only: `padding` rows and columns went on all four sides"
+    return backward
 
 
-def last_tap(dpatches, x_shape, stride, padding):
-    """dpatches (N, OH, OW, KH, KW, C) put back one kernel pixel after the other, with = for +=; uncropped."""
-    N, H, W, C = x_shape
-    _, OH, OW, KH, KW, _ = dpatches.shape
-    padded = np.zeros((N, H + 2 * padding, W + 2 * padding, C), dpatches.dtype)
-    for kh in range(KH):
-        for kw in range(KW):
-            padded[:, kh : kh + OH * stride : stride, kw : kw + OW * stride : stride][:, :OH, :OW] = dpatches[
-                :, :, :, kh, kw
-            ]
-    return padded
+def _seen_one_apart(dout, x, w, padding):
+    """The part of the padded x that a kernel meets if it moves by one pixel from place to place."""
+    (_, OH, OW, _), (KH, KW) = dout.shape, w.shape[:2]
+    padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    return padded[:, : OH + KH - 1, : OW + KW - 1]
 
 
-def _whole(dout, x, w, stride, padding, **errors):
-    return place_patches(_dpatches(dout, w), x.shape, stride, padding, **errors)
-
-
-conv_backward.mistake(OVERLAP)(_with_dx(lambda dout, x, w, s, p: _cropped(_whole(dout, x, w, s, p, assign=True), p)))
-
-conv_backward.mistake(FILTERS)(
-    _with_dx(lambda dout, x, w, s, p: _cropped(_whole(dout[..., -1:], x, w[..., -1:], s, p, assign=True), p))
-)
-
-conv_backward.mistake(TAPS)(_with_dx(lambda dout, x, w, s, p: _cropped(last_tap(_dpatches(dout, w), x.shape, s, p), p)))
-
-conv_backward.mistake(EMPTY)(_with_dx(lambda dout, x, w, s, p: _whole(dout, x, w, s, p)[:, p:-p, p:-p]))
-
-conv_backward.mistake(ONE_SIDE)(
-    _with_dx(lambda dout, x, w, s, p: _whole(dout, x, w, s, p)[:, : x.shape[1], : x.shape[2]])
-)
-
-
-@conv_backward.mistake(
-    "stride ignored: weight (kh, kw) met pixel (i * stride + kh, j * stride + kw) at the place (i, j)"
-)
-def _dw_no_stride(dout, x, w, stride, padding):
-    dx, _, db = layers.conv2d_backward(dout, x, w, stride, padding)
-    columns = _im2col_start(x, w.shape[:2], stride, padding)
-    return dx, (columns.T @ dout.reshape(-1, w.shape[3])).reshape(w.shape), db
-
-
-@conv_backward.mistake("padding ignored: the forward multiplied the weights with the *padded* x")
-def _dw_no_padding(dout, x, w, stride, padding):
-    dx, _, db = layers.conv2d_backward(dout, x, w, stride, padding)
-    shifted = np.pad(x, ((0, 0), (0, 2 * padding), (0, 2 * padding), (0, 0)))
-    return dx, layers.conv2d_backward(dout, shifted, w, stride, 0)[1], db
-
-
-@conv_backward.mistake(
-    "only the last image's gradient: weights act in every image, so sum over the batch (+= in the loop)"
-)
-def _last_image(dout, x, w, stride, padding):
-    return layers.conv2d_backward(dout[-1:], x[-1:], w, stride, padding)
-
-
-@conv_backward.mistake("only the first image's gradient: weights act in every image, so sum over the batch")
-def _first_image(dout, x, w, stride, padding):
-    return layers.conv2d_backward(dout[:1], x[:1], w, stride, padding)
-
-
-@conv_backward.mistake(
-    "only the last place's gradient: a weight acts at every place (i, j), so sum over all (+= in the loop)"
-)
-def _last_place(dout, x, w, stride, padding):
+def _at_last_place(dout):
     only = np.zeros_like(dout)
     only[:, -1, -1] = dout[:, -1, -1]
-    return layers.conv2d_backward(only, x, w, stride, padding)
+    return only
 
 
-# ---------------------------------------------------------------- 12: depthwise backward
+def _add_backward_mistakes(task, patches_of):
+    """What goes wrong in the backward pass of any convolution. `patches_of(dout, w)`: the gradients of its patches."""
+    right = task.reference
+
+    def misplaced(put):
+        return _with_dx(right, lambda dout, x, w, s, p: put(patches_of(dout, w), x.shape, s, p))
+
+    def summed_over(part):
+        return lambda dout, x, w, stride, padding: right(*part(dout, x), w, stride, padding)
+
+    task.mistake(
+        "kernel not flipped, or flipped where it should not be: whoever slides it over dout turns it by 180 degrees, "
+        "w[::-1, ::-1]; whoever lays it down at each place takes it as it is"
+    )(_with_dx(right, lambda dout, x, w, s, p: right(dout, x, w[::-1, ::-1], s, p)[0]))
+    task.mistake(
+        "stride ignored: the patch at place (i, j) began at pixel (i * stride, j * stride), and its gradient goes back "
+        "there"
+    )(misplaced(_one_apart))
+    task.mistake(
+        "padding not cropped: the forward padded x; dx has the shape of x, and what fell on the padding is dropped"
+    )(misplaced(place_patches))
+    task.mistake(
+        "`=` where `+=` is needed: windows overlap, and a pixel in several patches gets the sum of all their gradients"
+    )(misplaced(_assigned))
+    task.mistake(
+        "`=` where `+=` is needed: the kernel's pixels meet the same pixel of x in turn, and only the last one is left"
+    )(misplaced(_assigned_by_taps))
+    task.mistake(EMPTIED)(misplaced(_emptied))
+    task.mistake(CROPPED_AFTER)(misplaced(_cropped_after))
+
+    task.mistake("stride ignored: weight (kh, kw) met pixel (i * stride + kh, j * stride + kw) at the place (i, j)")(
+        _with_dw(right, lambda dout, x, w, s, p: right(dout, _seen_one_apart(dout, x, w, p), w, 1, 0)[1])
+    )
+    task.mistake("padding ignored: the forward multiplied the weights with the *padded* x")(
+        _with_dw(right, lambda dout, x, w, s, p: right(dout, _one_sided(x, p), w, s, 0)[1])
+    )
+    task.mistake(
+        "dw lies the wrong way round, by 180 degrees: dw[kh, kw] belongs to the pixel at (kh, kw) of the patch"
+    )(_with_dw(right, lambda dout, x, w, s, p: right(dout, x, w, s, p)[1][::-1, ::-1]))
+
+    task.mistake("only the last image's gradient: weights act in every image, so sum over the batch (+= in the loop)")(
+        summed_over(lambda dout, x: (dout[-1:], x[-1:]))
+    )
+    task.mistake("only the first image's gradient: weights act in every image, so sum over the batch")(
+        summed_over(lambda dout, x: (dout[:1], x[:1]))
+    )
+    task.mistake(
+        "only the last place's gradient: a weight acts at every place (i, j), so sum over all (+= in the loop)"
+    )(summed_over(lambda dout, x: (_at_last_place(dout), x)))
+    task.mistake("only the last image's last place: a weight acts at every place of every image (+= in the loop)")(
+        summed_over(lambda dout, x: (_at_last_place(dout[-1:]), x[-1:]))
+    )
 
 
-def _depthwise_reference(dout, x, w, stride, padding):
+conv_backward = Task(
+    "conv2d_backward", ("dx", "dw", "db"), layers.conv2d_backward, _cases("dout", "x", "w", "stride", "padding")
+)
+
+
+def _conv_patches(dout, w):
+    """The gradients of the patches (N, OH, OW, KH, KW, C): dout @ w^T."""
+    return np.einsum("nijf,hwcf->nijhwc", dout, w)
+
+
+_add_backward_mistakes(conv_backward, _conv_patches)
+
+conv_backward.mistake(
+    "`=` where `+=` is needed: every place and every filter used the pixel, and only the last one is left"
+)(
+    _with_dx(
+        layers.conv2d_backward,
+        lambda dout, x, w, s, p: _assigned(_conv_patches(dout[..., -1:], w[..., -1:]), x.shape, s, p),
+    )
+)
+
+
+def _depthwise_backward(dout, x, w, stride, padding):
     dx, dw, _ = layers.depthwise_conv2d_backward(dout, x, w[..., None], stride, padding)
     return dx, dw[..., 0]
 
 
-def _depthwise_cases() -> list[Case]:
-    cases = []
-    for i, (N, H, W, C, KH, KW, stride, padding) in enumerate(SHAPES):
-        OH, OW = _places((H, W), (KH, KW), stride, padding)
-        dout, x, w = random_arrays(i, (N, OH, OW, C), (N, H, W, C), (KH, KW, C))
-        arguments = {"dout": dout, "x": x, "w": w, "stride": stride, "padding": padding}
-        cases.append(Case(arguments, _traits(N, H, W, C, KH, KW, stride, padding)))
-    return cases
-
-
-depthwise = Task("depthwise_backward", ("dx", "dw"), _depthwise_reference, _depthwise_cases())
-
-
-def _depthwise_patches(dout, w):
-    return np.einsum("nijc,hwc->nijhwc", dout, w)
-
-
-def _depthwise_with_dx(make_dx):
-    def backward(dout, x, w, stride, padding):
-        return make_dx(dout, x, w, stride, padding), _depthwise_reference(dout, x, w, stride, padding)[1]
-
-    return backward
+depthwise = Task(
+    "depthwise_backward",
+    ("dx", "dw"),
+    _depthwise_backward,
+    _cases("dout", "x", "w", "stride", "padding", depthwise=True),
+)
 
 
 @depthwise.mistake(
@@ -444,70 +430,10 @@ def _depthwise_with_dx(make_dx):
 )
 def _depthwise_mixed(dout, x, w, stride, padding):
     total = dout.sum(axis=3, keepdims=True) * np.ones_like(dout)
-    return _depthwise_reference(total, x, w, stride, padding)
+    return _depthwise_backward(total, x, w, stride, padding)
 
 
-depthwise.mistake(
-    "kernel not flipped, or flipped where it should not be: whoever slides it over dout turns it by 180 degrees, "
-    "w[::-1, ::-1]; whoever lays it down at each place takes it as it is"
-)(_depthwise_with_dx(lambda dout, x, w, s, p: _depthwise_reference(dout, x, w[::-1, ::-1], s, p)[0]))
-
-depthwise.mistake(
-    "stride ignored: the patch at place (i, j) began at pixel (i * stride, j * stride), and its gradient goes back "
-    "there"
-)(
-    _depthwise_with_dx(
-        lambda dout, x, w, s, p: _cropped(place_patches(_depthwise_patches(dout, w), x.shape, s, p, 1), p)
-    )
-)
-
-depthwise.mistake("padding not cropped: dx has the shape of x, and what fell on the padding is dropped")(
-    _depthwise_with_dx(lambda dout, x, w, s, p: place_patches(_depthwise_patches(dout, w), x.shape, s, p))
-)
-
-depthwise.mistake("`=` where `+=` is needed: windows overlap, and a pixel in several patches gets the sum of all")(
-    _depthwise_with_dx(
-        lambda dout, x, w, s, p: _cropped(place_patches(_depthwise_patches(dout, w), x.shape, s, p, assign=True), p)
-    )
-)
-
-
-@depthwise.mistake("only the last image's gradient: weights act in every image, so sum over the batch (+= in the loop)")
-def _depthwise_last(dout, x, w, stride, padding):
-    return _depthwise_reference(dout[-1:], x[-1:], w, stride, padding)
-
-
-@conv_backward.mistake("only the last image's last place: a weight acts at every place of every image (+= in the loop)")
-def _very_last(dout, x, w, stride, padding):
-    return _last_place(dout[-1:], x[-1:], w, stride, padding)
-
-
-@conv_backward.mistake(
-    "dw lies the wrong way round, by 180 degrees: dw[kh, kw] belongs to the pixel at (kh, kw) of the patch"
-)
-def _dw_flipped(dout, x, w, stride, padding):
-    dx, dw, db = layers.conv2d_backward(dout, x, w, stride, padding)
-    return dx, dw[::-1, ::-1], db
-
-
-depthwise.mistake(TAPS)(
-    _depthwise_with_dx(lambda dout, x, w, s, p: _cropped(last_tap(_depthwise_patches(dout, w), x.shape, s, p), p))
-)
-
-depthwise.mistake(EMPTY)(
-    _depthwise_with_dx(
-        lambda dout, x, w, s, p: place_patches(_depthwise_patches(dout, w), x.shape, s, p)[:, p:-p, p:-p]
-    )
-)
-
-
-@depthwise.mistake(
-    "only the last place's gradient: a weight acts at every place (i, j), so sum over all (+= in the loop)"
-)
-def _depthwise_last_place(dout, x, w, stride, padding):
-    only = np.zeros_like(dout)
-    only[:, -1, -1] = dout[:, -1, -1]
-    return _depthwise_reference(only, x, w, stride, padding)
+_add_backward_mistakes(depthwise, lambda dout, w: np.einsum("nijc,hwc->nijhwc", dout, w))
 
 
 EXERCISES = (

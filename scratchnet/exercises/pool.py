@@ -63,35 +63,31 @@ def _winners(x, pool, stride):
     return np.arange(pool * pool)[:, None] == first
 
 
-def _pool_assigns(dout, x, pool, stride, places):
-    """dx, if the window of each place (i, j), in this order, overwrites what its winner got before."""
-    N, _, _, C = x.shape
-    share = _winners(x, pool, stride).reshape(N, *dout.shape[1:3], pool, pool, C)
-    dx = np.zeros_like(dout, shape=x.shape)
-    for i, j in places:
-        window = dx[:, i * stride : i * stride + pool, j * stride : j * stride + pool]
-        here = np.broadcast_to(dout[:, i, j][:, None, None], window.shape)
-        window[share[:, i, j]] = here[share[:, i, j]]
-    return dx
+def _pool_assigns(in_order):
+    """The winner of each window overwrites what it got before; `in_order(OH, OW)` are the windows' places."""
+
+    def backward(dout, x, pool, stride):
+        N, OH, OW, C = dout.shape
+        share = _winners(x, pool, stride).reshape(N, OH, OW, pool, pool, C)
+        dx = np.zeros_like(dout, shape=x.shape)
+        for i, j in in_order(OH, OW):
+            window = dx[:, i * stride : i * stride + pool, j * stride : j * stride + pool]
+            here = np.broadcast_to(dout[:, i, j][:, None, None], window.shape)
+            window[share[:, i, j]] = here[share[:, i, j]]
+        return dx
+
+    return backward
 
 
-ASSIGNED = "`=` where `+=` is needed: where windows overlap, one pixel may have won in several, and gets the sum"
-
-
-@max_pool.mistake(ASSIGNED)
-def _pool_assigns_by_rows(dout, x, pool, stride):
-    return _pool_assigns(dout, x, pool, stride, np.ndindex(dout.shape[1:3]))
-
-
-@max_pool.mistake(ASSIGNED)
-def _pool_assigns_by_columns(dout, x, pool, stride):
-    _, OH, OW, _ = dout.shape
-    return _pool_assigns(dout, x, pool, stride, [(i, j) for j in range(OW) for i in range(OH)])
-
-
-@max_pool.mistake(ASSIGNED)
-def _pool_assigns_backwards(dout, x, pool, stride):
-    return _pool_assigns(dout, x, pool, stride, reversed(list(np.ndindex(dout.shape[1:3]))))
+# Which of the windows comes last depends on the order of the loops, and with `=` it is the last one that counts.
+for in_order in (
+    lambda OH, OW: np.ndindex(OH, OW),
+    lambda OH, OW: [(i, j) for j in range(OW) for i in range(OH)],
+    lambda OH, OW: reversed(list(np.ndindex(OH, OW))),
+):
+    max_pool.mistake(
+        "`=` where `+=` is needed: where windows overlap, one pixel may have won in several, and gets the sum"
+    )(_pool_assigns(in_order))
 
 
 @max_pool.mistake("`=` where `+=` is needed: each window overwrites all the pixels that it shares with the one before")
@@ -123,25 +119,32 @@ def _pool_shared(dout, x, pool, stride):
     return _handed_out(dout, x, pool, stride, equal / equal.sum(axis=3, keepdims=True))
 
 
-@max_pool.mistake("stride ignored: window (i, j) begins at (i * stride, j * stride), not at (i, j)")
-def _pool_one_apart(dout, x, pool, stride):
+def _pool_elsewhere(dout, x, pool, taken, put):
+    """dx, if window (i, j) is taken at (i * taken, j * taken), and its winner counted from (i * put, j * put)."""
     dx = np.zeros_like(dout, shape=x.shape)
     for n, i, j, c in np.ndindex(dout.shape):
-        kh, kw = np.unravel_index(x[n, i : i + pool, j : j + pool, c].argmax(), (pool, pool))
-        dx[n, i + kh, j + kw, c] += dout[n, i, j, c]
+        window = x[n, i * taken : i * taken + pool, j * taken : j * taken + pool, c]
+        if window.size:
+            kh, kw = np.unravel_index(window.argmax(), window.shape)
+            dx[n, i * put + kh, j * put + kw, c] += dout[n, i, j, c]
     return dx
+
+
+@max_pool.mistake("stride ignored: window (i, j) begins at (i * stride, j * stride), not at (i, j)")
+def _pool_one_apart(dout, x, pool, stride):
+    return _pool_elsewhere(dout, x, pool, 1, 1)
+
+
+@max_pool.mistake("stride ignored: window (i, j) begins at (i * stride, j * stride), not at (i * pool, j * pool)")
+def _pool_touching(dout, x, pool, stride):
+    return _pool_elsewhere(dout, x, pool, pool, pool)
 
 
 @max_pool.mistake(
     "the winner's row and column are those in its window: in the image they are i * stride and j * stride further on"
 )
 def _pool_in_the_corner(dout, x, pool, stride):
-    dx = np.zeros_like(dout, shape=x.shape)
-    winners = _windows(x, pool, stride).argmax(axis=3)
-    for n, i, j, c in np.ndindex(dout.shape):
-        kh, kw = divmod(winners[n, i, j, c], pool)
-        dx[n, kh, kw, c] += dout[n, i, j, c]
-    return dx
+    return _pool_elsewhere(dout, x, pool, stride, 0)
 
 
 @max_pool.mistake("the winner's row and column are exchanged: divmod(argmax, pool) gives the row, then the column")
@@ -162,17 +165,6 @@ def _pool_ones(dout, x, pool, stride):
 def _pool_from_zero(dout, x, pool, stride):
     positive = _windows(x, pool, stride).max(axis=3) > 0
     return _handed_out(dout * positive, x, pool, stride, _winners(x, pool, stride))
-
-
-@max_pool.mistake("stride ignored: window (i, j) begins at (i * stride, j * stride), not at (i * pool, j * pool)")
-def _pool_touching(dout, x, pool, stride):
-    dx = np.zeros_like(dout, shape=x.shape)
-    for n, i, j, c in np.ndindex(dout.shape):
-        window = x[n, i * pool : i * pool + pool, j * pool : j * pool + pool, c]
-        if window.size:
-            kh, kw = np.unravel_index(window.argmax(), window.shape)
-            dx[n, i * pool + kh, j * pool + kw, c] += dout[n, i, j, c]
-    return dx
 
 
 @max_pool.mistake(
@@ -219,35 +211,56 @@ def _dropout_cases() -> list[Case]:
 dropout_forward = Task("dropout_forward", ("out", "mask"), _dropout_forward, _dropout_cases())
 
 
-@dropout_forward.mistake(
+def _masked(in_training, outside=lambda rate: 1):
+    """dropout_forward with another mask: `in_training(draws, rate)`, and `outside(rate)` when it is off."""
+
+    def forward(x, draws, rate, training):
+        mask = (in_training(draws, rate) if training else outside(rate)) * np.ones_like(x)
+        return x * mask, mask
+
+    return forward
+
+
+def _kept(draws, rate):
+    return draws >= rate
+
+
+def _scaled(draws, rate):
+    return (draws >= rate) / (1 - rate)
+
+
+dropout_forward.mistake(
     "the survivors are not scaled: without 1 / (1 - rate) the next layer sees less in training than later"
+)(_masked(_kept))
+dropout_forward.mistake(
+    "scaled by the wrong number: with a share of 1 - rate surviving, the factor is 1 / (1 - rate), not 1 / rate"
+)(_masked(lambda draws, rate: (draws >= rate) / np.float64(rate)))
+dropout_forward.mistake(
+    "the mask is the wrong way round: a number is dropped with probability rate, so it stays where draws >= rate"
+)(_masked(lambda draws, rate: (draws < rate) / (1 - rate)))
+dropout_forward.mistake(
+    "the survivors are scaled down: with a share of 1 - rate left, divide by 1 - rate, do not multiply"
+)(_masked(lambda draws, rate: (draws >= rate) * (1 - rate)))
+dropout_forward.mistake("a number stays where draws >= rate, equality included: with a rate of 0 none is dropped")(
+    _masked(lambda draws, rate: (draws > rate) / (1 - rate))
 )
-def _dropout_unscaled(x, draws, rate, training):
-    mask = (draws >= rate) * np.ones_like(x) if training else np.ones_like(x)
-    return x * mask, mask
+dropout_forward.mistake(
+    "scaled in evaluation: the survivors were scaled in training already, so nothing is left to do here"
+)(_masked(_scaled, outside=lambda rate: 1 - rate))
+dropout_forward.mistake("scaled in evaluation: divided by 1 - rate there too; outside training out is x as it is")(
+    _masked(_scaled, outside=lambda rate: 1 / (1 - rate))
+)
+dropout_forward.mistake(
+    "scaled in evaluation and not in training: that is the older way (Srivastava et al., 2014); here the survivors are "
+    "scaled in training, so that nothing is left to do later"
+)(_masked(_kept, outside=lambda rate: 1 - rate))
 
 
 @dropout_forward.mistake(
     "the mask lacks the factor 1 / (1 - rate): it was a factor of x, so backward needs it in the mask"
 )
 def _dropout_mask_unscaled(x, draws, rate, training):
-    return _dropout_forward(x, draws, rate, training)[0], _dropout_unscaled(x, draws, rate, training)[1]
-
-
-@dropout_forward.mistake(
-    "scaled by the wrong number: with a share of 1 - rate surviving, the factor is 1 / (1 - rate), not 1 / rate"
-)
-def _dropout_rate(x, draws, rate, training):
-    mask = (draws >= rate) / np.float64(rate) if training else np.ones_like(x)
-    return x * mask, mask
-
-
-@dropout_forward.mistake(
-    "the mask is the wrong way round: a number is dropped with probability rate, so it stays where draws >= rate"
-)
-def _dropout_inverted(x, draws, rate, training):
-    mask = (draws < rate) / (1 - rate) if training else np.ones_like(x)
-    return x * mask, mask
+    return _dropout_forward(x, draws, rate, training)[0], _masked(_kept)(x, draws, rate, training)[1]
 
 
 @dropout_forward.mistake("mask not applied: out is x itself, also in training")
@@ -257,22 +270,8 @@ def _dropout_not_applied(x, draws, rate, training):
 
 @dropout_forward.mistake("mask applied twice: 1 / (1 - rate) appears squared")
 def _dropout_twice(x, draws, rate, training):
-    mask = _dropout_forward(x, draws, rate, training)[1]
-    return x * mask * mask, mask
-
-
-@dropout_forward.mistake(
-    "scaled in evaluation: the survivors were scaled in training already, so nothing is left to do here"
-)
-def _dropout_scaled_in_evaluation(x, draws, rate, training):
     out, mask = _dropout_forward(x, draws, rate, training)
-    return (out, mask) if training else (x * (1 - rate), np.full_like(x, 1 - rate))
-
-
-@dropout_forward.mistake("scaled in evaluation: divided by 1 - rate there too; outside training out is x as it is")
-def _dropout_divided_in_evaluation(x, draws, rate, training):
-    out, mask = _dropout_forward(x, draws, rate, training)
-    return (out, mask) if training else (x / (1 - rate), np.full_like(x, 1 / (1 - rate)))
+    return out * mask, mask
 
 
 @dropout_forward.mistake("dropped in evaluation: outside training no number is dropped")
@@ -280,36 +279,9 @@ def _dropout_always(x, draws, rate, training):
     return _dropout_forward(x, draws, rate, True)
 
 
-@dropout_forward.mistake(
-    "the survivors are scaled down: with a share of 1 - rate left, divide by 1 - rate, do not multiply"
-)
-def _dropout_multiplied(x, draws, rate, training):
-    mask = (draws >= rate) * (1 - rate) if training else np.ones_like(x)
-    return x * mask, mask
-
-
-@dropout_forward.mistake(
-    "scaled in evaluation and not in training: that is the older way (Srivastava et al., 2014); here the survivors are "
-    "scaled in training, so that nothing is left to do later"
-)
-def _dropout_classic(x, draws, rate, training):
-    mask = (draws >= rate) * np.ones_like(x) if training else np.full_like(x, 1 - rate)
-    return x * mask, mask
-
-
 @dropout_forward.mistake("training and evaluation are exchanged: numbers are dropped in training")
 def _dropout_exchanged(x, draws, rate, training):
     return _dropout_forward(x, draws, rate, not training)
-
-
-@dropout_forward.mistake("a number stays where draws >= rate, equality included: with a rate of 0 none is dropped")
-def _dropout_equality(x, draws, rate, training):
-    mask = (draws > rate) / (1 - rate) if training else np.ones_like(x)
-    return x * mask, mask
-
-
-def _dropout_backward(dout, mask):
-    return layers.dropout_backward(dout, mask)
 
 
 def _dropout_backward_cases() -> list[Case]:
@@ -321,7 +293,7 @@ def _dropout_backward_cases() -> list[Case]:
     return cases
 
 
-dropout_backward = Task("dropout_backward", ("dx",), _dropout_backward, _dropout_backward_cases())
+dropout_backward = Task("dropout_backward", ("dx",), layers.dropout_backward, _dropout_backward_cases())
 
 
 @dropout_backward.mistake("mask not applied: dropped numbers did not move the loss, so they get no gradient")
