@@ -1,7 +1,8 @@
-"""What all tests share: the engines, the digits, and the complete MNIST where it lies beside the project."""
+"""What all tests share: the engines, the digits, the complete MNIST, and one folder for compiled code."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,14 @@ import pytest
 import scratchnet as sn
 
 ROOT = Path(__file__).parent.parent
-MNIST_FOLDER = ROOT.parent / "shared" / "data" / "mnist"
 ENGINES = ["numpy", "numba"]
+
+# Where the complete MNIST may be, in this order. The variable is read here, before `no_outside_settings` deletes it.
+MNIST_FOLDERS = [Path(p) for p in (os.environ.get("SCRATCHNET_DATA"), ROOT.parent / "shared/data/mnist") if p]
+
+# Most of the time that tests take is compiling. Here and in every child process compiled code is kept in one folder,
+# so that nothing is compiled twice. A test that is about this folder names one of its own.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / "build" / "compiled"))
 
 
 @pytest.fixture(params=ENGINES)
@@ -41,7 +48,9 @@ def sample():
 
 @pytest.fixture(scope="session")
 def mnist_folder():
-    """The complete MNIST, where it lies beside the project."""
-    if not MNIST_FOLDER.exists():
-        pytest.skip("the complete MNIST is not in ../shared/data/mnist; nothing is downloaded for a test")
-    return MNIST_FOLDER
+    """The complete MNIST: where SCRATCHNET_DATA points, or beside the project."""
+    for folder in MNIST_FOLDERS:
+        if any(folder.glob("train-images-idx3-ubyte*")):
+            return folder
+    places = " nor in ".join(map(str, MNIST_FOLDERS))
+    pytest.skip(f"the complete MNIST is not in {places}; name its folder with SCRATCHNET_DATA. No test downloads it")
