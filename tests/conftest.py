@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,10 @@ import scratchnet as sn
 
 ROOT = Path(__file__).parent.parent
 ENGINES = ["numpy", "numba"]
+
+NOT_COPIED = (".venv", ".git", "runs", "build", "*.egg-info", ".*cache", "__pycache__", "output")
+INSTALL = "install what the site needs with: pip install --editable '.[test]'"
+GENERATED = ("docs/lessons", "docs/reference")
 
 # Where the complete MNIST may be, in this order. The variable is read here, before `no_outside_settings` deletes it.
 MNIST_FOLDERS = [Path(p) for p in (os.environ.get("SCRATCHNET_DATA"), ROOT.parent / "shared/data/mnist") if p]
@@ -54,3 +61,23 @@ def mnist_folder():
             return folder
     places = " nor in ".join(map(str, MNIST_FOLDERS))
     pytest.skip(f"the complete MNIST is not in {places}; name its folder with SCRATCHNET_DATA. No test downloads it")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The pages, built from a copy, so that nothing is left in the project and nothing of an earlier build is used.
+
+    All lessons run for it, and a mistake or a warning in one of them fails it.
+    """
+    pytest.importorskip("sphinx_gallery", reason=INSTALL)
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(ROOT, folder / "project", ignore=shutil.ignore_patterns(*NOT_COPIED))
+    for generated in GENERATED:
+        shutil.rmtree(folder / "project" / generated, ignore_errors=True)
+    variables = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "COVERAGE"))}
+    built = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "project/docs", "html"],
+        cwd=folder, env=variables, capture_output=True, text=True, timeout=1200, check=False,
+    )  # fmt: skip
+    assert built.returncode == 0, f"{built.stdout}\n{built.stderr}"
+    return folder / "html"
