@@ -282,6 +282,14 @@ def test_a_stopped_command_is_resumed_to_the_same_bits(send, tmp_path):
 SHORT = replace(SAMPLE, epochs=1)
 
 
+@pytest.fixture
+def no_figures():
+    """`reproduce` draws nothing, which would take longer than the few steps of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scratchnet.study.reproduce.draw_all", lambda *arguments, **options: [])
+        yield
+
+
 def test_reproduce_trains_three_networks_and_sets_them_beside_the_original(sample, tmp_path, monkeypatch, capsys):
     train, test = sample[0][:64], sample[1][:50]
     monkeypatch.setattr("scratchnet.cli.SAMPLE", SHORT)
@@ -307,6 +315,15 @@ def test_reproduce_trains_three_networks_and_sets_them_beside_the_original(sampl
     assert "r/figures/training_curves.png" in out
     accuracy = sn.evaluate(sn.load("r/standard_cnn/model.safetensors"), test)[1]
     assert f"{accuracy:.2%}" in rows["standard_cnn"]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_reproduce_overwrites_and_resumes_only_what_it_is_told_to(sample, monkeypatch, capsys):
+    train, test = sample[0][:64], sample[1][:50]
+    monkeypatch.setattr("scratchnet.cli.SAMPLE", SHORT)
+    monkeypatch.setattr(sn.data, "load", lambda name: (train, test))
+    assert main(["reproduce", "--out", "r"]) == 0
+    capsys.readouterr()
     assert main(["reproduce", "--out", "r"]) == 1
     assert "holds an earlier run" in capsys.readouterr().err
     assert main(["reproduce", "--out", "r", "--overwrite"]) == 0
@@ -316,6 +333,7 @@ def test_reproduce_trains_three_networks_and_sets_them_beside_the_original(sampl
     assert "elsewhere: nothing to resume here" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_an_interrupted_reproduction_goes_on_where_it_was(sample, tmp_path, monkeypatch):
     train, test = sample[0][:64], sample[1][:50]
     reproduce(tmp_path / "whole", train, test, SHORT)
