@@ -16,9 +16,11 @@ import scratchnet as sn
 ROOT = Path(__file__).parent.parent
 ENGINES = ["numpy", "numba"]
 
-NOT_COPIED = (".venv", ".git", "runs", "build", "*.egg-info", ".*cache", "__pycache__", "output")
 INSTALL = "install what the site needs with: pip install --editable '.[test]'"
-GENERATED = ("docs/lessons", "docs/reference")
+
+# What is made in the project by building, running and testing, and is in no copy of it.
+MADE = {ROOT / place for place in ("runs", "build", "dist", "docs/lessons", "docs/reference", "lessons/output")}
+NOT_COPIED = shutil.ignore_patterns(".venv", ".git", "*.egg-info", ".*cache", "__pycache__")
 
 # Where the complete MNIST may be, in this order. The variable is read here, before `no_outside_settings` deletes it.
 MNIST_FOLDERS = [Path(p) for p in (os.environ.get("SCRATCHNET_DATA"), ROOT.parent / "shared/data/mnist") if p]
@@ -63,6 +65,15 @@ def mnist_folder():
     pytest.skip(f"the complete MNIST is not in {places}; name its folder with SCRATCHNET_DATA. No test downloads it")
 
 
+def copy_project(to):
+    """Copy the project as it would be in a fresh clone."""
+
+    def left_out(folder, names):
+        return NOT_COPIED(folder, names) | {name for name in names if Path(folder, name) in MADE}
+
+    shutil.copytree(ROOT, to, ignore=left_out)
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
     """The pages, built from a copy, so that nothing is left in the project and nothing of an earlier build is used.
@@ -71,9 +82,7 @@ def site(tmp_path_factory):
     """
     pytest.importorskip("sphinx_gallery", reason=INSTALL)
     folder = tmp_path_factory.mktemp("site")
-    shutil.copytree(ROOT, folder / "project", ignore=shutil.ignore_patterns(*NOT_COPIED))
-    for generated in GENERATED:
-        shutil.rmtree(folder / "project" / generated, ignore_errors=True)
+    copy_project(folder / "project")
     variables = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "COVERAGE"))}
     built = subprocess.run(
         [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "project/docs", "html"],

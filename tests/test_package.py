@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
+from conftest import ROOT, copy_project
 
 
 @pytest.mark.slow
@@ -21,9 +19,7 @@ def test_a_wheel_alone_in_a_clean_environment_trains_on_the_sample(tmp_path):
     One kernel shows that the compiled engine is whole; all of them would have to be compiled for this place again.
     """
     source = tmp_path / "source"
-    shutil.copytree(
-        ROOT, source, ignore=shutil.ignore_patterns(".venv", ".git", "runs", "build", "*.egg-info", ".*cache")
-    )
+    copy_project(source)
     run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path / "wheels", source)
     (wheel,) = (tmp_path / "wheels").iterdir()
     run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "clean")
