@@ -16,6 +16,7 @@ from test_fast import python
 from test_layers import LAYERS
 
 import scratchnet as sn
+from scratchnet.fast.register import width
 from scratchnet.fast.register.width import REGISTER_BITS
 
 # What a processor has, by the width that the mirror then chooses; those that are narrower than this processor's.
