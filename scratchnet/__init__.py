@@ -5,7 +5,7 @@ In reading order: data, layers, loss, network, models, optim, train.
 
 from scratchnet import data, interop, models
 from scratchnet.data import Dataset
-from scratchnet.engine import current_engine, explain, use_engine
+from scratchnet.engine import current_engine, use_engine
 from scratchnet.gradcheck import gradcheck
 from scratchnet.layers import (
     AvgPool2D,
@@ -27,6 +27,7 @@ from scratchnet.optim import SGD, Adam, constant, cosine, one_cycle, step_decay
 from scratchnet.runs.checkpoint import load, load_weights, save
 from scratchnet.runs.run import History, TrainingDiverged, read_metrics
 from scratchnet.show import plots
+from scratchnet.show.kernels import explain
 from scratchnet.train import evaluate, fit
 from scratchnet.version import __version__
 

@@ -17,11 +17,9 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from scratchnet.network import Network
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 Function = Callable[..., Any]
 
@@ -36,7 +34,7 @@ class Engine(NamedTuple):
 BOOK = ("scratchnet.layers", "scratchnet.optim", "scratchnet.data.augment")
 ENGINES = {
     "numpy": Engine(BOOK),
-    "numba": Engine(("scratchnet.fast", "scratchnet.fast.fused"), compiled=True),
+    "numba": Engine(("scratchnet.fast", "scratchnet.fast.fused", "scratchnet.fast.choose"), compiled=True),
 }
 READABLE_ENGINE = "numpy"  # the one to step through
 DEFAULT_ENGINE = "numba"
@@ -68,7 +66,7 @@ class Ops:
 
     def __getattr__(self, name: str) -> Function:
         """Load the engine that the environment asks for; runs once, when the first function is looked up."""
-        if name != "stages" and name not in KERNELS and name not in _added:
+        if name not in KERNELS and name not in DEFAULTS and name not in _added:
             names = ", ".join([*KERNELS, *_added])
             raise AttributeError(f"scratchnet has no kernel named {name!r}; the kernels are: {names}")
         _activate(current_engine())
@@ -127,36 +125,6 @@ def is_compiled() -> bool:
     return _find(current_engine()).compiled
 
 
-def explain(net: Network, batch_size: int = 128) -> str:
-    """Which kernels of the compiled engine a training step of a network runs, and why these.
-
-    Parameters
-    ----------
-    net : Network
-        It is not changed: a copy of it does one step, on digits if it takes images like theirs, else on random images.
-    batch_size : int
-
-    Returns
-    -------
-    str
-        A table with a row for each layer and pass: the way that was chosen, its multiply-adds, these as a share of
-        those that the definition has, and the reason. More than 100 % is padding: rows and columns that fill up a tile.
-
-    Raises
-    ------
-    ValueError
-        If the engine in use is not compiled, or the shape of the network's input is not known.
-    """
-    if not is_compiled():
-        raise ValueError(
-            f"explain: expected a compiled engine, got {current_engine()}, on which each pass is the one function that "
-            "you find in scratchnet/layers; choose another with sn.use_engine, --engine or SCRATCHNET_ENGINE"
-        )
-    from scratchnet.fast import explain as mirror
-
-    return mirror.explain(net, batch_size)
-
-
 def add_kernels(*book: Function, mirror: Sequence[Function] = ()) -> None:
     """Offer more functions in `ops`, each under its own name: the kernels of a layer that stands outside this package.
 
@@ -188,7 +156,7 @@ def add_kernels(*book: Function, mirror: Sequence[Function] = ()) -> None:
     readable = {function.__name__: function for function in book}
     compiled = {function.__name__: function for function in mirror}
     for name in readable:
-        if name in (*KERNELS, "stages", "engine"):
+        if name in (*KERNELS, *DEFAULTS, "engine"):
             raise ValueError(f"add_kernels: {name!r} is scratchnet's own; give your function another name")
     if not compiled.keys() <= readable.keys():
         raise ValueError(
@@ -205,6 +173,16 @@ def stages(layers: Sequence[Any]) -> Sequence[Any]:
     return layers
 
 
+@contextmanager
+def recorded() -> Iterator[list[Any]]:
+    """Collect what kernels choose inside the `with` block: nothing, unless the engine has several ways."""
+    yield []
+
+
+# What `ops` holds besides kernels, for an engine that has no such function itself.
+DEFAULTS: dict[str, Function] = {"stages": stages, "recorded": recorded}
+
+
 def _activate(name: str) -> None:
     engine = _find(name)
     try:
@@ -214,8 +192,8 @@ def _activate(name: str) -> None:
             f"the {name} engine cannot run here: {error}. Install what is missing, or use the readable engine: "
             f'sn.use_engine("{READABLE_ENGINE}"), or SCRATCHNET_ENGINE={READABLE_ENGINE}'
         ) from error
-    functions = {"stages": stages}
-    functions |= {name: compiled if engine.compiled else readable for name, (readable, compiled) in _added.items()}
+    added = {name: compiled if engine.compiled else readable for name, (readable, compiled) in _added.items()}
+    functions = DEFAULTS | added
     offered = {*KERNELS, *functions}
     for module in modules:
         functions |= {name: function for name, function in vars(module).items() if name in offered}

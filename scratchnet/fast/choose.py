@@ -9,7 +9,7 @@ here. Each question is a function:
     convolution               conv_forward, conv_dw, conv_dx, neighbours_in_tile, neighbours_in_vector, winograd_strips
     depthwise convolution     lanewise_in_lines, lanewise_slides
     pointwise convolution     one_channel
-    dense layer, product      few_rows, dense_backward, dense_dx_turned
+    dense layer, product      few_rows, dense_gradients, dense_dx_turned
 
 A constant marked "measured" decides by time. It was measured on an Intel Xeon and an AMD EPYC with 512-bit registers;
 `python -m benchmarks.calibrate` measures all of them on the machine at hand and says which differ.
@@ -376,7 +376,7 @@ def few_rows(M: int, K: int, F: int, dtype: np.dtype, computes: str) -> bool:
     return few
 
 
-def dense_backward(dout: np.ndarray, D: int, need_dx: bool) -> str:
+def dense_gradients(dout: np.ndarray, D: int, need_dx: bool) -> str:
     """Which way a dense layer's gradients of w (D, F) and x go: "nonzeros" or "tile"."""
     some = dout[::4]  # counting all rows takes longer than making the lists
     zeros = len(dout) >= DENSE_ROWS and bool(np.count_nonzero(some) < DENSE_NONZEROS * some.size)

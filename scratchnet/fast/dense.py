@@ -89,7 +89,7 @@ def dense_backward(
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """See `scratchnet.layers.dense.dense_backward`."""
     dout, x, w = np.ascontiguousarray(dout), np.ascontiguousarray(x), np.ascontiguousarray(w)
-    way = choose.dense_backward(dout, x.shape[1], need_dx)
+    way = choose.dense_gradients(dout, x.shape[1], need_dx)
     dw = sparse.transposed_product(dout, x) if way == "nonzeros" else columns_times(x, dout)
     dx = None
     if need_dx:

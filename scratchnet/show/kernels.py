@@ -1,7 +1,7 @@
-"""Which kernels a network runs: one training step, with every choice of `choose.py` recorded.
+"""Which kernels a network runs: one training step, with every choice of the engine written down.
 
-A copy of the network does the step, and the rules of `choose.py` record what they answer. Nothing is worked out a
-second time for the report, so the table shows what really runs.
+Nothing is worked out a second time for the report. A copy of the network does a step, and the rules of
+`scratchnet/fast/choose.py` note what they answer. So the table says what runs.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from scratchnet.engine import ops
-from scratchnet.fast.choose import Choice, recorded
-from scratchnet.fast.register.width import REGISTER_BITS
+from scratchnet.data import load
+from scratchnet.engine import current_engine, is_compiled, ops
+from scratchnet.info import vector_width
 from scratchnet.layers.base import positive
 from scratchnet.loss import softmax_cross_entropy
 from scratchnet.network import Network
@@ -23,7 +23,30 @@ HEADER = ["layer", "computes", "way", "multiply-adds", "why"]
 
 
 def explain(net: Network, batch_size: int = 128) -> str:
-    """A table of the kernels that one training step of a network runs; see `scratchnet.explain`."""
+    """Which kernels of the compiled engine a training step of a network runs, and why these.
+
+    Parameters
+    ----------
+    net : Network
+        It is not changed: a copy of it does one step, on digits if it takes images like theirs, else on random images.
+    batch_size : int
+
+    Returns
+    -------
+    str
+        A table with a row for each layer and pass: the way that was chosen, its multiply-adds as a share of those that
+        the definition has, and the reason. More than 100 % is padding: rows and columns that fill up a tile.
+
+    Raises
+    ------
+    ValueError
+        If the engine in use is not compiled, or the shape of the network's input is not known.
+    """
+    if not is_compiled():
+        raise ValueError(
+            f"explain: expected a compiled engine, got {current_engine()}, on which each pass is the one function that "
+            "you find in scratchnet/layers; choose another with sn.use_engine, --engine or SCRATCHNET_ENGINE"
+        )
     positive("explain", "batch_size", batch_size)
     net = copy.deepcopy(net)  # its gradients and its random generators stay as they are
     x, labels, data = _batch(net, batch_size)
@@ -31,25 +54,23 @@ def explain(net: Network, batch_size: int = 128) -> str:
     stages = ops.stages(net.layers)
     given = x
     for stage in stages:
-        with recorded() as choices:
+        with ops.recorded() as choices:
             given = stage.forward(given, training=True)
         rows += _rows(stage, "forward", choices)
     dout = softmax_cross_entropy(given, labels)[1]
     for stage in reversed(stages):
-        with recorded() as choices:
+        with ops.recorded() as choices:
             dout = stage.backward(dout, need_dx=stage is not stages[0])
         rows += _rows(stage, "backward", choices)
-    headline = f"{net.name}, a training step of {batch_size} {data}, registers of {REGISTER_BITS} bits"
     return (
-        f"{headline}\n{table(HEADER, rows)}\n"
+        f"{net.name}, a training step of {batch_size} {data}, registers of {vector_width()} bits\n"
+        f"{table(HEADER, rows)}\n"
         "Multiply-adds as a share of those that the definition has. More than 100% is padding, which fills up a tile."
     )
 
 
 def _batch(net: Network, size: int) -> tuple[np.ndarray, np.ndarray, str]:
-    """Images, labels and their kind: digits where they fit, since the zeros in a gradient depend on the data."""
-    from scratchnet.data import load
-
+    """Images for the network and labels: digits where they fit, since how many zeros a gradient has depends on them."""
     shape, classes = net.output_shapes()[0], net.output_shapes()[-1][-1]
     digits, _ = load("sample")
     if shape == digits.images.shape[1:] and classes > digits.labels.max():
@@ -59,7 +80,7 @@ def _batch(net: Network, size: int) -> tuple[np.ndarray, np.ndarray, str]:
     return rng.random((size, *shape), np.float32), rng.integers(0, classes, size), "random images"
 
 
-def _rows(stage: Any, direction: str, choices: list[Choice]) -> list[list[str]]:
+def _rows(stage: Any, direction: str, choices: list[Any]) -> list[list[str]]:
     """The table's rows for one pass of a stage."""
     name = "+".join(layer.name for layer in getattr(stage, "layers", [stage]))
     if not choices:
