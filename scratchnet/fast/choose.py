@@ -58,10 +58,10 @@ ROWS_TOGETHER = known(8)  # rows of B that are added to a sum between its load a
 PANEL = known(7)  # vectors of a panel of B, in a dense layer's gradients
 GROUP = known(5)  # vectors summed together, in a convolution's gradients; a 5 x 5 kernel has as many rows
 DENSE_NONZEROS = 0.55  # measured: below this share of nonzeros, a dense layer's gradients leave out the zeros
-DENSE_ROWS = 64  # measured: from this many rows of dout on, they do so
+DENSE_ROWS = 64  # measured: from this many rows of dout on, they leave them out
 LISTED = 4.0  # measured: time to test a number and list it; 1 is a multiply-add of a vector from the list
 TILE_TIME = 0.9  # measured: time of a multiply-add of a vector in the tile, in the same unit
-WINOGRAD_TIME = 0.4  # measured: time of Winograd's convolution for each that the definition has, in the same unit
+WINOGRAD_TIME = 0.4  # measured: time of Winograd's way for each multiply-add of the definition, in the same unit
 
 # Winograd's convolution.
 WINOGRAD_SIDE = 8  # a tile has 8 x 8 inputs
