@@ -121,7 +121,7 @@ def test_what_is_done_is_at_least_what_has_to_be_done(C, F, kernel, zeros, rng):
 
 def test_the_window_over_dout_is_the_windows_mirror_image():
     window = Window.on((9, 10), (3, 2), (2, 3), (1, 0))
-    turned = choose.turned_window(window)
+    turned = choose.dx_window(window)
     spread = tuple((n - 1) * s + 1 for n, s in zip(window.out, window.stride, strict=True))
     assert turned.image == spread
     assert turned.out == window.image

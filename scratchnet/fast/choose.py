@@ -9,7 +9,7 @@ here. Each question is a function:
     convolution               conv_forward, conv_dw, conv_dx, neighbours_in_tile, neighbours_in_vector, winograd_strips
     depthwise convolution     lanewise_in_lines, lanewise_slides
     pointwise convolution     one_channel
-    dense layer, product      few_rows, dense_gradients, dense_dx_turned
+    dense layer, product      few_rows, dense_gradients, dense_dx_transposed
 
 A constant marked "measured" decides by time. It was measured on an Intel Xeon and an AMD EPYC with 512-bit registers;
 `python -m benchmarks.calibrate` measures all of them on the machine at hand and says which differ.
@@ -226,7 +226,7 @@ def conv_dx(dout: np.ndarray, w_shape: Shape, window: Window) -> str:
     return way
 
 
-def turned_window(window: Window) -> Window:
+def dx_window(window: Window) -> Window:
     """The window of the forward pass that makes dx: it slides over dout, spread by the stride; see `conv.py`."""
     (H, W), (KH, KW), (SH, SW), (OH, OW) = window.image, window.size, window.stride, window.out
     spread = (OH - 1) * SH + 1, (OW - 1) * SW + 1
@@ -278,7 +278,7 @@ def _conv_choice(
             computes, way, share_of_zeros(dout), nonzeros * _listed_work(computes, w_shape, window, dtype), defined
         )
     if computes == "dx":  # a forward pass over dout, with channels and filters exchanged
-        window = turned_window(window)
+        window = dx_window(window)
         (OH, OW), C, F = window.out, F, C
     SW = window.stride[1]
     n = neighbours_in_tile(OW, F, KW, SW, dtype)
@@ -395,7 +395,7 @@ def dense_gradients(dout: np.ndarray, D: int, need_dx: bool) -> str:
     return "nonzeros" if zeros else "tile"
 
 
-def dense_dx_turned(N: int, w_shape: Shape) -> bool:
+def dense_dx_transposed(N: int, w_shape: Shape) -> bool:
     """Whether dx = dout @ w^T is computed as the transpose of w @ dout^T, so that a large w is not transposed."""
     D, F = w_shape
     return D * F >= N * (D + F)

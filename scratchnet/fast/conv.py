@@ -74,9 +74,9 @@ def input_gradient(dout: np.ndarray, w: np.ndarray, window: Window) -> np.ndarra
     way = choose.conv_dx(dout, w.shape, window)
     if way == "nonzeros":
         return sparse_dx(dout, w, window)
-    turned, over_dout = w[::-1, ::-1].transpose(0, 1, 3, 2), choose.turned_window(window)
+    turned, over_dout = w[::-1, ::-1].transpose(0, 1, 3, 2), choose.dx_window(window)
     if way == "Winograd":
-        return winograd_forward(dout, turned, None, over_dout, decides=False)
+        return winograd_forward(dout, turned, None, over_dout, exact_bias=False)
     spread = np.empty((len(dout), *over_dout.padded, dout.shape[3]), dout.dtype)
     copy_into(dout, spread, over_dout.before, window.stride)
     return direct_forward(spread, turned, None, over_dout)

@@ -99,8 +99,8 @@ def transform_tiles(shape, matrix, m, tiles, image, half, X, first, point):
 
 
 @inlined
-def mark_black(image, r, down, black):
-    """black[i, j] = whether the r x r patch of the image at (i, j) holds only zeros. down : (W,), scratch."""
+def mark_all_zero(image, r, down, all_zero):
+    """all_zero[i, j] = whether the r x r patch of the image at (i, j) holds only zeros. down : (W,), scratch."""
     H, W, C = image.shape
     down[:] = 0  # for each column: how many consecutive rows, up to this one, have r zero pixels that end there
     for h in range(H):
@@ -112,12 +112,12 @@ def mark_black(image, r, down, black):
             across = across + 1 if c == C else 0
             down[w] = down[w] + 1 if across >= r else 0
             if h >= r - 1 and w >= r - 1:
-                black[h - r + 1, w - r + 1] = down[w] >= r
+                all_zero[h - r + 1, w - r + 1] = down[w] >= r
 
 
 @inlined
-def write_image(Y, rows, A_T, half, corner, black, bias, out, tiles):
-    """out (OH, OW, F) = A^T Y A of the image's tiles, plus the bias; where `black`, the bias alone.
+def write_image(Y, rows, A_T, half, corner, all_zero, bias, out, tiles):
+    """out (OH, OW, F) = A^T Y A of the image's tiles, plus the bias; where `all_zero`, the bias alone.
 
     rows : the first tile's row in each Y[p], the stride from one point to the next in Y, and the length of a row.
     """
@@ -134,7 +134,7 @@ def write_image(Y, rows, A_T, half, corner, black, bias, out, tiles):
             b = load_first(bias, f, F - f)
             for h in range(min(m, OH - i)):
                 for w in range(min(m, OW - j)):
-                    value = b if black[i + h, j + w] else add(load(corner, (h * m + w) * lanes), b)
+                    value = b if all_zero[i + h, j + w] else add(load(corner, (h * m + w) * lanes), b)
                     store_first(value, flat, ((i + h) * OW + j + w) * F + f, F - f)
 
 
@@ -150,10 +150,10 @@ def copy_strip(x, padded, before, first, m, strips):
 
 
 @kernel
-def winograd_forward_kernel(x, before, U, bias, out, cut, B_T, A_T, decides, shape):
+def winograd_forward_kernel(x, before, U, bias, out, cut, B_T, A_T, exact_bias, shape):
     """The forward pass drawn above: out (N, OH, OW, F) from x (N, H, W, C) and U (64, C, F padded), flat.
 
-    before : rows of padding above x, and columns left of it. cut : `choose.Strips`. decides : whether a layer that
+    before : rows of padding above x, and columns left of it. cut : `choose.Strips`. exact_bias : whether a layer that
     follows may decide by sums that have to be exactly the bias. shape : the tile, WIDE or NARROW.
     """
     strips, tiles, together = cut
@@ -169,7 +169,7 @@ def winograd_forward_kernel(x, before, U, bias, out, cut, B_T, A_T, decides, sha
         half, corner, nothing = zeroed(SIDE * SIDE * lanes, x), scratch(m * m * lanes, x), zeroed(width, x)
         H, W = tiles[0] * m + SIDE - m, tiles[1] * m + SIDE - m
         image = zeroed(H * W * C, x).reshape(H, W, C)
-        down, black = np.empty(image.shape[1], np.intp), np.zeros((together, tiles[0] * m, tiles[1] * m), np.bool_)
+        down, all_zero = np.empty(image.shape[1], np.intp), np.zeros((together, tiles[0] * m, tiles[1] * m), np.bool_)
         starts = np.minimum(np.arange(padded), together * T - 1) * C
         end = (chunk + 1) * N // CHUNKS
         for first in range(chunk * N // CHUNKS, end, together):
@@ -177,8 +177,8 @@ def winograd_forward_kernel(x, before, U, bias, out, cut, B_T, A_T, decides, sha
             for n in range(first, last):
                 copy_strip(x[n // strips], image, before, n % strips * tiles[0], m, strips)
                 transform_tiles(EIGHT, B_T, m, tiles, image, half, X, (n - first) * T, x_point)
-                if decides:
-                    mark_black(image, SIDE - m + 1, down, black[n - first])
+                if exact_bias:
+                    mark_all_zero(image, SIDE - m + 1, down, all_zero[n - first])
             for p in range(SIDE * SIDE):
                 for t in range(0, (last - first) * T, rows):
                     where = addresses(starts, t, shape)
@@ -189,7 +189,7 @@ def winograd_forward_kernel(x, before, U, bias, out, cut, B_T, A_T, decides, sha
                 top = n % strips * tiles[0] * m
                 part = out[n // strips, top : top + tiles[0] * m]
                 rows_of_Y = (n - first) * T, y_point, width
-                write_image(Y, rows_of_Y, A_T, half, corner, black[n - first], bias, part, tiles)
+                write_image(Y, rows_of_Y, A_T, half, corner, all_zero[n - first], bias, part, tiles)
 
 
 @kernel
@@ -236,12 +236,12 @@ def winograd_dw_kernel(x, before, dout, cut, B_T, A, G_T, sums, shape):
 
 
 def winograd_forward(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, decides: bool = True
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, exact_bias: bool = True
 ) -> np.ndarray:
     """out (N, OH, OW, F) of x (N, H, W, C) and w (r, r, C, F), for a window of stride 1.
 
     Patches of zeros give the bias exactly, since a ReLU or a max-pool that follows may decide by it. Where nothing
-    `decides` by the result, the search for such patches is left out.
+    `exact_bias` by the result, the search for such patches is left out.
     """
     N, _, _, C = x.shape
     r, F = w.shape[1], w.shape[3]
@@ -253,7 +253,7 @@ def winograd_forward(
     out = np.empty((N, *window.out, F), x.dtype)
     bias = np.zeros(F, x.dtype) if b is None else b
     cut = winograd_strips(window.out, r)
-    winograd_forward_kernel(x, window.before, U, bias, out, cut, B_T.reshape(-1), A_T.reshape(-1), decides, shape)
+    winograd_forward_kernel(x, window.before, U, bias, out, cut, B_T.reshape(-1), A_T.reshape(-1), exact_bias, shape)
     return out
 
 

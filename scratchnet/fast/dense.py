@@ -99,6 +99,6 @@ def dense_backward(
 
 def times_transposed(dout: np.ndarray, w: np.ndarray) -> np.ndarray:
     """dout (N, F) @ w^T, for a contiguous w (D, F): dx (N, D)."""
-    if choose.dense_dx_turned(len(dout), w.shape):
+    if choose.dense_dx_transposed(len(dout), w.shape):
         return transposed(rows_times(w, transposed(dout), None, "dx"))
     return rows_times(dout, np.ascontiguousarray(w.T), None, "dx")

@@ -163,7 +163,7 @@ def depthwise_conv2d_backward(
     dw = lanewise_dw(x, Frame(window.padded, window.before, (1, 1)), dout, window).reshape(w.shape)
     if not need_dx:
         return None, dw, db
-    over_dout = choose.turned_window(window)
+    over_dout = choose.dx_window(window)
     choose.note_lanewise("dx", N, taps.shape, over_dout, x.dtype)
     frame = Frame(over_dout.padded, over_dout.before, window.stride)
     dx = lanewise_forward(dout, frame, taps[::-1, ::-1], None, (H, W), (1, 1))

@@ -83,12 +83,12 @@ def one_channel_backward_kernel(dout, argmax, argmax_step, x, w, dx, sums, F, wi
             for i, kh in np.ndindex(OH, PH):
                 for j, kw in np.ndindex(OW, PW):
                     pixel = (n * H + i * PH + kh) * W + j * PW + kw
-                    window = ((n * OH + i) * OW + j) * F
+                    at = ((n * OH + i) * OW + j) * F
                     place = splat(places, 1 + kh * PW + kw)
                     value, products = splat(x, pixel), zeros(x)
                     for f in range(0, F, lanes_of(x)):
-                        d = load_first(dout, window + f, F - f)
-                        winner = load_int(argmax, window * argmax_step + f, F - f, d)
+                        d = load_first(dout, at + f, F - f)
+                        winner = load_int(argmax, at * argmax_step + f, F - f, d)
                         d = where_equal(winner, place, d, zeros(dout))
                         products = fma(d, load(w, f), products)
                         store(fma(value, d, load(image, f)), image, f)

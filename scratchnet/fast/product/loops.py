@@ -61,7 +61,7 @@ def addresses(starts, first, shape):
 
 
 @inlined
-def copy_panel(b, start, K, F, first, width, out, to):
+def pack_panel(b, start, K, F, first, width, out, to):
     """Pack columns first to first + width of B into out[to:], row by row, zero-padded beyond column F.
 
     B[k, f] is b[start + k * F + f].
@@ -73,7 +73,7 @@ def copy_panel(b, start, K, F, first, width, out, to):
 
 
 @inlined
-def ask_for(b, first, last, F, left, right):
+def prefetch_rows(b, first, last, F, left, right):
     """Prefetch B's rows first to last, from column left to right. B[k, f] is b[k * F + f]."""
     for k in range(first, last):
         for f in range(left, right, LINE // b.itemsize):
@@ -105,14 +105,14 @@ def product_rows(a, starts, stretches, b, bias, out, cut, shape):
                 end = begin + some_runs * some_K
                 for panel in range(first, last):
                     to = (panel - first) * (end - begin) * width
-                    copy_panel(b, begin * F, end - begin, F, panel * width, width, right, to)
+                    pack_panel(b, begin * F, end - begin, F, panel * width, width, right, to)
                 part, more, more_row = a[run * a_run + k * a_k :], bias, 0
                 if begin > 0:
                     more, more_row = flat, F  # the sums over the previous slabs
                 asked, ahead = end, (end - begin) // max(1, (bottom - top) // rows) + 1  # rows of the next slab
                 for m in range(top, bottom, rows):
                     where = addresses(starts, m, shape)
-                    ask_for(b, asked, min(asked + ahead, runs * K), F, first * width, min(last * width, F))
+                    prefetch_rows(b, asked, min(asked + ahead, runs * K), F, first * width, min(last * width, F))
                     asked += ahead
                     for panel in range(first, last):
                         j = panel * width
@@ -151,7 +151,7 @@ def product_over_images(a, image_size, starts, stretches, b, sums, bias_sums, sh
         for n in range(chunk * N // CHUNKS, (chunk + 1) * N // CHUNKS):
             at = n * P * F
             if columns > F:
-                copy_panel(flat, at, P, F, 0, columns, copy, 0)
+                pack_panel(flat, at, P, F, 0, columns, copy, 0)
                 at = 0
             for f in range(0, columns, lanes):
                 total_f = load(bias_total, f)

@@ -37,7 +37,7 @@ from numba import prange
 
 from scratchnet.fast.choose import FIRST_LEVEL, PANEL
 from scratchnet.fast.compiled import inlined, kernel
-from scratchnet.fast.product.loops import copy_panel
+from scratchnet.fast.product.loops import pack_panel
 from scratchnet.fast.register.scratch import scratch, zeroed
 from scratchnet.fast.register.transpose import transpose, transposed
 from scratchnet.fast.register.vector import (
@@ -153,7 +153,7 @@ def product_kernel(values, places, starts, slab, b, turned, out):
         for s in range(len(starts)):
             k = s * slab
             if not turned:
-                copy_panel(b, k * D, min(slab, K - k), D, first, width, right, 0)
+                pack_panel(b, k * D, min(slab, K - k), D, first, width, right, 0)
             add_slab(values, places, starts[s], right[k * width if turned else 0 :], total)
         if turned:
             for m in range(M):
