@@ -153,8 +153,8 @@ def copy_strip(x, padded, before, first, m, strips):
 def winograd_forward_kernel(x, before, U, bias, out, cut, B_T, A_T, exact_bias, shape):
     """The forward pass drawn above: out (N, OH, OW, F) from x (N, H, W, C) and U (64, C, F padded), flat.
 
-    before : rows of padding above x, and columns left of it. cut : `choose.Strips`. exact_bias : whether a layer that
-    follows may decide by sums that have to be exactly the bias. shape : the tile, WIDE or NARROW.
+    before : rows of padding above x, and columns left of it. cut : `choose.Strips`. exact_bias : whether patches
+    of zeros give exactly the bias. shape : the tile, WIDE or NARROW.
     """
     strips, tiles, together = cut
     N, C = len(out) * strips, x.shape[3]
@@ -240,8 +240,8 @@ def winograd_forward(
 ) -> np.ndarray:
     """out (N, OH, OW, F) of x (N, H, W, C) and w (r, r, C, F), for a window of stride 1.
 
-    Patches of zeros give the bias exactly, since a ReLU or a max-pool that follows may decide by it. Where nothing
-    `exact_bias` by the result, the search for such patches is left out.
+    With `exact_bias`, patches of zeros give exactly the bias, since a ReLU or a max-pool that follows may decide by it.
+    Without it, the search for such patches is left out.
     """
     N, _, _, C = x.shape
     r, F = w.shape[1], w.shape[3]
