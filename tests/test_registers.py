@@ -7,6 +7,7 @@ other features. It runs all comparisons and says how far the two engines are apa
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -16,22 +17,23 @@ from test_fast import python
 from test_layers import LAYERS
 
 import scratchnet as sn
-from scratchnet.fast.register import width
+from scratchnet.fast import choose
 from scratchnet.fast.register.width import REGISTER_BITS
 
 # What a processor has, by the width that the mirror then chooses; those that are narrower than this processor's.
 FEATURES = {256: {"avx2": True, "fma": True}, 128: {}}
-NARROWER = {bits: features for bits, features in FEATURES.items() if bits < width.REGISTER_BITS}
+NARROWER = {bits: features for bits, features in FEATURES.items() if bits < REGISTER_BITS}
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}  # relative to the largest entry, as in test_layers_torch
 
 
 class Case(NamedTuple):
-    """A layer or network, an input for it, and the share of its output's gradient that is not zero."""
+    """A layer or network, an input for it, and a way that its kernels take, as `scratchnet explain` names it."""
 
-    make: object
+    make: Callable[[], sn.Layer | sn.Network]
     shape: tuple[int, ...]
-    kept: float = 1.0
+    way: str | None = None
+    kept: float = 1.0  # the share of its output's gradient that is not zero
     dtype: str = "float32"
 
 
@@ -44,13 +46,16 @@ def windows_that_overlap():
 
 
 CASES = {name: Case(*layer) for name, layer in LAYERS.items()} | {
-    "filters that fill no register": Case(lambda: sn.Conv2D(3, 21, 3, stride=2, padding=1), (2, 9, 8, 3)),
-    "a convolution behind a max-pool": Case(lambda: sn.Conv2D(6, 7, 3), (2, 9, 8, 6), kept=0.1),
-    "Winograd's convolution": Case(lambda: sn.Conv2D(17, 19, 5), (4, 6, 5, 17), dtype="float64"),
-    "one channel": Case(lambda: sn.PointwiseConv2D(1, 21), (2, 9, 8, 1)),
-    "a dense layer behind ReLU": Case(lambda: sn.Dense(30, 19), (64, 30), kept=0.3),
+    "filters that fill no register": Case(lambda: sn.Conv2D(3, 21, 3, stride=2, padding=1), (2, 9, 8, 3), "tile"),
+    "convolution behind a max-pool": Case(lambda: sn.Conv2D(6, 7, 3), (2, 9, 8, 6), "nonzeros", kept=0.1),
+    "Winograd's convolution": Case(lambda: sn.Conv2D(17, 19, 5), (4, 6, 5, 17), "Winograd", dtype="float64"),
+    "depthwise in lines": Case(lambda: sn.DepthwiseConv2D(1, 3), (2, 9, 8, 1), "lines"),
+    "depthwise in pixels": Case(lambda: sn.DepthwiseConv2D(17, 3), (2, 5, 8, 17), "pixels"),
+    "pointwise with one channel": Case(lambda: sn.PointwiseConv2D(1, 21), (2, 9, 8, 1), "one pass"),
+    "dense layer behind ReLU": Case(lambda: sn.Dense(30, 19), (64, 30), "nonzeros", kept=0.3),
+    "dense layer of a few digits": Case(lambda: sn.Dense(30, 19), (3, 30), "few rows"),
     "ReLU and max-pool in one pass": Case(windows_that_overlap, (2, 7, 8, 3)),
-    "one channel, ReLU and max-pool in one pass": Case(windows_side_by_side, (2, 7, 8, 1)),
+    "one channel, ReLU and max-pool in one pass": Case(windows_side_by_side, (2, 7, 8, 1), "one pass"),
 }
 
 
@@ -74,7 +79,13 @@ def distance(case):
     """The largest difference of the two engines, relative to the largest entry of each result."""
     x = np.random.default_rng(0).standard_normal(case.shape).astype(case.dtype)
     pairs = on_both_engines(case.make(), x, case.kept)
-    return max(float(np.abs(ours - book).max() / np.abs(book).max()) for book, ours in pairs)
+    return float(np.max([np.abs(ours - book).max() / np.abs(book).max() for book, ours in pairs]))  # NaN if one is
+
+
+def compared(case):
+    """(the distance, the ways that the mirror took)."""
+    with choose.recorded() as choices:
+        return distance(case), sorted({choice.way for choice in choices})
 
 
 def same_without_images(case):
@@ -87,7 +98,7 @@ def report():
     """What a child process says: its width, and for each case how far the engines are apart; errors as text."""
     return {
         "bits": REGISTER_BITS,
-        "distance": {name: tried(distance, case) for name, case in CASES.items()},
+        "compared": {name: tried(compared, case) for name, case in CASES.items()},
         "empty": {name: tried(same_without_images, case) for name, case in CASES.items()},
     }
 
@@ -134,9 +145,11 @@ def test_the_features_decide_the_width(reports, bits):
 @each_width
 @each_case
 def test_narrower_registers_give_the_same_results(reports, bits, name):
-    distance = reports[bits]["distance"][name]
-    assert isinstance(distance, float), distance
-    assert distance < TOLERANCE[CASES[name].dtype]
+    result, case = reports[bits]["compared"][name], CASES[name]
+    assert isinstance(result, list), result
+    distance, ways = result
+    assert distance < TOLERANCE[case.dtype]
+    assert case.way is None or case.way in ways, ways
 
 
 @pytest.mark.slow
