@@ -50,8 +50,10 @@ def save(net: Network, path: str | Path, trained_on: Dataset | None = None) -> N
     OSError
         If the file cannot be written.
     """
-    data = trained_on.info.name if trained_on is not None and trained_on.info else None
-    _write(path, _arrays(path, net), {"kind": "model", "network": _describe(net), "data": data})
+    description = {"kind": "model", "network": _describe(net)}
+    if trained_on is not None and trained_on.info:
+        description["data"] = trained_on.info.name
+    _write(path, _arrays(path, net), description)
 
 
 def load(path: str | Path) -> Network:
@@ -258,8 +260,8 @@ def _check_arrays(path: str | Path, net: Network, arrays: dict[str, np.ndarray])
     missing, foreign = sorted(held.keys() - arrays.keys()), sorted(arrays.keys() - held.keys())
     if missing or foreign:
         raise ValueError(f"{path}: the arrays do not fit {net.name}: missing {missing}, not part of it {foreign}")
-    for name, array in arrays.items():
-        _check_array(path, name, array, held[name])
+    for name, expected in held.items():  # in the network's order, so that the first layer that does not fit is named
+        _check_array(path, name, arrays[name], expected)
 
 
 def _set_arrays(net: Network, arrays: dict[str, np.ndarray]) -> None:
