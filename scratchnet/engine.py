@@ -1,11 +1,11 @@
 """Which code does the arithmetic: the readable NumPy kernels, or their compiled mirror.
 
 A layer never names an engine. It calls `ops.conv2d_forward(...)`, and `use_engine` changes the functions that `ops`
-holds. So nothing stands between a layer and its math: in a debugger, one *Step Into* from `Conv2D.backward` lands in
+holds. So there is no code between a layer and its math: in a debugger, one *Step Into* from `Conv2D.backward` lands in
 `conv2d_backward` of the active engine.
 
 A network does not name an engine either. It runs `ops.stages(layers)`: on the readable engine these are the layers
-themselves; the compiled engine puts some of them together, see `scratchnet.fast.fused`.
+themselves; the compiled engine fuses some of them, see `scratchnet.fast.fused`.
 
 The engine is chosen by the environment variable `SCRATCHNET_ENGINE` before the start, or by `use_engine` at any time.
 
@@ -29,7 +29,7 @@ Function = Callable[..., Any]
 class Engine(NamedTuple):
     """One engine."""
 
-    modules: tuple[str, ...]  #: whose functions it is made of; where two have one name, the later module's
+    modules: tuple[str, ...]  #: where its functions are; of two with the same name, the later module's is used
     compiled: bool = False  #: whether Numba compiles its functions
 
 
@@ -80,7 +80,7 @@ ops = Ops()
 
 
 class use_engine:
-    """Run all layers on the engine `name`, from now on or for the length of a `with` block.
+    """Run all layers on the engine `name`, from now on or until a `with` block ends.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class use_engine:
     ValueError
         If there is no engine of that name.
     RuntimeError
-        If the engine cannot run here; the engine in use before stays.
+        If the engine cannot run here; the previous engine stays in use.
 
     Examples
     --------
@@ -128,19 +128,19 @@ def is_compiled() -> bool:
 
 
 def explain(net: Network, batch_size: int = 128) -> str:
-    """Which kernels of the compiled engine a training step of a network runs, and why these.
+    """Which kernels of the compiled engine a training step of a network runs, and why.
 
     Parameters
     ----------
     net : Network
-        It is not changed: a copy of it does one step, on digits if it takes images like theirs, else on random images.
+        It is not changed: a copy does one step, on digits if it takes images of their shape, else on random images.
     batch_size : int
 
     Returns
     -------
     str
-        A table with a row for each layer and pass: the way that was chosen, its multiply-adds, these as a share of
-        those that the definition has, and the reason. More than 100 % is padding: rows and columns that fill up a tile.
+        A table with a row for each layer and pass: the method that was chosen, its multiply-adds as a share of those of
+        the definition, and the reason. A share above 100 % is due to padding: rows and columns that fill up a tile.
 
     Raises
     ------
@@ -149,8 +149,8 @@ def explain(net: Network, batch_size: int = 128) -> str:
     """
     if not is_compiled():
         raise ValueError(
-            f"explain: expected a compiled engine, got {current_engine()}, on which each pass is the one function that "
-            "you find in scratchnet/layers; choose another with sn.use_engine, --engine or SCRATCHNET_ENGINE"
+            f"explain: expected a compiled engine, got {current_engine()}, on which each pass is one function in "
+            "scratchnet/layers; choose another with sn.use_engine, --engine or SCRATCHNET_ENGINE"
         )
     from scratchnet.fast import explain as mirror
 
@@ -158,9 +158,9 @@ def explain(net: Network, batch_size: int = 128) -> str:
 
 
 def add_kernels(*book: Function, mirror: Sequence[Function] = ()) -> None:
-    """Offer more functions in `ops`, each under its own name: the kernels of a layer that stands outside this package.
+    """Add functions to `ops`, each under its own name: the kernels of a layer outside this package.
 
-    Adding a name again replaces the function, so that a cell of a notebook can be run twice.
+    Adding a name again replaces the function, so that a notebook cell can be run twice.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def add_kernels(*book: Function, mirror: Sequence[Function] = ()) -> None:
     Raises
     ------
     ValueError
-        If a name belongs to scratchnet itself, or if the mirror has a function that the book has not.
+        If a name belongs to scratchnet itself, or if the mirror has a function that the book does not have.
 
     Examples
     --------
@@ -192,7 +192,7 @@ def add_kernels(*book: Function, mirror: Sequence[Function] = ()) -> None:
             raise ValueError(f"add_kernels: {name!r} is scratchnet's own; give your function another name")
     if not compiled.keys() <= readable.keys():
         raise ValueError(
-            f"add_kernels: expected functions of the book's names for the mirror ({', '.join(readable)}), "
+            f"add_kernels: expected functions of the mirror to be named as in the book ({', '.join(readable)}), "
             f"got {', '.join(compiled)}"
         )
     _added.update({name: (function, compiled.get(name, function)) for name, function in readable.items()})
