@@ -214,7 +214,7 @@ class Network:
         return sum(p.value.size for p in self.parameters())
 
     def multiply_adds(self, input_shape: Shape | None = None) -> int:
-        """Multiply-adds of one example's forward pass; errors as of `output_shapes`."""
+        """Multiply-adds of one example's forward pass; errors as for `output_shapes`."""
         shapes = self.output_shapes(input_shape)
         return sum(layer.multiply_adds(shape) for layer, shape in zip(self.layers, shapes, strict=False))
 
