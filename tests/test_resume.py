@@ -252,7 +252,7 @@ def test_a_checkpoint_of_an_earlier_version_is_refused(tmp_path):
         description = json.loads(file.metadata()["description"])
     del description["arguments"]["engine"]
     change_metadata(tmp_path / CHECKPOINT, description=json.dumps(description))
-    with pytest.raises(ValueError, match="was written by an earlier version of scratchnet, which did not note the eng"):
+    with pytest.raises(ValueError, match="was written by an earlier version of scratchnet, which did not record"):
         sn.fit(**arguments(folder=tmp_path, resume=True))
 
 
