@@ -345,7 +345,7 @@ def causes_ratios(results: Path) -> str:
             old, new = (statistics.mean(accuracies(done[name])) for name in (before, after))
             points = f"{new - old:+.2f}"
         rows.append([change, faster, points])
-    return rows_to_markdown(["change", "times faster", "points of accuracy"], rows)
+    return rows_to_markdown(["change", "times as fast", "points of accuracy"], rows)
 
 
 def multipliers(results: Path) -> str:
