@@ -1,6 +1,6 @@
 """scratchnet: convolutional networks written by hand, to read, to step through, and to train.
 
-In reading order: data, layers, loss, network, models, optim, train.
+The parts in reading order: data, layers, loss, network, models, optim, train.
 """
 
 from scratchnet import data, interop, models

@@ -1,4 +1,4 @@
-"""The command line: `scratchnet train | evaluate | predict | reproduce | summary | explain | step | check | ...`.
+"""The command line: `scratchnet train`, `evaluate`, `predict`, `reproduce`, `summary`, `explain`, `step` and more.
 
 Exit codes: 0 done; 1 failed, with a message on stderr; 2 wrong usage; 130 interrupted.
 """
@@ -41,7 +41,7 @@ from scratchnet.runs.run import METRICS
 from scratchnet.tables import table
 from scratchnet.version import __version__
 
-UNSURE = 0.6  # a best probability below this is worth a word
+UNSURE = 0.6  # if the highest probability is below this, the answer is called unsure
 
 REPRODUCE_FOLDER = Path("runs/reproduce")
 STUDY_SEEDS = 5
@@ -73,7 +73,7 @@ def train(options: argparse.Namespace) -> None:
     folder = Path(options.out or f"runs/{options.model}")
     command = f"scratchnet train {options.model} --out {shlex.quote(str(folder))}"
     settings = resumed_settings(folder, options) if options.resume else new_settings(options)
-    sn.use_engine(sn.current_engine())  # an engine that cannot run is noticed before anything is written
+    sn.use_engine(sn.current_engine())  # an engine that cannot run raises its error before anything is written
     check_same_engine(folder, settings, command)
     training, test = load_data(settings)
     net = ARCHITECTURES[settings["model"]].make(seed=settings["seed"], init=settings["init"])
@@ -102,7 +102,7 @@ def train(options: argparse.Namespace) -> None:
 
 @contextmanager
 def resume_hint(command: str) -> Iterator[None]:
-    """If what runs inside is interrupted, say how to go on with it on the present engine."""
+    """If the block is interrupted, print the command that goes on, with the present engine."""
     try:
         yield
     except KeyboardInterrupt:
@@ -123,7 +123,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def predict(options: argparse.Namespace) -> None:
-    """What each picture shows, what the network saw of it, and the probabilities."""
+    """The class of each picture, the image that the network saw, and the probabilities."""
     from scratchnet.data.photographs import as_text
 
     if not options.model.exists():
@@ -148,7 +148,7 @@ def predict(options: argparse.Namespace) -> None:
 
 
 def info_of(model: Path, name: str | None) -> sn.data.DatasetInfo | None:
-    """The record of the data set that is named, or that a model's file says it was trained on; None if it says none."""
+    """The record of the data set `name`, or else of the one that the model's file names; None if it names none."""
     name = name or trained_on(model)
     if name is not None and name not in DATASETS:
         raise ValueError(
@@ -159,7 +159,7 @@ def info_of(model: Path, name: str | None) -> sn.data.DatasetInfo | None:
 
 
 def class_names(net: sn.Network, info: sn.data.DatasetInfo | None, outputs: int) -> list[str]:
-    """What the outputs of a network stand for: the classes of a data set, or numbers where it has no names."""
+    """The names of a network's outputs: the classes of a data set, and numbers for outputs without a name."""
     known = info.classes if info else ()
     if info and len(known) > outputs:
         raise ValueError(f"{net.name}: has {outputs} outputs, but {info.title} has {len(known)} classes")
@@ -167,7 +167,7 @@ def class_names(net: sn.Network, info: sn.data.DatasetInfo | None, outputs: int)
 
 
 def read_picture(path: Path, net: sn.Network, info: sn.data.DatasetInfo | None) -> np.ndarray:
-    """A picture as an image that the network takes, prepared as those of the data set were."""
+    """A picture as an image for the network, prepared as the images of the data set were."""
     from scratchnet.data.photographs import SIDE, read_digit, read_object
 
     H, W, C = net.input_shape or (SIDE, SIDE, 1)
@@ -178,10 +178,10 @@ def read_picture(path: Path, net: sn.Network, info: sn.data.DatasetInfo | None) 
 
 
 def reproduce(options: argparse.Namespace) -> None:
-    """Train every network, and compare with what the original reports."""
+    """Train every network, and compare the results with those of the original."""
     recipe = options.recipe or (ORIGINAL if options.data and DATASETS[options.data].files else "sample")
     data = options.data or ("sample" if recipe == "sample" else "mnist")
-    whole = bool(DATASETS[data].files)  # as opposed to a sample, which is trained on in a minute
+    whole = bool(DATASETS[data].files)  # and not a sample, which takes a minute or two
     if whole == (recipe == "sample"):
         suits = [name for name, info in DATASETS.items() if bool(info.files) != whole]
         raise ValueError(
@@ -201,7 +201,7 @@ def reproduce(options: argparse.Namespace) -> None:
 
 
 def reproduce_whole(options: argparse.Namespace, recipe: str, data: str) -> None:
-    """Several runs of each network on a whole data set, each kept as JSON when it is done."""
+    """Make several runs of each network on a whole data set, each saved as JSON when it is done."""
     from scratchnet.study.experiments import planned
     from scratchnet.study.reproduce import reproduce_whole
 
@@ -231,7 +231,7 @@ def reproduce_whole(options: argparse.Namespace, recipe: str, data: str) -> None
 
 
 def reproduce_once(options: argparse.Namespace, data: str) -> None:
-    """One run of each network on a sample, the models kept and their figures drawn."""
+    """Make one run of each network on a sample, save the models and draw their figures."""
     from scratchnet.study.reproduce import architectures_for, reproduce
 
     folder = Path(options.out or (REPRODUCE_FOLDER if data == "sample" else f"{REPRODUCE_FOLDER}-{data}"))
@@ -255,7 +255,7 @@ def reproduce_once(options: argparse.Namespace, data: str) -> None:
 
 
 def engine_and_data(training: sn.Dataset, test: sn.Dataset) -> dict[str, Any]:
-    """What besides the recipe decides the table of a reproduction: the engine, and the data of both parts."""
+    """What decides the table of a reproduction besides the recipe: the engine, and the data of both parts."""
     parts = {"training images": training.images, "training labels": training.labels}
     parts |= {"test images": test.images, "test labels": test.labels}
     return {"engine": sn.current_engine(), "data": {name: fingerprint(array) for name, array in parts.items()}}
@@ -267,7 +267,7 @@ def summary(options: argparse.Namespace) -> None:
 
 
 def explain(options: argparse.Namespace) -> None:
-    """The kernels that a training step of a model runs, and why these."""
+    """The kernels that a training step of a model runs, and why they were chosen."""
     print(sn.explain(network(options.model), options.batch_size))
 
 
@@ -303,7 +303,7 @@ def info(options: argparse.Namespace) -> None:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Check exercises, and say what kind of mistake an answer makes."""
+    """Check exercises, and say what is wrong with each answer."""
     from scratchnet.exercises.checker import check_file, find_exercise, find_folder, progress_table
 
     folder = find_folder(options.folder)
@@ -319,7 +319,7 @@ def check(options: argparse.Namespace) -> None:
 
 
 def hint(options: argparse.Namespace) -> None:
-    """A hint for an exercise: level 1 is a nudge, the last is nearly the answer."""
+    """A hint for an exercise: level 1 is a first idea, the last is nearly the answer."""
     from scratchnet.exercises.checker import find_exercise
     from scratchnet.exercises.checker import hint as hint_for
 
@@ -327,7 +327,7 @@ def hint(options: argparse.Namespace) -> None:
 
 
 def network(model: str) -> sn.Network:
-    """An architecture by its name, untrained, or a trained model by its file."""
+    """An untrained architecture by its name, or a trained model by its file."""
     if model in ARCHITECTURES:
         return ARCHITECTURES[model].make()
     if not Path(model).exists():
@@ -349,7 +349,7 @@ def check_fit(net: sn.Network, data: sn.Dataset) -> None:
 
 
 def print_left_out(data: sn.Dataset) -> None:
-    """Name the networks that do not take such images; ValueError if none does."""
+    """Print the names of the networks that do not take such images; ValueError if none does."""
     from scratchnet.study.reproduce import architectures_for
 
     taken = architectures_for(data)
@@ -359,24 +359,24 @@ def print_left_out(data: sn.Dataset) -> None:
             "classes. Register one that does"
         )
     if left := [name for name, architecture in ARCHITECTURES.items() if architecture not in taken]:
-        print(f"Left out, since made for other images: {', '.join(left)}.")
+        print(f"Left out (made for other images): {', '.join(left)}.")
 
 
 def load_data(settings: dict[str, Any]) -> tuple[sn.Dataset, sn.Dataset]:
-    """The training and the test part that the settings name."""
+    """The training and the test part of the data set that the settings name."""
     return sn.data.load(settings["data"], settings["data_dir"], settings["train_images"])
 
 
 def print_pages(pages: Sequence[str]) -> None:
-    """Print one after another, and take it well if the reader (head, less) has seen enough."""
+    """Print pages one after another. It is no error if the reader (head, less) stops reading early."""
     try:
         print("\n\n".join(pages), flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python's flush at exit fails
 
 
 def print_written(paths: Sequence[Path]) -> None:
-    """Name the files that a command made."""
+    """Print the paths of the files that a command wrote."""
     print("written:\n" + "\n".join(f"  {path}" for path in paths))
 
 
@@ -414,8 +414,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--model", type=Path, default=DEFAULT_MODEL, help="a trained model's file (default: %(default)s)"
     )
     command.add_argument(
-        "--data", choices=list(DATASETS), help="what it was trained on, for the names of the classes and how pictures "
-        "are prepared (default: what its file says)"
+        "--data", choices=list(DATASETS), help="the data set that it was trained on: it decides the names of the "
+        "classes and how pictures are prepared (default: the one that its file names)"
     )  # fmt: skip
 
     command = _add(commands, "reproduce", reproduce, "scratchnet reproduce --data mnist --recipe modern --seeds 1")
@@ -423,12 +423,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--recipe",
         type=current_name,
         choices=["sample", ORIGINAL, *RECIPES],
-        help="how to train. sample: as suits the sample, a minute or two. The others are for a whole data set, and "
+        help="how to train. sample: for the sample, a minute or two. The others are for a whole data set, and "
         "take some minutes for each run of each network. original: as the README that the networks come from; modern: "
-        "a better optimiser and initialisation, as many steps; augmented: the same, with images turned and shifted "
-        "(default: sample, or original with the data of a whole data set)",
+        "a better optimiser and initialisation, as many steps; augmented: modern, with images turned and shifted "
+        "(default: sample; original if --data names a whole data set)",
     )
-    command.add_argument("--data", choices=list(DATASETS), help="(default: sample or mnist, as the recipe is for)")
+    command.add_argument(
+        "--data", choices=list(DATASETS), help="(default: sample or mnist, whichever the recipe is for)"
+    )
     command.add_argument("--data-dir", help=WHERE)
     command.add_argument(
         "--seed", type=int, default=0, help="random seed of the weights, the batches and dropout (default: 0)"
@@ -437,8 +439,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--seeds",
         type=_positive,
         metavar="COUNT",
-        help="on a whole data set: how many runs of each network, the first with --seed, the next with one more, and "
-        f"so on (default: {STUDY_SEEDS})",
+        help="on a whole data set: how many runs of each network, with the random seeds --seed, --seed + 1 and so on "
+        f"(default: {STUDY_SEEDS})",
     )
     _add_folder_options(command, f"{REPRODUCE_FOLDER}, or {REPRODUCE_FOLDER}-RECIPE on mnist, or -RECIPE-DATA")
 
@@ -456,12 +458,14 @@ def build_parser() -> argparse.ArgumentParser:
 
     command = _add(commands, "check", check, "scratchnet check 05")
     command.add_argument("exercises", nargs="*", metavar="NUMBER", help="which exercises: 05, or 05 06; none means all")
-    command.add_argument("--all", action="store_true", help="a table of what is done")
+    command.add_argument("--all", action="store_true", help="a table of all exercises and their state")
     command.add_argument("--folder", help="where the exercises are (default: lessons/exercises, here or above)")
 
     command = _add(commands, "hint", hint, "scratchnet hint 05 2")
     command.add_argument("exercise", metavar="NUMBER", help="of the exercise: 05")
-    command.add_argument("level", type=int, nargs="?", default=1, help="1 is a nudge, 3 nearly the answer (default: 1)")
+    command.add_argument(
+        "level", type=int, nargs="?", default=1, help="from 1, a first idea, to 3, nearly the answer (default: 1)"
+    )
 
     _add(commands, "info", info, "scratchnet info")
     return parser
@@ -495,10 +499,10 @@ def _add_train(commands: Any) -> None:
     known = "; ".join(f"{name}: {architecture.title}" for name, architecture in ARCHITECTURES.items())
     command.add_argument("model", choices=list(ARCHITECTURES), help=f"the architecture. {known}")
     length = command.add_mutually_exclusive_group()
-    # Options left out are left out of the result, too: a resumed run must tell them from those that were given.
+    # An option that is not given must be absent from the result: a resumed run compares only those that were given.
     unset: Any = {"default": argparse.SUPPRESS}
     length.add_argument("--epochs", type=_positive, **unset, help=f"passes over the data (default: {SAMPLE.epochs})")
-    length.add_argument("--steps", type=_positive, **unset, help="batches, in place of epochs")
+    length.add_argument("--steps", type=_positive, **unset, help="batches to train on, instead of epochs")
     command.add_argument("--batch-size", type=_positive, **unset, help=f"images a step (default: {SAMPLE.batch_size})")
     command.add_argument("--optimizer", choices=list(DEFAULT_LR), **unset, help="(default: adam)")
     command.add_argument(

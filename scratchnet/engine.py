@@ -1,11 +1,11 @@
 """Which code does the arithmetic: the readable NumPy kernels, or their compiled mirror.
 
 A layer never names an engine. It calls `ops.conv2d_forward(...)`, and `use_engine` changes the functions that `ops`
-holds. So nothing stands between a layer and its math: in a debugger, one *Step Into* from `Conv2D.backward` lands in
+holds. So there is no code between a layer and its math: in a debugger, one *Step Into* from `Conv2D.backward` lands in
 `conv2d_backward` of the active engine.
 
 A network does not name an engine either. It runs `ops.stages(layers)`: on the readable engine these are the layers
-themselves; the compiled engine puts some of them together, see `scratchnet.fast.fused`.
+themselves; the compiled engine fuses some of them, see `scratchnet.fast.fused`.
 
 The engine is chosen by the environment variable `SCRATCHNET_ENGINE` before the start, or by `use_engine` at any time.
 
@@ -27,7 +27,7 @@ Function = Callable[..., Any]
 class Engine(NamedTuple):
     """One engine."""
 
-    modules: tuple[str, ...]  #: whose functions it is made of; where two have one name, the later module's
+    modules: tuple[str, ...]  #: where its functions are; of two with the same name, the later module's is used
     compiled: bool = False  #: whether Numba compiles its functions
 
 
@@ -78,7 +78,7 @@ ops = Ops()
 
 
 class use_engine:
-    """Run all layers on the engine `name`, from now on or for the length of a `with` block.
+    """Run all layers on the engine `name`, from now on or until a `with` block ends.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class use_engine:
     ValueError
         If there is no engine of that name.
     RuntimeError
-        If the engine cannot run here; the engine in use before stays.
+        If the engine cannot run here; the previous engine stays in use.
 
     Examples
     --------
@@ -126,9 +126,9 @@ def is_compiled() -> bool:
 
 
 def add_kernels(*book: Function, mirror: Sequence[Function] = ()) -> None:
-    """Offer more functions in `ops`, each under its own name: the kernels of a layer that stands outside this package.
+    """Add functions to `ops`, each under its own name: the kernels of a layer outside this package.
 
-    Adding a name again replaces the function, so that a cell of a notebook can be run twice.
+    Adding a name again replaces the function, so that a notebook cell can be run twice.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def add_kernels(*book: Function, mirror: Sequence[Function] = ()) -> None:
     Raises
     ------
     ValueError
-        If a name belongs to scratchnet itself, or if the mirror has a function that the book has not.
+        If a name belongs to scratchnet itself, or if the mirror has a function that the book does not have.
 
     Examples
     --------
@@ -160,7 +160,7 @@ def add_kernels(*book: Function, mirror: Sequence[Function] = ()) -> None:
             raise ValueError(f"add_kernels: {name!r} is scratchnet's own; give your function another name")
     if not compiled.keys() <= readable.keys():
         raise ValueError(
-            f"add_kernels: expected functions of the book's names for the mirror ({', '.join(readable)}), "
+            f"add_kernels: expected functions of the mirror to be named as in the book ({', '.join(readable)}), "
             f"got {', '.join(compiled)}"
         )
     _added.update({name: (function, compiled.get(name, function)) for name, function in readable.items()})

@@ -1,12 +1,12 @@
-"""Is a backward right? Compare its gradients with slopes measured by moving one number at a time.
+"""Is a backward right? Compare its gradients with slopes that are measured by changing one number at a time.
 
-The loss is the sum of out * dout, with dout drawn at random (with a dout of ones, errors that cancel in a sum would go
-unnoticed). Backward gives the gradient of that loss for an entry v of the input or of a weight; the slope itself is
+The loss is the sum of out * dout, with dout drawn at random. (With a dout of ones, errors that cancel in a sum would go
+unnoticed.) Backward gives the gradient of that loss for each entry v of the input or of a weight. The measured slope is
 
     (loss(v + h) - loss(v - h)) / 2h            a central difference: its error shrinks as h**2
 
-They agree if `|gradient - slope| <= atol + rtol * |slope|`. It takes float64: with h = 1e-6 a float32 loss has no
-digits left to tell the two losses apart. Source: Press et al., "Numerical Recipes", section 5.7.
+They agree if `|gradient - slope| <= atol + rtol * |slope|`. The check needs float64: with h = 1e-6, the two losses
+differ by less than the rounding of float32. Source: Press et al., "Numerical Recipes", section 5.7.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STEP = 1e-6
 
 @dataclass(frozen=True)
 class Comparison:
-    """One array's gradient beside its slopes: the worst entry, and how many were compared.
+    """One array's gradient compared with its slopes: the worst entry, and how many were compared.
 
     Attributes
     ----------
@@ -35,11 +35,11 @@ class Comparison:
     size, checked : int
         Entries of the array, and how many of them were compared.
     index : tuple of int
-        Of the worst entry.
+        The worst entry.
     gradient, slope : float
-        There: by backprop, and as measured.
+        Of the worst entry: by backprop, and as measured.
     passed : bool
-        Whether all that were compared agree.
+        Whether all compared entries agree.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Report:
     comparisons : list of Comparison
         One for x and one for each parameter.
     rtol, atol : float
-        As `gradcheck` was given them.
+        As given to `gradcheck`.
     """
 
     subject: str
@@ -107,23 +107,23 @@ def gradcheck(
     Parameters
     ----------
     subject : Layer or Network
-        Its weights and its state are taken to float64 for the check. Afterwards both are put back, and the gradients.
+        For the check its weights and its state are converted to float64. Then they and the gradients are restored.
     x : ndarray of float64
         An input for it. At a kink (ReLU at 0, a tie in max-pooling) there is no slope: draw x at random.
     training : bool
-        Which forward to check: with dropout on, for example. Each one starts from the same state, so dropout draws the
-        same mask every time.
+        Whether to check the forward of training, with dropout for example. Each forward starts from the same state, so
+        dropout draws the same mask every time.
     seed : int
-        Of the random dout, and of the choice of entries.
+        Seed of the random dout and of the choice of entries.
     rtol, atol : float
         Agreement means `|gradient - slope| <= atol + rtol * |slope|`.
     max_entries : int
-        Entries checked of each array; of a larger one, so many are drawn at random, and the report says so.
+        How many entries to check. From a larger array this many are drawn at random, and the report says so.
 
     Returns
     -------
     Report
-        True if all is right. Printed, it names for each array the worst entry and both values.
+        True if all gradients are right. Printed, it shows the worst entry of each array with both values.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def gradcheck(
             "measured slope has no correct digits left: a loss is known to about 1e-7 of itself, and moving one number "
             f"by {STEP:g} changes it by less. Use x.astype(np.float64)"
         )
-    rng = np.random.default_rng([seed, 1])  # not the stream that x may come from: a dout equal to x hides mistakes
+    rng = np.random.default_rng([seed, 1])  # x may come from the stream of `seed`: a dout equal to x hides mistakes
     parameters = subject.parameters()
     if not x.size:
         raise ValueError(f"gradcheck: expected at least one number to check with, got x of shape {x.shape}")
@@ -188,7 +188,7 @@ def _compare_all(
         slopes = np.array([_slope(lambda: float((forward(x) * dout).sum()), array, index) for index in chosen])
         claimed = np.array([gradient[index] for index in chosen])
         tolerance = np.maximum(atol + rtol * np.abs(slopes), np.finfo(np.float64).tiny)
-        share = np.abs(claimed - slopes) / tolerance  # NaN counts as beyond it
+        share = np.abs(claimed - slopes) / tolerance  # NaN counts as wrong
         worst = int(np.nan_to_num(share, nan=np.inf).argmax())
         passed = bool(share[worst] <= 1)
         comparisons.append(
@@ -200,7 +200,7 @@ def _compare_all(
 
 
 def _repeatable_forward(subject: Layer | Network, training: bool) -> Callable[[np.ndarray], np.ndarray]:
-    """Its forward, each time from the state that it has now."""
+    """The subject's forward, each time from the state that it has now."""
     state = snapshot(subject.state())
 
     def forward(x: np.ndarray) -> np.ndarray:
@@ -217,7 +217,7 @@ def _choose_entries(array: np.ndarray, rng: np.random.Generator, max_entries: in
 
 
 def _slope(loss: Callable[[], float], array: np.ndarray, index: tuple[int, ...]) -> float:
-    """Central difference of the loss for array[index], which is put back."""
+    """Central difference of the loss for array[index], which is restored."""
     value: Any = array[index]
     array[index] = value + STEP
     above = loss()

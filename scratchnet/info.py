@@ -1,4 +1,4 @@
-"""What `scratchnet info` prints: the machine, the libraries and the data, as far as they decide speed and results."""
+"""What `scratchnet info` prints: what decides speed and results on this machine, and where data is found."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scratchnet.version import __version__
 
 
 def describe_machine() -> dict[str, str]:
-    """Each thing by its name: versions, processor, vector width, engine, threads, BLAS, cache folder, data found."""
+    """Versions, processor, vector width, engine, threads, BLAS, cache folders and data, each under its name."""
     blas = blas_libraries()
     return {
         "scratchnet": f"{__version__}, Python {platform.python_version()}, NumPy {np.__version__}",
@@ -42,7 +42,7 @@ def processor_name() -> str:
 
 
 def numba_threads() -> list[str]:
-    """How many threads the compiled engine runs on; nothing where the other engine is in use."""
+    """How many threads the compiled engine runs on; empty if another engine is in use."""
     if not is_compiled():
         return []
     import numba
@@ -51,7 +51,7 @@ def numba_threads() -> list[str]:
 
 
 def numba_layer() -> list[str]:
-    """What starts these threads; found out by running a kernel."""
+    """The library that starts these threads. It is known only after a kernel has run, so one runs here."""
     if not is_compiled():
         return []
     import numba
@@ -63,7 +63,7 @@ def numba_layer() -> list[str]:
 
 
 def compiled_folder() -> str:
-    """Where the compiled engine keeps its code."""
+    """The folder in which the compiled engine keeps its code."""
     if not is_compiled():
         return "not in use"
     from scratchnet.fast.compiled import cache_folder as folder
@@ -72,7 +72,7 @@ def compiled_folder() -> str:
 
 
 def vector_width() -> int | None:
-    """Bits of the registers that the compiled engine computes with; None where the other engine is in use."""
+    """Bits of the vector registers that the compiled engine uses; None if another engine is in use."""
     if not is_compiled():
         return None
     from scratchnet.fast.register.width import REGISTER_BITS
@@ -88,12 +88,12 @@ def blas_libraries() -> list[dict[str, str]]:
 
 
 def blas_line(library: dict[str, str]) -> str:
-    """One library: its name, version and the processor type that it chose its code for."""
+    """One library: its name, its version, and the processor type that it chose its code for."""
     return f"{library['internal_api']} {library['version']} for {library.get('architecture', 'unknown')}"
 
 
 def where(info: DatasetInfo) -> str:
-    """Where a data set is, or that it would be downloaded."""
+    """Where a data set is found, or where it would be downloaded to."""
     if info.read is not None:
         return "inside the package" if info.name == "sample" else "made by a function"
     try:

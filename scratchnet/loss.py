@@ -1,18 +1,18 @@
 """Softmax cross-entropy: how wrong the network is, and the gradient that starts backprop.
 
-Softmax turns the logits z of one example into probabilities, and the loss is the mean surprise at the right labels:
+Softmax turns the logits z of one example into probabilities. The loss is the mean of -log p at the right labels:
 
     p[n, k] = exp(z[n, k]) / sum over j of exp(z[n, j])
     loss    = mean over n of  -log p[n, label[n]]
 
 n runs over the examples, k and j over the classes. Backward, for one example: -log p[label] = log(sum of exp(z)) -
-z[label]. The first term has the slope exp(z[k]) / sum of exp(z) = p[k], the second -1 at the label, and the mean
-divides by N:
+z[label]. The slope of the first term is exp(z[k]) / sum of exp(z) = p[k]. The slope of the second is -1 at the label.
+The mean divides both by N:
 
     dlogits[n, k] = (p[n, k] - [k is label[n]]) / N
 
-exp overflows beyond z = 88 in float32. Subtracting each row's maximum first changes nothing, since it cancels in the
-fraction, and then every exponent is at most 0.
+In float32, exp overflows above z = 88. So each row's maximum is subtracted first: it cancels in the fraction, and every
+exponent is then at most 0.
 
 Source: Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs", 1990.
 """

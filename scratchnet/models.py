@@ -4,7 +4,7 @@ All take images (N, 28, 28, 1) and give logits (N, 10). Convolutions are 5 x 5 w
 pixels on each side), pools are 2 x 2 with stride 2. Each model comes with the initialisation that its original used.
 
 "The original" is the public README that scratchnet reproduces: three MNIST networks in two frameworks, and the
-notebooks behind it. What it states of a network stands in the network's record, at the end of this file.
+notebooks behind it. What it says about a network is in the network's record, at the end of this file.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def four_conv_cnn(seed: int = 0, init: str = "pytorch") -> Network:
     Parameters
     ----------
     seed : int
-        Seed of the first weights.
+        Seed of the initial weights.
     init : {"pytorch", "glorot_uniform", "he_normal"}
-        Rule for the first weights; see `initial_weights`.
+        Rule for the initial weights; see `initial_weights`.
     """
     rng = np.random.default_rng(seed)
     return Network(
@@ -73,11 +73,11 @@ def standard_cnn(seed: int = 0, dense_units: int = 1024, init: str = "glorot_uni
     Parameters
     ----------
     seed : int
-        Seed of the first weights, and of the dropout masks.
+        Seed of the initial weights, and of the dropout masks.
     dense_units : int
         Units of the dense layer.
     init : {"glorot_uniform", "pytorch", "he_normal"}
-        Rule for the first weights; see `initial_weights`.
+        Rule for the initial weights; see `initial_weights`.
     """
     rng = np.random.default_rng(seed)
     return Network(
@@ -108,22 +108,22 @@ def separable_cnn(
 ) -> Network:
     """`standard_cnn` with depthwise separable convolutions: 3,225,539 parameters (405,827 with `dense_units=128`).
 
-    Each convolution becomes a depthwise one, without bias, and straight after it a pointwise one. The two multipliers
-    are MobileNet's (Howard et al., 2017, arXiv 1704.04861, sections 3.3 and 3.4).
+    Each convolution becomes a depthwise one, without bias, followed by a pointwise one. The two multipliers are
+    MobileNet's (Howard et al., 2017, arXiv 1704.04861, sections 3.3 and 3.4).
 
     Parameters
     ----------
     seed : int
-        Seed of the first weights, and of the dropout masks.
+        Seed of the initial weights, and of the dropout masks.
     width_multiplier : float
         Scales the filters of both convolutions, 32 and 64; rounded down, at least 1.
     resolution_multiplier : float
-        Scales the input's height and width: images are resized to it by a first layer of the network. At least 4 pixels
-        a side must be left, for two pools to halve.
+        Scales the input's height and width: the first layer of the network resizes the images. At least 4 pixels a
+        side must be left, since two pools halve them.
     dense_units : int
         Units of the dense layer: 1024 in the published description, 128 in the notebook behind it.
     init : {"glorot_uniform", "pytorch", "he_normal"}
-        Rule for the first weights; see `initial_weights`.
+        Rule for the initial weights; see `initial_weights`.
 
     Raises
     ------
@@ -138,7 +138,8 @@ def separable_cnn(
     side = round(INPUT_SHAPE[0] * resolution_multiplier)
     if side < 4:
         raise ValueError(
-            f"separable_cnn: resolution_multiplier={resolution_multiplier} leaves {side} pixels a side; at least 4"
+            "separable_cnn: expected a resolution_multiplier that leaves at least 4 pixels a side, "
+            f"got {resolution_multiplier}, which leaves {side}"
         )
     first, second = (max(1, int(filters * width_multiplier)) for filters in (32, 64))
     rng = np.random.default_rng(seed)
@@ -166,12 +167,12 @@ def separable_cnn(
     )
 
 
-# ---------------------------------------------------------------- what is known of each
+# ---------------------------------------------------------------- the record of each
 
 
 @dataclass(frozen=True)
 class Published:
-    """What the original states of a network; None where it states nothing.
+    """What the original says about a network; None where it says nothing.
 
     Attributes
     ----------
@@ -187,7 +188,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Variant:
-    """An architecture with other options than its defaults: those that the study trains too, and what is published."""
+    """An architecture with other options than its defaults, for the study, and what is published about it."""
 
     options: Mapping[str, Any]
     published: Published | None = None
@@ -195,12 +196,12 @@ class Variant:
 
 @dataclass(frozen=True)
 class Architecture:
-    """All that the commands, the tables, the study and the benchmark know of a network.
+    """All that the commands, the tables, the study and the benchmark know about a network.
 
     Attributes
     ----------
     name : str
-        What the command line calls it: the `name` of the networks that `make` gives.
+        Its name on the command line, which is also the `name` of the networks that `make` gives.
     make : function
         Makes the network, untrained. It takes `seed` and `init`, and every argument has a default.
     title : str
@@ -212,9 +213,9 @@ class Architecture:
     recipe : Recipe
         How its author trained it: what `--recipe original` does.
     published : Published
-        What the original states of it. None for a network that is not from there; tables then have a dash.
+        What the original says about it. None for a network that it does not have; tables then have a dash.
     variants : tuple of Variant
-        Trained by the study as well, after the architecture with its defaults.
+        The study trains these too, after the architecture with its defaults.
     """
 
     name: str
@@ -227,13 +228,13 @@ class Architecture:
     variants: tuple[Variant, ...] = ()
 
     def published_for(self, options: Mapping[str, Any]) -> Published | None:
-        """What is published of the network that `make(**options)` gives."""
+        """What is published about the network that `make(**options)` gives."""
         if not options:
             return self.published
         return next((variant.published for variant in self.variants if variant.options == options), None)
 
     def recipe_named(self, name: str) -> Recipe:
-        """How a recipe trains this architecture: its own for "original", else that of `RECIPES`."""
+        """The recipe of this name for this architecture: its own for "original", else that of `RECIPES`."""
         return replace(self.recipe, name=ORIGINAL) if name == ORIGINAL else RECIPES[name]
 
     def takes(self, image_shape: tuple[int, ...], classes: int) -> bool:
@@ -258,7 +259,7 @@ def register(architecture: Architecture) -> Architecture:
     return architecture
 
 
-# The first notebook was written for PyTorch and keeps its initialisation, the others for TensorFlow.
+# The first notebook was written for PyTorch, the others for TensorFlow. Each network keeps its framework's init.
 register(
     Architecture(
         "four_conv_cnn",
@@ -277,7 +278,7 @@ register(
         published=Published(accuracy=97.99, steps_per_second=2),
     )
 )
-# The original's README describes 1024 dense units; its figures are those of the notebook, which had 128.
+# The original describes 1024 dense units. Its figures come from the notebook, which had 128.
 register(
     Architecture(
         "separable_cnn",

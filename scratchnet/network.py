@@ -1,4 +1,4 @@
-"""A network: layers, forward in order and backward reversed, all at once or step by step."""
+"""A network: its layers, run forward in order and backward in reverse, all at once or step by step."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Step(NamedTuple):
 
 
 class Loss:
-    """Stands in for a layer where `Network.steps` comes to the loss: logits in, one number out."""
+    """The loss, where `Network.steps` has it in the place of a layer: logits in, one number out."""
 
     name = "softmax_cross_entropy"
     formulas = Formulas(
@@ -55,17 +55,17 @@ class Network:
     Parameters
     ----------
     layers : list of Layer
-        In forward order. Each gets a name of its kind and a number: conv1, relu1, conv2, ... and its parameters are
-        called conv1.w, conv1.b and so on.
+        In forward order. Each is named by its kind and a number: conv1, relu1, conv2, ... Its parameters are then named
+        conv1.w, conv1.b and so on.
     input_shape : tuple of int, optional
-        The shape of one input without N, such as (28, 28, 1). If not given it is taken from the first forward.
+        The shape of one input without N, such as (28, 28, 1). If not given, it is taken from the first forward.
     name : str
         Used in summaries and files.
 
     Raises
     ------
     ValueError
-        If there are no layers, or a layer stands in the list twice; from `forward`, if the input does not fit.
+        If there are no layers, or a layer is in the list twice; from `forward`, if the input does not fit.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Network:
             if not isinstance(layer, Layer):
                 raise TypeError(f"{name}: expected layers, got a {type(layer).__name__}")
         if len({id(layer) for layer in layers}) < len(layers):
-            raise ValueError(f"{name}: the same layer object stands in the list twice; make two layers of them")
+            raise ValueError(f"{name}: the same layer object is in the list twice; make two layers")
         parameters = [p for layer in layers for p in layer.parameters()]
         if len({id(p) for p in parameters}) < len(parameters):
             raise ValueError(
@@ -89,7 +89,7 @@ class Network:
         self.name = name
         self.input_shape: Shape | None = None if input_shape is None else tuple(map(int, input_shape))
         self._name_layers()
-        self.check_state({})  # a layer whose state cannot be kept is noticed now, not when it is saved
+        self.check_state({})  # a state that cannot be saved is noticed now, not when it is saved
         if self.input_shape is not None:
             self.output_shapes()  # layers that do not fit each other are noticed now, not in the first forward
 
@@ -103,20 +103,21 @@ class Network:
         return x
 
     def backward(self, dout: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
-        """Fill the `grad` of every parameter, from dout, the gradient for the last forward's output.
+        """Set the `grad` of every parameter, from dout, the gradient with respect to the last forward's output.
 
-        Returns dx (N, ...), the gradient for the input; None if `need_dx` is false and the first layer has weights.
+        Returns dx (N, ...), the gradient with respect to the input, or None if `need_dx` is false and the first layer
+        has weights.
         """
-        stages = self._stages if self._engine == ops.engine else self.layers  # the stages are one engine's own
+        stages = self._stages if self._engine == ops.engine else self.layers  # each engine has its own stages
         for layer in reversed(stages):
             dout = layer.backward(dout, need_dx or layer is not stages[0])  # type: ignore[assignment]
         return dout
 
     def steps(self, x: np.ndarray, labels: np.ndarray, training: bool = True) -> Iterator[Step]:
-        """Backprop one stage at a time: each advance does one layer's forward or backward and yields what happened.
+        """Backprop one stage at a time: each iteration runs the forward or the backward of one layer and yields it.
 
-        The loss is a stage like the others, forward and backward. Run to its end, it leaves just what `forward`,
-        `softmax_cross_entropy` and `backward` leave.
+        The loss is a stage like the others, forward and backward. After the last stage, the network is in the same
+        state as after `forward`, `softmax_cross_entropy` and `backward`.
 
         Parameters
         ----------
@@ -158,9 +159,9 @@ class Network:
         return [p for layer in self.layers for p in layer.parameters()]
 
     def state(self) -> State:
-        """What training changes beside the parameters, in forward order: "dropout1.rng", "norm1.running_mean".
+        """What training changes besides the parameters, in forward order: "dropout1.rng", "norm1.running_mean".
 
-        Raises ValueError if two layers have the same name: one of them was put into another network since.
+        Raises ValueError if two layers have the same name, because one of them was put into another network later.
         """
         names = Counter(layer.name for layer in self.layers if layer.state())
         if names and max(names.values()) > 1:
@@ -169,58 +170,58 @@ class Network:
         return {f"{layer.name}.{name}": held for layer in self.layers for name, held in layer.state().items()}
 
     def set_state(self, values: dict[str, Any]) -> None:
-        """Take back what `snapshot(net.state())` kept, all of it or a part; arrays are copied.
+        """Restore all or part of what `snapshot(net.state())` returned; arrays are copied.
 
-        Raises ValueError or TypeError if a name, a shape or a dtype does not fit; nothing is changed then.
+        Raises ValueError or TypeError, and changes nothing, if a name, a shape or a dtype does not fit.
         """
         self.check_state(values)
         for layer in self.layers:
             layer.set_state(_part(values, layer))
 
     def check_state(self, values: dict[str, Any]) -> None:
-        """An error that names the layer, unless `set_state(values)` would work."""
+        """Raise an error that names the layer if `set_state(values)` would fail."""
         unknown = values.keys() - self.state().keys()
         if unknown:
-            raise ValueError(f"{self.name}: no layer of it has a state named {', '.join(sorted(unknown))}")
+            raise ValueError(f"{self.name}: no layer has a state named {', '.join(sorted(unknown))}")
         for layer in self.layers:
             layer.check_state(_part(values, layer))
 
     def astype(self, dtype: Any) -> Network:
-        """Change all weights, and the state that is not trained, to float32 or float64, in place; returns itself."""
+        """Convert all weights and all other state to float32 or float64, in place; returns the network."""
         for p in self.parameters():
             p.value = p.value.astype(dtype)
         self.set_state(state_in(dtype, self.state()))
         return self
 
     def output_shapes(self, input_shape: Shape | None = None) -> list[Shape]:
-        """The shape of one example before the first layer and after each layer: one more than there are layers.
+        """The shapes of one example: before the first layer, and after each layer.
 
         Raises
         ------
         ValueError
-            If two layers do not fit, naming the one that comes later, or if the input's shape is not known yet.
+            If two layers do not fit (the message names the later one), or if the input's shape is not known yet.
         """
         shape = tuple(input_shape or self.input_shape or ())
         if not shape:
-            raise ValueError(f"{self.name}: the input's shape is not known yet; pass input_shape=(28, 28, 1), say")
+            raise ValueError(f"{self.name}: the input's shape is not known yet; pass it, as in input_shape=(28, 28, 1)")
         shapes = [shape]
         for layer in self.layers:
             shapes.append(layer.shape_after((1, *shapes[-1]))[1:])
         return shapes
 
     def parameter_count(self) -> int:
-        """How many numbers training changes."""
+        """How many numbers the parameters hold."""
         return sum(p.value.size for p in self.parameters())
 
     def multiply_adds(self, input_shape: Shape | None = None) -> int:
-        """Multiply-adds of one example's forward pass; errors as of `output_shapes`."""
+        """Multiply-adds of one example's forward pass; errors as for `output_shapes`."""
         shapes = self.output_shapes(input_shape)
         return sum(layer.multiply_adds(shape) for layer, shape in zip(self.layers, shapes, strict=False))
 
     def summary(self, input_shape: Shape | None = None) -> str:
         """A table of the layers: output shape, parameters and multiply-adds of one example's forward pass.
 
-        If a layer keeps numbers that are not trained, a further column counts them.
+        If a layer keeps numbers that are not trained, another column counts them.
         """
         shapes = self.output_shapes(input_shape)
         rows: list[list[Any]] = []
@@ -252,6 +253,6 @@ class Network:
 
 
 def _part(values: dict[str, Any], layer: Layer) -> dict[str, Any]:
-    """What of a network's state is this layer's, under the layer's own names."""
+    """The part of a network's state that belongs to this layer, under the layer's own names."""
     prefix = f"{layer.name}."
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}

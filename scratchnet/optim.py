@@ -1,4 +1,4 @@
-"""Optimisers: from gradients to better weights. And schedules: how the learning rate changes over the steps.
+"""Optimisers, which change the weights by their gradients, and schedules, which change the learning rate step by step.
 
 One step of each, for every weight v with gradient g:
 
@@ -9,8 +9,8 @@ One step of each, for every weight v with gradient g:
                         s  = beta2 * s + (1 - beta2) * g**2
                         v -= lr * (m / (1 - beta1**t)) / (sqrt(s / (1 - beta2**t)) + eps)        t = 1, 2, ...
 
-Weight decay adds weight_decay * v to g first. m starts as the first gradient for SGD (that is, m = 0 before it) and as
-0 for Adam, whose two divisions by 1 - beta**t correct for that start.
+Weight decay adds weight_decay * v to g first. m and s start at 0. So the first m of SGD is the first gradient; in Adam,
+the two divisions by 1 - beta**t correct for this start.
 
 Sources: Robbins and Monro, "A Stochastic Approximation Method", 1951; Polyak, 1964 (momentum); Sutskever et al., "On
 the importance of initialization and momentum in deep learning", 2013, eq. 3 and 4 (Nesterov), in the form that PyTorch
@@ -42,7 +42,7 @@ def sgd_update(value: np.ndarray, g: np.ndarray, lr: float) -> None:
 def momentum_update(
     value: np.ndarray, g: np.ndarray, m: np.ndarray, lr: float, momentum: float, nesterov: bool
 ) -> None:
-    """Gradient descent with momentum, or Nesterov's; m, of the same shape, is carried from step to step.
+    """Gradient descent with momentum, or Nesterov's; m, of the same shape, is kept from step to step.
 
     Source: Polyak, 1964; Sutskever et al., 2013, eq. 3 and 4.
     """
@@ -61,7 +61,7 @@ def adam_update(
     eps: float,
     t: int,
 ) -> None:
-    """Adam; m and s, of the same shape, are carried from step to step, and this is step t = 1, 2, ...
+    """Adam; m and s, of the same shape, are kept from step to step, and this is step t = 1, 2, ...
 
     Source: Kingma and Ba, 2015, arXiv 1412.6980, algorithm 1.
     """
@@ -74,7 +74,7 @@ def adam_update(
 
 
 class Optimizer:
-    """Steps over a list of parameters, and the state it keeps for each: arrays of the weights' shape, by name.
+    """Changes a list of parameters step by step. It keeps a state for each: arrays of the weights' shape, by name.
 
     A subclass writes `update`, which changes one parameter's value in place. `lr` may be set before any step.
     """
@@ -132,7 +132,7 @@ class SGD(Optimizer):
     nesterov : bool
         Look one step of momentum ahead.
     weight_decay : float
-        Pulls each weight towards 0 by this share of itself, times lr, a step.
+        Added to the gradient as weight_decay * value.
 
     Raises
     ------
@@ -234,10 +234,10 @@ def cosine(lr: float, steps: int, final_lr: float = 0.0) -> Schedule:
 def one_cycle(
     max_lr: float, steps: int, warm_up: float = 0.3, start_divisor: float = 25.0, final_divisor: float = 1e4
 ) -> Schedule:
-    """Up from max_lr / start_divisor to max_lr, then down to a start_divisor * final_divisor'th of it, in half cosines.
+    """Up from max_lr / start_divisor to max_lr, then down to max_lr / (start_divisor * final_divisor), in half cosines.
 
-    `warm_up` is the share of the `steps` steps that go up; the last step has the lowest rate. The momentum stays as it
-    is. Source: Smith and Topin, "Super-Convergence", 2018, arXiv 1708.07120; the curve is PyTorch's OneCycleLR.
+    `warm_up` is the share of the steps in which the rate goes up; the last step has the lowest rate. The momentum does
+    not change. Source: Smith and Topin, "Super-Convergence", 2018, arXiv 1708.07120; the curve is PyTorch's OneCycleLR.
     """
     at_least_zero("max_lr", max_lr)
     _positive_steps("steps", steps)

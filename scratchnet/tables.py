@@ -1,4 +1,4 @@
-"""Tables for the terminal."""
+"""Tables for the terminal, shared by the commands and reports."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]], total: bool = False) -> str:
-    """Rows under a header, in columns: numbers to the right with thousands separated, all else to the left.
+    """Rows under a header, in columns: numbers to the right, with commas between thousands; the rest to the left.
 
-    With `total`, the last row is set apart by a line of its own.
+    With `total`, a line separates the last row from the others.
     """
     cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]

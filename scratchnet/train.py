@@ -1,4 +1,4 @@
-"""The training loop, visible on one screen. What it writes, shows and resumes is kept apart, in `runs/`."""
+"""The training loop, on one screen. Files, the progress bar and resuming are in `runs/`."""
 
 from __future__ import annotations
 
@@ -35,31 +35,31 @@ def fit(
     ----------
     net : Network
     train : Dataset
-        What to train on: in a new order each epoch, the last partial batch included.
+        What to train on, in a new order each epoch. The last, partial batch is included.
     test : Dataset, optional
         Evaluated at the end of each epoch. Training does not depend on it, so a resumed run may have another one.
     optimizer : Optimizer
-        Over `net.parameters()`.
+        Made with `net.parameters()`.
     epochs, steps : int
-        How long: one of the two.
+        How long to train; give one of the two.
     batch_size : int
     seed : int
-        Of the batches' order. With the network's own seed it determines the result, bit for bit, on one machine. (The
-        NumPy engine's matrix products are BLAS's, which may add in another order if it is given another number of
-        threads.)
+        Seed of the images' order. With the network's own seed it determines the result, bit for bit, on one machine.
+        (On the NumPy engine BLAS computes the matrix products. With another number of threads it may add in another
+        order.)
     schedule : function from step (0, 1, ...) to learning rate, optional
-        If not given, the optimiser's lr stays.
+        If not given, the optimiser's lr stays the same.
     augment : function from (images, generator) to images, optional
-        Changes each batch before it is trained with: `data.RandomAffine` turns and shifts. What it draws from the
-        generator depends on the seed and the step alone, so a resumed run draws the same.
+        Changes each batch before the network sees it: `data.RandomAffine` rotates and shifts. What it draws from the
+        generator depends only on the seed and the step, so a resumed run draws the same.
     folder : path, optional
-        Where to keep `checkpoint.safetensors`, all that the run needs to go on, and `metrics.jsonl`, a JSON object a
-        line for each step and epoch. Without a folder nothing is written.
+        Where to write `checkpoint.safetensors`, which has all that the run needs to continue, and `metrics.jsonl`, with
+        a line, a JSON object, for each step and epoch. Without a folder nothing is written.
     resume : bool
-        Go on from the folder's checkpoint, if there is one. The weights at the end are those of an uninterrupted run
-        with the same arguments, bit for bit. So what decided the steps taken must be the same: the network, the
+        Continue from the folder's checkpoint, if there is one. The weights at the end are those of an uninterrupted run
+        with the same arguments, bit for bit. So what determined the steps so far must be the same: the network, the
         optimiser and the learning rate of each step, the engine, the images and labels, batch_size, seed and augment.
-        The run may end later than it was to end at first.
+        The run may now be longer than first planned.
     checkpoint_every : int, optional
         Steps from one checkpoint to the next; at the end of each epoch if not given.
     progress : bool
@@ -68,19 +68,19 @@ def fit(
     Returns
     -------
     History
-        Of all steps; those before a resume included.
+        Of all steps, including those before a resume.
 
     Raises
     ------
     TrainingDiverged
         If the loss or a weight becomes NaN or infinite: the message names the step and the likely cause.
     KeyboardInterrupt
-        If interrupted: the step under way is finished first, and a checkpoint written if there is a folder; the message
-        says how to go on.
+        If interrupted: the current step is finished first, and a checkpoint is written if there is a folder; the
+        message says how to continue.
     FileExistsError
-        If the folder holds another run's checkpoint, and it is not to be resumed.
+        If the folder holds a checkpoint, and `resume` is false.
     ValueError
-        If an argument is out of range, the optimiser is over other parameters than the network's, or the checkpoint is
+        If an argument is out of range, the optimiser has other parameters than the network's, or the checkpoint is
         of another run (the message says what differs) or its metrics are damaged.
     """
     run = Run(net, train, test, optimizer, schedule, augment, epochs, steps, batch_size, seed, folder, checkpoint_every)
@@ -95,7 +95,7 @@ def fit(
                 logits = net.forward(x, training=True)
                 loss, dlogits = softmax_cross_entropy(logits, labels)
                 run.require_finite_loss(loss, x)
-                net.backward(dlogits, need_dx=False)  # nobody asks for the gradient of the images
+                net.backward(dlogits, need_dx=False)  # the gradient of the images is not needed
                 optimizer.step()
                 run.after_step(loss, logits, labels, bar, evaluate)
                 if interrupt.requested:

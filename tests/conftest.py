@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import scratchnet as sn
+from scratchnet.engine import ops
 
 ROOT = Path(__file__).parent.parent
 ENGINES = ["numpy", "numba"]
@@ -35,6 +36,15 @@ def engine(request):
     """Run the test once on every engine."""
     with sn.use_engine(request.param):
         yield request.param
+
+
+@pytest.fixture(autouse=True)
+def same_engine_for_all():
+    """A test that chooses an engine, as a command with --engine does, chooses it for itself only."""
+    held = vars(ops).copy()
+    yield
+    vars(ops).clear()
+    vars(ops).update(held)
 
 
 @pytest.fixture(autouse=True)

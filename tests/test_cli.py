@@ -108,7 +108,7 @@ def test_train_refuses_to_overwrite_unless_told(capsys):
     assert main(["train", "separable_cnn", *FAST]) == 0
     before = Path("runs/separable_cnn/model.safetensors").read_bytes()
     assert main(["train", "separable_cnn", *FAST, "--seed", "1"]) == 1
-    assert "holds an earlier run; go on with it with --resume, start anew with --overwrite" in capsys.readouterr().err
+    assert "holds an earlier run; resume it with --resume, replace it with --overwrite" in capsys.readouterr().err
     assert Path("runs/separable_cnn/model.safetensors").read_bytes() == before
     assert main(["train", "separable_cnn", *FAST, "--seed", "1", "--overwrite"]) == 0
     assert Path("runs/separable_cnn/model.safetensors").read_bytes() != before
@@ -122,7 +122,7 @@ MISTAKES = {
     "a learning rate below 0": (["--lr", "-1"], "expected lr to be a finite number of at least 0, got -1.0"),
     "a folder without its data set": (["--data-dir", "nowhere"], "add --data mnist, or leave it out"),
     "images of another data set": (["--train-images", "55000"], "chooses among MNIST's images: add --data mnist"),
-    "momentum without sgd": (["--momentum", "0.5"], "--momentum is sgd's"),
+    "momentum without sgd": (["--momentum", "0.5"], "--momentum is for sgd"),
 }
 
 
@@ -212,7 +212,7 @@ def test_what_was_interrupted_is_resumed_by_the_command_printed_and_on_no_other_
     other = {"numpy": "numba", "numba": "numpy"}[engine]
     code, errors = in_a_new_process([*arguments, "--resume"], other)
     assert (code, began_on) == (1, [engine]), "nothing was trained"
-    assert f"a run: was begun on the engine {engine}; on {other} it would end with other bits" in errors
+    assert f"a run: was begun on the engine {engine}; on {other} it would end with other weights" in errors
     assert f"To go on:  {printed}\n" in errors
     code, _ = in_a_new_process(shlex.split(printed)[1:], other)
     assert (code, began_on) == (130, [engine, engine])

@@ -253,7 +253,10 @@ def test_a_folder_that_was_named_must_hold_the_files(tmp_path, monkeypatch):
     [
         ({"name": "cifar"}, 'expected a data set named "sample", "mnist" or "fashion-mnist", got \'cifar\''),
         ({"name": "mnist", "train_images": 50_000}, "expected train_images to be 60000 or 55000, got 50000"),
-        ({"name": "sample", "train_images": 55_000}, "sample: expected train_images to be left out: it is MNIST's"),
+        (
+            {"name": "sample", "train_images": 55_000},
+            "expected train_images to be left out, since only mnist has it",
+        ),
         ({"name": "sample", "data_dir": "x"}, "sample: expected no data_dir, since it is not read from a folder"),
     ],
 )
@@ -399,5 +402,5 @@ def test_a_batch_size_of_0_is_refused(sample):
 
 
 def test_a_dataset_checks_its_counts(sample):
-    with pytest.raises(ValueError, match="x: 3 images but 2 labels"):
+    with pytest.raises(ValueError, match="x: expected a label for each image, got 3 images and 2 labels"):
         sn.Dataset(np.zeros((3, 28, 28, 1)), np.zeros(2), "x")

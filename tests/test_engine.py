@@ -255,7 +255,7 @@ def test_a_name_of_scratchnets_own_is_not_given_away(taken):
 
 @pytest.mark.usefixtures("no_kernels_left")
 def test_a_mirror_without_a_book_is_refused():
-    with pytest.raises(ValueError, match=r"the book's names .* \(softplus_forward\), got softplus_backward"):
+    with pytest.raises(ValueError, match=r"named as in the book \(softplus_forward\), got softplus_backward"):
         engine.add_kernels(softplus_forward, mirror=[softplus_backward])
 
 

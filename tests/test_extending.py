@@ -170,7 +170,7 @@ def test_predict_says_if_the_data_set_is_not_known(model, capsys):
 def test_reproduce_trains_it_and_leaves_out_what_does_not_fit(capsys):
     assert main(["reproduce", "--data", "stripes"]) == 0
     out = capsys.readouterr().out
-    assert "Left out, since made for other images: four_conv_cnn, standard_cnn, separable_cnn." in out
+    assert "Left out (made for other images): four_conv_cnn, standard_cnn, separable_cnn." in out
     assert re.search(r"\ntiny_cnn +174 +\d+\.\d\d% +\d+\.\d +– +–\n", out)
     assert "on 100 test stripes" in out
     assert Path("runs/reproduce-stripes/figures/tiny_cnn_confusion.png").stat().st_size > 0
@@ -182,7 +182,7 @@ def test_reproduce_on_the_sample_leaves_it_out(capsys, monkeypatch):
     trained = []
     monkeypatch.setattr("scratchnet.study.reproduce.reproduce", lambda *a: trained.append(a) or ("table", []))
     assert main(["reproduce"]) == 0
-    assert "Left out, since made for other images: tiny_cnn." in capsys.readouterr().out
+    assert "Left out (made for other images): tiny_cnn." in capsys.readouterr().out
 
 
 WRONG = {

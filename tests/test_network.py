@@ -111,7 +111,7 @@ def test_a_multiplier_must_be_positive(options):
 
 
 def test_a_resolution_that_leaves_too_little_is_refused():
-    with pytest.raises(ValueError, match=r"resolution_multiplier=0.1 leaves 3 pixels a side"):
+    with pytest.raises(ValueError, match=r"at least 4 pixels a side, got 0.1, which leaves 3"):
         sn.models.separable_cnn(resolution_multiplier=0.1)
 
 
@@ -216,7 +216,7 @@ def test_an_empty_network_and_a_layer_used_twice_are_refused():
     with pytest.raises(ValueError, match="two layers share a Parameter"):
         sn.Network(tied)
     relu = sn.ReLU()
-    with pytest.raises(ValueError, match="the same layer object stands in the list twice"):
+    with pytest.raises(ValueError, match="the same layer object is in the list twice"):
         sn.Network([relu, relu])
 
 

@@ -185,7 +185,7 @@ class TestCommand:
 
         monkeypatch.setattr("scratchnet.study.reproduce.train_and_test", third_stops)
         assert main(arguments) == 130
-        assert f"--out {tmp_path} --seed 0 --seeds 1 --engine numba --resume" in capsys.readouterr().err
+        assert f"--out {tmp_path} --seed 0 --seeds 1 --engine {sn.current_engine()} --resume" in capsys.readouterr().err
         before = {path: path.read_bytes() for path in tmp_path.glob("original-*.json")}
         assert len(before) == 2
         assert main(arguments) == 1, "nothing is overwritten unasked"

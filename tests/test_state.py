@@ -116,8 +116,8 @@ def test_generators_that_layers_share_stay_shared():
 @pytest.mark.parametrize(
     ("values", "error", "message"),
     [
-        ({"mean1.meen": np.zeros(12)}, ValueError, "both: no layer of it has a state named mean1.meen"),
-        ({"conv1.mean": np.zeros(12)}, ValueError, "both: no layer of it has a state named conv1.mean"),
+        ({"mean1.meen": np.zeros(12)}, ValueError, "both: no layer has a state named mean1.meen"),
+        ({"conv1.mean": np.zeros(12)}, ValueError, "both: no layer has a state named conv1.mean"),
         ({"mean1.mean": np.zeros(11)}, ValueError, r"mean1\.mean: expected shape \(12,\), got \(11,\)"),
         ({"mean1.mean": np.zeros(12, int)}, TypeError, r"mean1\.mean: expected an array of dtype float32 or float64"),
         ({"mean1.mean": [0] * 12}, TypeError, r"mean1\.mean: expected an array to be a NumPy array, got list"),

@@ -1,4 +1,4 @@
-"""Images in: the data sets that are known by name, the embedded sample, and seeded batches of any of them."""
+"""Data: the data sets that are known by name, the sample inside the package, and seeded batches of any data set."""
 
 from scratchnet.data.augment import RandomAffine, turn_and_shift
 from scratchnet.data.dataset import Dataset

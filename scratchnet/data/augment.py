@@ -1,14 +1,13 @@
-"""Augmentation: training digits turned and shifted a little, in a new way each time they are drawn.
+"""Augmentation: training images rotated and shifted a little, in a new way each time they are drawn.
 
-An image is turned by an angle about its centre and then shifted. For each pixel of the result, the way back leads to a
-point between four pixels of the image. From the centre, with the pixel (i, j) at (u, v) = (i - (H - 1) / 2 - down,
-j - (W - 1) / 2 - right):
+An image is rotated by an angle about its centre and then shifted. Pixel (i, j) of the result comes from a point (y, x)
+of the image, which lies between four pixels. With u = i - (H - 1) / 2 - down and v = j - (W - 1) / 2 - right:
 
     y = (H - 1) / 2 + u * cos(angle) + v * sin(angle)
     x = (W - 1) / 2 - u * sin(angle) + v * cos(angle)
 
-Rows count downwards, so a positive angle turns the picture counterclockwise. The new pixel is the mean of the four
-around (y, x), weighted by nearness (bilinear interpolation); outside the image all is 0, as MNIST's background is.
+Rows count downwards, so a positive angle rotates the picture counterclockwise. The new pixel is the mean of the four
+around (y, x), weighted by nearness (bilinear interpolation). Outside the image all is 0, as MNIST's background is.
 
 Source: Simard et al., "Best practices for convolutional neural networks applied to visual document analysis", 2003,
 section 2 (affine distortions of digits).
@@ -24,13 +23,13 @@ from scratchnet.engine import ops
 
 
 def turn_and_shift(x: np.ndarray, angles: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """Images x (N, H, W, C), each turned by its own angle and then shifted.
+    """Images x (N, H, W, C), each rotated by its own angle and then shifted.
 
     Parameters
     ----------
     x : (N, H, W, C)
     angles : (N,), in radians, counterclockwise.
-    shifts : (N, 2), in pixels, down and to the right; fractions are fine.
+    shifts : (N, 2), in pixels, down and to the right; fractions are allowed.
 
     Returns
     -------
@@ -56,12 +55,12 @@ def turn_and_shift(x: np.ndarray, angles: np.ndarray, shifts: np.ndarray) -> np.
 
 @dataclass(frozen=True)
 class RandomAffine:
-    """Turns and shifts each image of a batch, by amounts drawn evenly from a range: the `augment` of `fit`.
+    """Rotates and shifts each image of a batch by random amounts, uniform in a range: for the `augment` of `fit`.
 
     Parameters
     ----------
     degrees : float
-        The largest angle, either way.
+        The largest angle, in either direction.
     shift : float
         The largest shift in pixels, in each of the four directions.
 
@@ -81,7 +80,7 @@ class RandomAffine:
                 raise ValueError(f"RandomAffine: expected {what} to be a finite number of at least 0, got {value!r}")
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Images (N, H, W, C), changed; the same generator state, the same result."""
+        """Images (N, H, W, C), rotated and shifted; the same generator state gives the same result."""
         largest = np.radians(self.degrees)
         angles = rng.uniform(-largest, largest, len(images))
         shifts = rng.uniform(-self.shift, self.shift, (len(images), 2))

@@ -21,7 +21,7 @@ class Dataset:
     images : (N, H, W, C), float32, from 0 (background) to 1 (ink): (N, 28, 28, 1) for digits.
     labels : (N,), int64, the classes, from 0.
     name : str
-        What to call it wherever a result on it is printed: "held-out digits of the sample", "MNIST test set".
+        Its name wherever a result on it is printed: "held-out digits of the sample", "MNIST test set".
     info : DatasetInfo, optional
         The record of the data set that these images are from, with the names of its classes.
 
@@ -38,7 +38,10 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
-            raise ValueError(f"{self.name}: {len(self.images)} images but {len(self.labels)} labels; expected as many")
+            raise ValueError(
+                f"{self.name}: expected a label for each image, got "
+                f"{len(self.images)} images and {len(self.labels)} labels"
+            )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -60,7 +63,7 @@ class Dataset:
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """One epoch: every image once, in an order drawn from `rng`, a batch at a time.
 
-        Only the order is drawn up front; each batch is copied when its turn comes. The last one holds what is left.
+        Only the order is drawn at the start; each batch is copied when its turn comes. The last one may be smaller.
 
         Parameters
         ----------
@@ -68,7 +71,7 @@ class Dataset:
         rng : numpy.random.Generator
             Advanced by one permutation, whatever `first` is.
         first : int
-            The batch to begin with, to go on with an epoch that was interrupted.
+            The batch to begin with, to continue an interrupted epoch.
 
         Yields
         ------

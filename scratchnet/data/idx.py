@@ -38,13 +38,13 @@ def read_idx(path: str | Path, rank: int) -> np.ndarray:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not a whole IDX file of that rank; the message names the file and what was wrong.
+        If it is not a complete IDX file of that rank; the message names the file and what is wrong.
     """
     return as_array(read_content(path), path, rank)
 
 
 def read_content(path: str | Path) -> bytes:
-    """The bytes of a file, decompressed if it is gzipped; errors as of `read_idx`."""
+    """The bytes of a file, decompressed if it is gzipped; errors as for `read_idx`."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
@@ -58,7 +58,7 @@ def read_content(path: str | Path) -> bytes:
 
 
 def as_array(content: bytes, path: str | Path, rank: int) -> np.ndarray:
-    """The array that an IDX file's content describes; errors as of `read_idx`, which name `path`."""
+    """The array that an IDX file's content describes; errors as for `read_idx`, which name `path`."""
     expected_magic = bytes([0, 0, UNSIGNED_BYTE, rank])
     if content[:4] != expected_magic:
         raise ValueError(

@@ -1,12 +1,12 @@
-"""From a picture, of any size and on any background, to what a network trained on MNIST or Fashion-MNIST expects.
+"""Turns a picture of any size into the image that a network trained on MNIST or Fashion-MNIST expects.
 
 MNIST was prepared like this (LeCun et al., 1998): the digit, light on black, is scaled to fit a box of 20 x 20 pixels,
-its aspect ratio kept, and placed in 28 x 28 pixels with its centre of mass in the middle. A picture goes the same way
-here, after its paper has been taken away: what is left is how much darker (or lighter) each pixel is than the paper
-around it, so that shadows and a dark rim do not count as ink.
+its aspect ratio kept, and placed in 28 x 28 pixels with its centre of mass in the middle. A picture is prepared in
+the same way here, but first its paper is removed. What is left is how much darker (or lighter) each pixel is than the
+paper around it, so that shadows and dark edges do not count as ink.
 
-Fashion-MNIST shows things that fill the picture, on an even background (Xiao, Rasul and Vollgraf, 2017, arXiv
-1708.07747, section 2): such a thing is cut out, scaled to the whole image and placed in its middle.
+Fashion-MNIST shows objects that fill the image, on a uniform background (Xiao, Rasul and Vollgraf, 2017, arXiv
+1708.07747, section 2). Such an object is cut out, scaled to the whole image and placed in its middle.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 BOX, SIDE = 20, 28
 WORKING_SIDE = 256  # larger pictures are reduced to this first
-PAPER_FITS = 12  # rounds of telling paper from ink
+PAPER_FITS = 12  # rounds of separating paper from ink
 LEAST_CONTRAST = 16  # of 255
-TRIMMED = 0.05  # of the range: what is nearer to the background's brightness belongs to it
+TRIMMED = 0.05  # of the range of brightness: a pixel that is nearer to the background belongs to it
 
 
 def read_digit(path: str | Path, side: int = SIDE) -> np.ndarray:
@@ -54,19 +54,19 @@ def read_digit(path: str | Path, side: int = SIDE) -> np.ndarray:
 
 
 def read_object(path: str | Path, side: int = SIDE) -> np.ndarray:
-    """A picture of a thing on an even background as one Fashion-MNIST-like image; all else as of `read_digit`."""
+    """A picture of an object on a uniform background as one Fashion-MNIST-like image; all else as for `read_digit`."""
     values = np.asarray(_opened(path), np.float32) / 255
     background = np.median(np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]]))
     thing = (background - values if background > 0.5 else values - background).clip(0)
     thing[thing < TRIMMED] = 0
     if not thing.any():
-        raise ValueError(f"{path}: expected a thing on a background, but the picture is all of one colour")
+        raise ValueError(f"{path}: expected an object on a background, but the picture is all of one colour")
     boxed = _boxed(thing, side)
     return _placed(boxed, [length / 2 for length in boxed.shape], side)
 
 
 def _opened(path: str | Path) -> Image.Image:
-    """The picture in a file in shades of grey; errors as of `read_digit`."""
+    """The picture of a file, in shades of grey; errors as for `read_digit`."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
@@ -91,13 +91,13 @@ def _grey(picture: Image.Image) -> Image.Image:
     elif picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         rgba = picture.convert("RGBA")
         grey = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("L")
-        if np.ptp(np.asarray(grey)) < LEAST_CONTRAST:  # white ink on nothing: only the transparency shows it
+        if np.ptp(np.asarray(grey)) < LEAST_CONTRAST:  # white ink on transparency: only the alpha channel shows it
             grey = ImageOps.invert(rgba.getchannel("A"))
     else:
         grey = picture.convert("L")
     if max(grey.size) > WORKING_SIDE:
         grey.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
-        grey = grey.filter(ImageFilter.MedianFilter(3))  # specks and noise; strokes are wider at this size
+        grey = grey.filter(ImageFilter.MedianFilter(3))  # removes specks and noise; strokes are wider than those
     return grey
 
 
@@ -107,21 +107,21 @@ def _ink(grey: Image.Image) -> np.ndarray | None:
     if np.ptp(values) < LEAST_CONTRAST:
         return None
     error = values - _surface(values, np.ones(values.shape, bool))
-    if (error**3).sum() > 0:  # the few pixels that lie far from the paper lie above it: light ink
+    if (error**3).sum() > 0:  # the few pixels that differ most from the paper are lighter than it: light ink
         values = 255 - values
     ink = (_paper(values) - values).clip(0)
     if ink.max() < LEAST_CONTRAST:
         return None
     ink /= ink.max()
-    ink[ink < _threshold(ink) / 2] = 0  # a digit's soft edges reach below the threshold, noise does not come near it
+    ink[ink < _threshold(ink) / 2] = 0  # a digit's soft edges may lie below the threshold; noise lies below its half
     return ink
 
 
 def _paper(values: np.ndarray) -> np.ndarray:
-    """What the picture (H, W) would be without its dark ink: a surface fitted to the pixels that it takes for paper.
+    """The picture (H, W) without its dark ink: a surface fitted to the pixels that are taken for paper.
 
-    It is fitted to all pixels first, then again and again without those that are darker than it by more than the
-    paper's own unevenness. That is measured above the surface, where there is no ink.
+    It is fitted to all pixels first. Then it is fitted several times without the pixels that are darker than it by more
+    than the paper's own unevenness. This is measured from the lighter pixels, where there is no ink.
     """
     paper = np.ones(values.shape, bool)
     for _ in range(PAPER_FITS):
@@ -133,7 +133,7 @@ def _paper(values: np.ndarray) -> np.ndarray:
 
 
 def _surface(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """The parabolic surface nearest to the chosen pixels: it follows a shadow from one side and a lens's dark rim."""
+    """The quadratic surface nearest to the chosen pixels: it follows a shadow from one side and a lens's dark rim."""
     H, W = values.shape
     y, x = np.mgrid[-1 : 1 : H * 1j, -1 : 1 : W * 1j].reshape(2, -1)
     terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
@@ -141,7 +141,7 @@ def _surface(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 
 def _threshold(ink: np.ndarray) -> float:
-    """Otsu's threshold between paper and ink: it makes the two groups' means lie furthest apart (Otsu, 1979)."""
+    """Otsu's threshold between paper and ink: it maximises the variance between the two groups (Otsu, 1979)."""
     counts, edges = np.histogram(ink, 64, (0, 1))
     middles = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)[:-1]
@@ -166,7 +166,7 @@ def _boxed(ink: np.ndarray, box: int) -> np.ndarray:
 
 
 def _placed(shown: np.ndarray, centres: list[float], side: int) -> np.ndarray:
-    """What is shown (H, W) in an image (side, side, 1), its centre as near the middle as pixels and edges allow."""
+    """`shown` (H, W) in an image (side, side, 1), with its centre as near the middle as pixels and edges allow."""
     image = np.zeros((side, side), np.float32)
     row, column = (
         int(np.clip(round(side / 2 - centre), 0, side - length))
@@ -177,7 +177,7 @@ def _placed(shown: np.ndarray, centres: list[float], side: int) -> np.ndarray:
 
 
 def as_text(image: np.ndarray) -> str:
-    """An image (H, W, 1) in characters, two pixels one above the other a character, with a frame."""
+    """An image (H, W, 1) as text in a frame; each character stands for two pixels, one above the other."""
     shades = " .:-=+*#%@"
     H, W, _ = image.shape
     pairs = image[: H // 2 * 2, :, 0].reshape(H // 2, 2, W).mean(axis=1)

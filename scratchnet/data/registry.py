@@ -14,32 +14,32 @@ from scratchnet.data.sample import load_sample
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set. It has either `files` or `read`.
+    """What is known about a data set. It has either `files` or `read`.
 
     Attributes
     ----------
     name : str
-        What `load` and the command line call it: "fashion-mnist".
+        Its name for `load` and the command line: "fashion-mnist".
     title : str
-        What texts call it: "Fashion-MNIST".
+        Its name in texts: "Fashion-MNIST".
     image_shape : (H, W, C)
         Of one image.
     classes : tuple of str
         The name of each label, from 0.
     licence : str
-        Under which licence, or from whom, it is to be had.
+        Its licence, and who grants it.
     files : mapping of str to str
-        The four IDX files, by the names of MNIST's: for each the SHA-256 of its content. The content is what was
-        compressed, if a file is gzipped: gzip gives other bytes with each version and level.
+        The four IDX files, named as MNIST's are: for each the SHA-256 of its content. For a gzipped file this is the
+        content before compression, since gzip gives other bytes with each version and level.
     mirrors : tuple of str
         Addresses of folders that hold these files gzipped, for a download.
     folders : tuple of str
         Folders on this machine where another package may have installed them.
     read : function
-        For a data set that is not four IDX files: gives the two parts, (train, test), each a Dataset.
+        For a data set that is not four IDX files: returns the two parts, (train, test), each a Dataset.
     pictures : {"ink", "object"}
-        How `scratchnet predict` prepares a picture: as strokes on paper (MNIST), or as a thing that fills the image
-        (Fashion-MNIST).
+        How `scratchnet predict` prepares a picture: as strokes on paper (MNIST), or as an object that fills the
+        image (Fashion-MNIST).
     """
 
     name: str

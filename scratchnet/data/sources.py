@@ -1,7 +1,7 @@
-"""Reading a data set by its name: inside the package, from a folder with its files, or from a mirror.
+"""Loads a data set by its name: from the package, from a folder with its files, or from a mirror.
 
-Files are called what they are, not what their folder is called. Their content is hashed when it is read, and four
-files that no record knows are "IDX files in FOLDER".
+Files are named by their content, not by their folder. The content is hashed when it is read. Four files that match no
+record are called "IDX files in FOLDER".
 """
 
 from __future__ import annotations
@@ -35,15 +35,16 @@ def load(
         complete: 60,000 and 10,000 images each.
     data_dir : path, optional
         For a data set of files: the folder that holds the four IDX files, raw or gzipped, or that holds a folder NAME
-        with them. If not given, the folder that the variable SCRATCHNET_DATA names; else the user's cache folder, or
-        one that another package has installed; else they are downloaded into the cache folder.
+        with them. If not given, it is the folder that the environment variable SCRATCHNET_DATA names; else the user's
+        cache folder, or one that another package has installed. If none has the files, they are downloaded into the
+        cache folder.
     train_images : {60000, 55000}
         "mnist" only: 55000 leaves out the first 5,000 training images, as the original's notebooks did.
 
     Returns
     -------
     train, test : Dataset
-        Named by what the files hold. If `data_dir` holds other files than those of the data set, they are read too, and
+        Named by the content of the files. Other files in `data_dir` than those of the data set are read too, and
         called "training images of the IDX files in FOLDER".
 
     Raises
@@ -51,7 +52,7 @@ def load(
     FileNotFoundError
         If a given folder lacks one of the files.
     ConnectionError
-        If the files have to be downloaded and no mirror gave them whole.
+        If the files have to be downloaded and no mirror has them complete.
     ValueError
         If there is no such data set, or a file is damaged; the message names the file.
     """
@@ -59,7 +60,7 @@ def load(
     if info is None:
         raise ValueError(f"expected a data set named {one_of(DATASETS)}, got {name!r}")
     if train_images not in (TRAIN_SIZES if name == "mnist" else TRAIN_SIZES[:1]):
-        sizes = "60000 or 55000" if name == "mnist" else "left out: it is MNIST's"
+        sizes = "60000 or 55000" if name == "mnist" else "left out, since only mnist has it"
         raise ValueError(f"{name}: expected train_images to be {sizes}, got {train_images!r}")
     if info.read is not None:
         if data_dir is not None:
@@ -91,7 +92,7 @@ def find(info: DatasetInfo, data_dir: str | Path | None = None) -> Path | None:
     """The folder that holds a data set's four files, or None if they have to be downloaded.
 
     Raises FileNotFoundError if a folder was named, by `data_dir` or SCRATCHNET_DATA, and lacks one of them: a wrong
-    name should be noticed, not made up for by a download.
+    name is an error, and nothing is downloaded instead.
     """
     named = os.environ.get("SCRATCHNET_DATA") or None if data_dir is None else data_dir
     if named is None:
@@ -129,7 +130,7 @@ def path_of(folder: Path, name: str) -> Path:
 
 
 def read_part(info: DatasetInfo, folder: Path, part: str) -> Dataset:
-    """Images and labels of one part, "train" or "t10k", checked against each other and called what they are."""
+    """Images and labels of one part, "train" or "t10k", checked against each other and named by their content."""
     names = [f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"]
     images_path, labels_path = (path_of(folder, name) for name in names)
     contents = [read_content(path) for path in (images_path, labels_path)]
@@ -147,19 +148,19 @@ def read_part(info: DatasetInfo, folder: Path, part: str) -> Dataset:
 
 
 def recognised(contents: dict[str, bytes]) -> DatasetInfo | None:
-    """The data set whose files have this content, by their names. Hashing all of MNIST, 55 MB, takes about 0.05 s."""
+    """The data set whose files of these names have this content. Hashing all of MNIST, 55 MB, takes about 0.05 s."""
     digests = {name: sha256(content) for name, content in contents.items()}
     return next((info for info in DATASETS.values() if digests.items() <= dict(info.files).items()), None)
 
 
 def holds_labels_of(info: DatasetInfo, folder: Path) -> bool:
-    """Whether a folder's label files, which are small, are those of the data set; `load` looks at the images too."""
+    """Whether a folder's label files, which are small, are those of the data set; `load` checks the images too."""
     names = [name for name in info.files if "labels" in name]
     return all(sha256(read_content(path_of(folder, name))) == info.files[name] for name in names)
 
 
 def sha256(content: bytes) -> str:
-    """The hash by which a record knows a file's content."""
+    """The hash of a file's content, as records have it."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -167,14 +168,14 @@ def sha256(content: bytes) -> str:
 
 
 def download_all(info: DatasetInfo, folder: Path) -> Path:
-    """Fetch a data set's files into `folder`; each appears there only when its content is whole and the right one."""
+    """Fetch a data set's files into `folder`; each appears there only after its content was checked."""
     for name in info.files:
         download(info, name, folder)
     return folder
 
 
 def download(info: DatasetInfo, name: str, folder: Path) -> None:
-    """Fetch one file from the first mirror that gives it whole, unless the folder has it."""
+    """Fetch one file from the first mirror that has the right content, unless the folder has it."""
     import pooch
 
     path = folder / f"{name}.gz"
@@ -182,12 +183,12 @@ def download(info: DatasetInfo, name: str, folder: Path) -> None:
         try:
             return check_content(info, name, path)
         except ValueError:
-            path.unlink()  # damaged, or of something else
+            path.unlink()  # damaged, or of another data set
     pooch.get_logger().setLevel(logging.WARNING)  # its progress bar is enough
     failures = []
     for mirror in info.mirrors:
         try:
-            # pooch downloads to a temporary file and renames it, unless what it calls for the download raises an error.
+            # pooch downloads to a temporary file and renames it, unless the downloader raises an error.
             pooch.retrieve(mirror + path.name, None, path.name, folder, downloader=checked_downloader(info, name))
             return None
         except (OSError, ValueError) as error:  # no network, an HTTP error; content of another hash
@@ -200,7 +201,7 @@ def download(info: DatasetInfo, name: str, folder: Path) -> None:
 
 
 def checked_downloader(info: DatasetInfo, name: str) -> Any:
-    """What pooch calls to download a file: a ValueError if it does not hold what the record says."""
+    """A function that pooch calls to download a file; it raises ValueError if the record has another hash."""
     import pooch
 
     fetch = pooch.HTTPDownloader(progressbar=True, timeout=30)
@@ -213,6 +214,6 @@ def checked_downloader(info: DatasetInfo, name: str) -> Any:
 
 
 def check_content(info: DatasetInfo, name: str, path: Path) -> None:
-    """ValueError if a file's content has not the hash that the record gives for `name`."""
+    """Raise ValueError if a file's content does not have the hash that the record gives for `name`."""
     if (found := sha256(read_content(path))) != info.files[name]:
-        raise ValueError(f"{path}: expected a content with the SHA-256 hash {info.files[name]}, got {found}")
+        raise ValueError(f"{path}: expected content with the SHA-256 hash {info.files[name]}, got {found}")

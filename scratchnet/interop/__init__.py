@@ -1,4 +1,4 @@
-"""The same network in other frameworks."""
+"""The same network in other frameworks, to compare results and to exchange weights."""
 
 from scratchnet.interop.equivalents import Equivalent, register
 from scratchnet.interop.pytorch import from_torch, images_to_torch, to_torch

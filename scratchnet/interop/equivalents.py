@@ -1,15 +1,15 @@
-"""What each layer is in the other frameworks: one record a layer, kept by its class.
+"""What each layer is in the other frameworks: one record for each class of layers.
 
-`to_torch` and `from_torch` read it, and so do the benchmark's peers. PyTorch, TensorFlow and JAX are imported only by
+`to_torch`, `from_torch` and the benchmark's peers read the records. PyTorch, TensorFlow and JAX are imported only by
 the functions that need them.
 
-Where the frameworks differ from scratchnet, and what is done about it:
+Where PyTorch differs from scratchnet, and what is done about it:
 
     images                (N, H, W, C) here, (N, C, H, W) in PyTorch      torch's network takes images in its own layout
     convolution weights   (KH, KW, C, F), in PyTorch (F, C, KH, KW)       transposed
     depthwise weights     (KH, KW, C, M), in PyTorch (C*M, 1, KH, KW)     transposed, then c and m made one axis
     dense weights         (in, out), in PyTorch (out, in)                 transposed
-    the first dense layer after Flatten: its inputs come in the order (h, w, c) here and (c, h, w) in PyTorch, so its
+    the first dense layer after Flatten: its inputs are in the order (h, w, c) here and (c, h, w) in PyTorch, so its
     rows are reordered
 """
 
@@ -27,31 +27,34 @@ from scratchnet.layers.shapes import IntOrPair, Pads, Window
 
 
 class NoEquivalent(ValueError):
-    """A framework has nothing that computes what a layer does."""
+    """A framework has nothing that computes the same as a layer."""
 
 
 def unchanged(layer: Any, values: list[np.ndarray], flattened: Shape | None) -> list[np.ndarray]:
-    """For parameters that have the same layout in both."""
+    """For layers whose parameters have the same layout in both frameworks."""
     return values
 
 
 @dataclass(frozen=True)
 class Equivalent:
-    """A layer in the other frameworks. What is left out has no equivalent.
+    """A layer in the other frameworks. A framework that is left out has no equivalent.
 
     Attributes
     ----------
     torch : function (layer, input_shape) -> list of torch.nn.Module
-        The modules that compute the same; the last one holds the parameters. `input_shape` is (H, W, C) or (K,).
+        The modules that together compute the same; the last one holds the parameters. `input_shape` is (H, W, C) or
+        (K,).
     to_torch : function (layer, values, flattened) -> list of ndarray
-        The layer's parameters, or their gradients, in PyTorch's layout and in the order of the module's own.
-        `flattened` is the image shape (H, W, C) that Flatten made into the input of a dense layer; else None.
+        Convert the layer's parameters, or their gradients, to PyTorch's layout, in the order of the module's
+        parameters. For a dense layer whose input Flatten made from images, `flattened` is their shape (H, W, C); else
+        it is None.
     from_torch : function (layer, values, flattened) -> list of ndarray
-        The way back.
+        The reverse: from PyTorch's layout to scratchnet's.
     keras : function (layer, input_shape) -> list of keras.layers.Layer
-        Their weights are the layer's parameters, in the same order and with as many numbers in the same order each.
+        Their weights are the layer's parameters in the same order. A shape may differ, but not the order of the
+        numbers.
     jax : function (layer, x, weights, key) -> array
-        The forward pass; `weights` are the layer's by name, {"w": ..., "b": ...}, and `key` draws random numbers: None
+        The forward pass. `weights` are the layer's by name, {"w": ..., "b": ...}. `key` is for random numbers, and None
         outside of training.
     """
 
@@ -66,12 +69,12 @@ EQUIVALENTS: dict[type[Layer], Equivalent] = {}
 
 
 def register(layer: type[Layer], equivalent: Equivalent) -> None:
-    """Say what a layer is in the other frameworks. It is not inherited: a subclass may compute something else."""
+    """Register what a class of layers is in the other frameworks. Subclasses do not inherit it: they may differ."""
     EQUIVALENTS[layer] = equivalent
 
 
 def equivalent(layer: Layer, framework: str) -> Any:
-    """The function that makes or computes a layer in a framework: "torch", "keras" or "jax".
+    """The function that makes a layer in "torch" or "keras", or computes it in "jax".
 
     Raises NoEquivalent, which names the layer, if there is none.
     """
@@ -83,29 +86,29 @@ def equivalent(layer: Layer, framework: str) -> Any:
 
 
 def record_of(layer: Layer) -> Equivalent:
-    """The record of a layer's class; an empty one if it has none."""
+    """The record of a layer's class; an empty record if there is none."""
     return EQUIVALENTS.get(type(layer), Equivalent())
 
 
-# ---------------------------------------------------------------- what the records are made of
+# ---------------------------------------------------------------- parts of the records
 
 
 def torch_layer(kind: str, *arguments: Any, **options: Any) -> list[Any]:
-    """A module of torch.nn, by its name."""
+    """A module of torch.nn by its name, as a list of one."""
     import torch
 
     return [getattr(torch.nn, kind)(*arguments, **options)]
 
 
 def keras_layer(kind: str, *arguments: Any, **options: Any) -> list[Any]:
-    """A layer of Keras, by its name."""
+    """A layer of Keras by its name, as a list of one."""
     import tensorflow as tf
 
     return [getattr(tf.keras.layers, kind)(*arguments, **options)]
 
 
 def pads_of(layer: Any, image: Shape, size: IntOrPair) -> Pads:
-    """Zeros around an image (H, W, C): ((top, bottom), (left, right))."""
+    """The padding of an image (H, W, C): ((top, bottom), (left, right))."""
     return Window.on(image[:2], size, layer.stride, layer.padding).pads
 
 
@@ -123,7 +126,7 @@ def torch_pads(pads: Pads) -> tuple[int, int, int, int]:
 
 
 def torch_conv(layer: Any, image: Shape, channels: int, filters: int, groups: int = 1) -> list[Any]:
-    """A Conv2d, with a layer of zeros before it where torch's own padding cannot do it."""
+    """A Conv2d. If torch's own padding cannot do the same, a layer that pads comes before it."""
     pads, options = pads_of(layer, image, layer.kernel_size), {"groups": groups, "bias": layer.bias}
     (conv,) = torch_layer("Conv2d", channels, filters, layer.kernel_size, layer.stride, **options)
     if symmetric(pads):
@@ -142,7 +145,7 @@ def conv_from_torch(layer: Any, values: list[np.ndarray], flattened: Shape | Non
 
 
 def keras_conv(kind: str, layer: Any, image: Shape, *arguments: Any, **options: Any) -> list[Any]:
-    """A Keras convolution, with a layer of zeros before it where the padding is neither "same" nor "valid"."""
+    """A Keras convolution. If the padding is neither "same" nor "valid", a layer that pads comes before it."""
     pads = pads_of(layer, image, layer.kernel_size)
     padding = "same" if layer.padding == "same" else "valid"
     before = keras_layer("ZeroPadding2D", pads) if padding == "valid" and any(map(any, pads)) else []
@@ -219,7 +222,7 @@ register(
 
 def max_pool_in_torch(layer: Any, image: Shape) -> list[Any]:
     pads = pads_of(layer, image, layer.pool_size)
-    # torch pads its own way at most half a window, and alike on both sides
+    # torch's own padding is at most half a window, and the same on both sides
     before = torch_layer("ConstantPad2d", torch_pads(pads), -np.inf) if any(map(any, pads)) else []
     return [*before, *torch_layer("MaxPool2d", layer.pool_size, layer.stride)]
 
@@ -254,15 +257,15 @@ def avg_pool_in_torch(layer: Any, image: Shape) -> list[Any]:
     half = tuple(size // 2 for size in layer.pool_size)
     if not symmetric(pads) or pads[0][0] > half[0] or pads[1][0] > half[1]:
         raise NoEquivalent(
-            f"{layer.name}: average pooling with padding {pads} has no equivalent in PyTorch, which pads alike on both "
-            "sides and by at most half a window"
+            f"{layer.name}: average pooling with padding {pads} has no equivalent in PyTorch, which pads both sides "
+            "alike and by at most half a window"
         )
     padding = (pads[0][0], pads[1][0])
     return torch_layer("AvgPool2d", layer.pool_size, layer.stride, padding, count_include_pad=False)
 
 
 def avg_pool_in_jax(layer: Any, x: Any, weights: dict[str, Any], key: Any) -> Any:
-    """The sum of each window, divided by how many of its pixels lie in the image."""
+    """The sum of each window, divided by the number of its pixels that lie in the image."""
     import jax
 
     pads = ((0, 0), *pads_of(layer, x.shape[1:], layer.pool_size), (0, 0))

@@ -1,6 +1,6 @@
-"""The same network in PyTorch: for comparing the two, and for taking weights from one to the other.
+"""The same network in PyTorch: to compare the two, and to take weights from one to the other.
 
-What each layer is there, and how its weights change, is in `equivalents.py`.
+`equivalents.py` says what each layer is in PyTorch, and how the layout of its weights changes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def to_torch(net: Network) -> torch.nn.Sequential:
-    """A torch.nn.Sequential that computes the same function, with copies of the weights, in their dtype.
+    """A torch.nn.Sequential that computes the same function, with copies of the weights in the same dtype.
 
-    It takes images (N, C, H, W). Dropout draws other masks there, so call `.eval()` to compare outputs.
+    It takes images (N, C, H, W). Its dropout draws other masks, so call `.eval()` to compare outputs.
 
     Raises
     ------
@@ -45,15 +45,15 @@ def to_torch(net: Network) -> torch.nn.Sequential:
 
 
 def from_torch(torch_net: torch.nn.Module, net: Network) -> Network:
-    """Fill `net` with copies of the weights of a PyTorch network of the same layers; returns `net`.
+    """Fill `net` with copies of the weights of a PyTorch network that has the same layers; returns `net`.
 
-    The n-th module with parameters there (in the order of `torch_net.modules()`) fills the n-th such layer here.
+    The n-th module with parameters, in the order of `torch_net.modules()`, fills the n-th layer with parameters.
 
     Raises
     ------
     ValueError
-        If the numbers of layers or the shapes do not match, or either network keeps arrays that are not trained;
-        nothing is changed then.
+        If the numbers of layers or the shapes do not match, or if either network has arrays that are not trained.
+        Nothing is changed then.
     """
     for layer in net.layers:
         _require_no_state(layer)
@@ -81,7 +81,7 @@ def images_to_torch(x: np.ndarray) -> torch.Tensor:
 
 
 def _walk(net: Network) -> Iterator[tuple[Layer, Shape, Shape | None]]:
-    """Each layer with its input's shape, and for a dense layer the image shape that was flattened into its input."""
+    """Each layer with the shape of its input, and, if Flatten made that from images, the shape of these; else None."""
     flattened: Shape | None = None
     shapes = net.output_shapes()
     for layer, input_shape in zip(net.layers, shapes, strict=False):
@@ -89,11 +89,11 @@ def _walk(net: Network) -> Iterator[tuple[Layer, Shape, Shape | None]]:
             flattened = input_shape if len(input_shape) == 3 else None
         yield layer, input_shape, flattened
         if isinstance(layer, book.Dense):
-            flattened = None  # its outputs have no pixels any more
+            flattened = None  # a dense layer's outputs are no pixels
 
 
 def _require_no_state(layer: Layer) -> None:
-    """A ValueError for a layer with arrays that no module would hold. A generator is left behind, as the masks are."""
+    """A ValueError for a layer with arrays of state, which would be lost. Random generators need not be converted."""
     kept = state_arrays(layer.state())
     if kept:
         raise ValueError(
@@ -105,7 +105,7 @@ def _require_no_state(layer: Layer) -> None:
 
 
 def _set_values(layer: Layer, module: torch.nn.Module, flattened: Shape | None) -> None:
-    """Copy a layer's parameters into a module's own."""
+    """Copy a layer's parameters into the parameters of a module."""
     import torch
 
     values = record_of(layer).to_torch(layer, [p.value for p in layer.parameters()], flattened)
@@ -114,7 +114,7 @@ def _set_values(layer: Layer, module: torch.nn.Module, flattened: Shape | None) 
 
 
 def _values_from(layer: Layer, module: torch.nn.Module, flattened: Shape | None) -> list[np.ndarray]:
-    """The layer's new values, from a torch module's parameters; checked, and not yet set."""
+    """The layer's new values, from a torch module's parameters: checked, but not yet set."""
     theirs = [p.detach().cpu().numpy() for p in module.parameters(recurse=False)]
     ours = layer.parameters()
     if len(theirs) != len(ours) or theirs[0].size != ours[0].value.size:

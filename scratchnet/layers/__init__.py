@@ -1,7 +1,7 @@
-"""The book: one layer a file, its math in plain text, its NumPy forward and backward, and the class that holds weights.
+"""The book, which is the readable engine. Each file has one layer: its math, its NumPy kernels and its class.
 
 Read `definition.py` first: it has every formula as plain loops. Then read `dense.py` and `relu.py`, then `im2col.py`
-and `conv.py`; every other file stands on these.
+and `conv.py`. The other files build on these.
 """
 
 from scratchnet.layers import definition

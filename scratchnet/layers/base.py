@@ -20,11 +20,11 @@ class Parameter:
     Attributes
     ----------
     name : str
-        "w" or "b" in a layer of its own; "conv1.w" in a network.
+        "w" or "b" in a layer outside a network; "conv1.w" in a network.
     value : ndarray
-        The weights. Assign an array (of the same shape, float32 or float64) and the next forward uses a copy of it.
+        The weights. An array that is assigned (of the same shape, float32 or float64) is copied.
     grad : ndarray or None
-        The gradient of the loss for `value`: overwritten, never added to, by each backward.
+        The gradient of the loss with respect to `value`. Each backward overwrites it and never adds to it.
     """
 
     def __init__(self, name: str, value: np.ndarray) -> None:
@@ -48,20 +48,20 @@ class Parameter:
 
 
 class Formulas(NamedTuple):
-    """A layer's math in a few lines, for whoever steps through it: what forward computes, and what backward does."""
+    """A layer's math in a few lines, for `scratchnet step`: what forward computes, and what backward computes."""
 
     forward: list[str]
     backward: list[str]
 
 
 class Layer:
-    """One stage of a network: a forward pass, a backward pass and the parameters between them.
+    """One stage of a network: a forward pass, a backward pass and the parameters of both.
 
-    A subclass says which input it expects (`input_shape`) and what comes out (`output_shape`), and keeps from `forward`
-    just what `backward` needs. The math is not here: it is in the pure functions that `scratchnet.engine.ops` holds.
+    A subclass says which input it expects (`input_shape`) and what comes out (`output_shape`). Its `forward` keeps only
+    what `backward` needs. The math is in pure functions, which `scratchnet.engine.ops` holds.
     """
 
-    kind = "layer"  # the stem of its name in a network: conv1, conv2, ...
+    kind = "layer"  # the start of its name in a network: conv1, conv2, ...
     formulas: Formulas | None = None
 
     def __init__(self) -> None:
@@ -76,10 +76,11 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__} has to define forward")
 
     def backward(self, dout: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
-        """The gradient for the last input, from dout, the gradient for the last output; fills the parameters' `grad`.
+        """dx, the gradient with respect to the last input, from dout, the gradient with respect to the last output.
 
-        Changes neither dout nor any weight, and may be called again with the same result. A layer with parameters skips
-        the gradient for its input, and returns None, if `need_dx` is false: nothing comes before a first layer.
+        Sets the parameters' `grad`. Changes neither dout nor any weight; a second call gives the same result. If
+        `need_dx` is false, a layer with parameters does not compute dx and returns None. The first layer of a network
+        needs no dx.
         """
         raise NotImplementedError(f"{type(self).__name__} has to define backward")
 
@@ -88,40 +89,40 @@ class Layer:
         return []
 
     def state(self) -> State:
-        """What `forward` changes in training and no optimiser does: running statistics, random generators.
+        """What `forward` changes in training, not the optimiser: running statistics, random generators.
 
-        The keys are the names of the attributes that hold the values, from the constructor on:
+        Each key is the name of an attribute that the constructor sets, and each value is that attribute:
         `return {"running_mean": self.running_mean}`. An array holds float32, float64 or integers, and keeps its shape;
-        a float array may change its dtype. Files keep state as they keep weights, and `gradcheck` puts it back.
+        a float array may change its dtype. State is saved with the weights, and `gradcheck` restores it.
         """
         return {}
 
     def input_shape(self) -> tuple[int | str, ...] | None:
-        """The expected shape of x, letters for sizes that are free: ("N", "H", "W", 32). None: any shape."""
+        """The expected shape of x, with letters for free sizes: ("N", "H", "W", 32). None: any shape."""
         return None
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """The shape of one example after this layer, from its shape before (both without N)."""
+        """The shape of one example after this layer, from its shape before it (both without N)."""
         return input_shape
 
     def multiply_adds(self, input_shape: Shape) -> int:
         """Multiply-adds of one example's forward pass, given its shape before this layer."""
         return 0
 
-    # ---------------------------------------------------------------- what an engine does not write down
+    # ---------------------------------------------------------------- arrays that are made only when they are read
 
     def remember_later(self, name: str, make: Callable[[], np.ndarray]) -> None:
-        """Hold `make()` as the attribute `name`, but call `make` only when somebody looks at the attribute.
+        """Give the layer an attribute `name` with the value `make()`; call `make` only when the attribute is read.
 
-        For an array that `forward` keeps, where an engine can do without it and writing it would take time.
+        This is for an array that `forward` keeps, if the engine does not need it and writing it would take time.
         """
-        vars(self).pop(name, None)  # what an earlier forward left
+        vars(self).pop(name, None)  # from an earlier forward
         vars(self)[f"_make_{name}"] = make
 
-    if not TYPE_CHECKING:  # else a type checker takes any attribute of a layer for an existing one
+    if not TYPE_CHECKING:  # with it, a type checker would accept any name as an attribute of a layer
 
         def __getattr__(self, name: str) -> Any:
-            """Make an array that was remembered for later. Python calls this for attributes that it does not find."""
+            """Make the array given to `remember_later`. Python calls this for attributes that it does not find."""
             make = vars(self).get(f"_make_{name}")
             if make is None:
                 return super().__getattribute__(name)  # raises Python's own AttributeError
@@ -139,7 +140,7 @@ class Layer:
         return x
 
     def shape_after(self, x_shape: Shape) -> Shape:
-        """The output's shape for an input's, both with N; an error that names the layer if the input does not fit."""
+        """The output's shape for the input's, both with N; an error that names the layer if the input does not fit."""
         check_shape(self.name, "input", x_shape, self.input_shape() or ("N", "..."))
         return (x_shape[0], *self.on_this_layer(self.output_shape, x_shape[1:]))
 
@@ -153,9 +154,9 @@ class Layer:
         return dout.astype(dtype, copy=False)
 
     def set_state(self, values: dict[str, Any]) -> None:
-        """Take back what `snapshot(layer.state())` kept, all of it or a part; arrays are copied.
+        """Restore all or part of what `snapshot(layer.state())` returned; arrays are copied.
 
-        Raises ValueError or TypeError if a name, a shape or a dtype does not fit; nothing is changed then.
+        Raises ValueError or TypeError, and changes nothing, if a name, a shape or a dtype does not fit.
         """
         self.check_state(values)
         for name, value in values.items():
@@ -166,7 +167,7 @@ class Layer:
                 setattr(self, name, np.array(value))
 
     def check_state(self, values: dict[str, Any]) -> None:
-        """An error that names the layer, unless `set_state(values)` would work."""
+        """Raise an error that names the layer if `set_state(values)` would fail."""
         state = self.state()
         for name, held in state.items():
             _check_declared(self, name, held)
@@ -183,10 +184,10 @@ class Layer:
             raise ValueError(f"{self.name}: {error}") from None
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments that make this layer again, as JSON can hold them: weights are kept apart.
+        """The constructor's arguments that make this layer again, without its weights, as values that JSON can hold.
 
-        Every layer keeps each constructor argument in an attribute of the same name; `init` and `rng` only say where
-        the first weights come from.
+        Every layer keeps each constructor argument in an attribute of the same name. `init` and `rng` are left out,
+        since they only decide the initial values.
         """
         names = [name for name in inspect.signature(type(self)).parameters if name not in ("init", "rng")]
         return {name: getattr(self, name) for name in names}
@@ -202,7 +203,7 @@ class WeightedLayer(Layer):
     b: Parameter | None
 
     def draw_parameters(self, shape: Shape, fan_in: int, biases: int, init: str, rng: Any) -> None:
-        """Draw w of the given shape, and so many biases (0: none), from a Generator or by a seed."""
+        """Draw w of the given shape, and `biases` biases (0: none); `rng` is a Generator or a seed."""
         rng = np.random.default_rng(rng)
         self.w = Parameter("w", self.on_this_layer(initial_weights, init, shape, fan_in, rng))
         self.b = Parameter("b", initial_bias(init, biases, fan_in, rng)) if biases else None
@@ -217,14 +218,14 @@ class WeightedLayer(Layer):
         return w, b
 
     def set_gradients(self, dw: np.ndarray, db: np.ndarray) -> None:
-        """Overwrite the gradients; never add to them, so that calling backward twice changes nothing."""
+        """Overwrite the gradients. They are not added to, so that a second backward changes nothing."""
         self.w.grad = dw
         if self.b is not None:
             self.b.grad = db
 
 
 def snapshot(state: State) -> dict[str, Any]:
-    """A copy of a state, which `set_state` takes back: each array, and of each generator the place in its stream."""
+    """A copy of a state that `set_state` can restore: each array, and the position of each generator in its stream."""
     return {
         name: held.bit_generator.state if isinstance(held, np.random.Generator) else held.copy()
         for name, held in state.items()
@@ -237,12 +238,12 @@ def state_arrays(state: State) -> dict[str, np.ndarray]:
 
 
 def state_in(dtype: Any, state: State) -> dict[str, np.ndarray]:
-    """The float arrays of a state, in another dtype."""
+    """The float arrays of a state, converted to another dtype."""
     return {name: array.astype(dtype) for name, array in state_arrays(state).items() if array.dtype.kind == "f"}
 
 
 def _check_declared(layer: Layer, name: str, held: Any) -> None:
-    """An error that names the layer, if `state` gives what cannot be kept and put back."""
+    """Raise an error that names the layer if `state` gives a value that cannot be saved and restored."""
     if getattr(layer, name, None) is not held:
         raise ValueError(f"{layer.name}: state() gives {name!r}; expected the name and the value of an attribute")
     if isinstance(held, np.random.Generator):
@@ -256,7 +257,7 @@ def _check_declared(layer: Layer, name: str, held: Any) -> None:
 
 
 def _check_state_value(owner: str, held: np.ndarray | np.random.Generator, value: Any) -> None:
-    """An error that names the owner, if `value` cannot take the place of `held`."""
+    """Raise an error that names the owner if `value` cannot replace `held`."""
     if isinstance(held, np.random.Generator):
         kind = type(held.bit_generator)
         try:
@@ -286,7 +287,7 @@ def check_float(owner: str, what: str, array: Any) -> None:
 def check_shape(owner: str, what: str, shape: Shape, expected: tuple[int | str, ...]) -> None:
     """ValueError, naming the owner and both shapes, if a shape is not the expected one.
 
-    Letters stand for sizes that are free, and a final "..." for any further axes.
+    Letters stand for free sizes, and a final "..." for any further axes.
     """
     wanted, given = expected, shape
     if expected[-1] == "...":

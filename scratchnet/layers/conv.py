@@ -1,20 +1,20 @@
-"""Convolution: every filter slides over the image, and says at each place how much it matches.
+"""Convolution: each filter slides over the image. Its output at each place is a weighted sum of the pixels there.
 
 Forward, with a kernel of KH x KW pixels, stride (SH, SW) and x padded:
 
     out[n, i, j, f] = b[f] + sum over kh, kw, c of  x[n, i*SH + kh, j*SW + kw, c] * w[kh, kw, c, f]
 
 n runs over the images, (i, j) over the places of the kernel, f over the filters, (kh, kw) over the kernel's pixels and
-c over the channels. (Signal processing would call it a correlation: the kernel is not flipped. Every framework does
-so.)
+c over the channels. The kernel is not flipped. Signal processing calls this a correlation; deep learning calls it a
+convolution.
 
 The sum over (kh, kw, c) is a dot product of one patch of the image with one filter. With the patches as rows of one
 matrix (`im2col`) and the filters as columns of another, the convolution is a matrix product:
 
     out = columns @ w + b            columns (N*OH*OW, KH*KW*C),  w (KH*KW*C, F)
 
-Backward, given dout = dloss/dout. Each weight and input gets the sum over all the products it was a factor of,
-and each bias the sum over all the outputs it was added to:
+Backward, given dout, the gradient of the loss with respect to out. The gradient of a weight or a pixel is a sum over
+all products that it was a factor of. The gradient of a bias is a sum over all outputs that it was added to:
 
     db[f]            = sum over n, i, j of  dout[n, i, j, f]                                    = sum of dout's rows
     dw[kh, kw, c, f] = sum over n, i, j of  x[n, i*SH + kh, j*SW + kw, c] * dout[n, i, j, f]    = columns^T @ dout
@@ -75,17 +75,17 @@ def conv2d_backward(
 
     Parameters
     ----------
-    dout : (N, OH, OW, F), the gradient for the output.
+    dout : (N, OH, OW, F), the gradient with respect to the output.
     x, w, stride, padding : as given to `conv2d_forward`.
     need_dx : bool
-        If false, dx is None and its work is saved: a first layer has nobody to hand it to.
+        If false, dx is not computed and is None. The first layer of a network needs no dx.
 
     Returns
     -------
     dx : (N, H, W, C), dw : (KH, KW, C, F), db : (F,).
     """
     KH, KW, C, F = w.shape
-    columns = im2col(x, (KH, KW), stride, padding)  # as in forward, made again rather than kept: it is KH*KW times x
+    columns = im2col(x, (KH, KW), stride, padding)  # made again, not kept: it can be KH*KW times as large as x
     dout_rows = dout.reshape(-1, F)  # reverses out.reshape(N, OH, OW, F)
     db = dout_rows.sum(axis=0)  # reverses out += b: b[f] was added in every row
     dw = (columns.T @ dout_rows).reshape(w.shape)  # reverses columns @ w, for w
@@ -110,11 +110,12 @@ class Conv2D(WeightedLayer):
     padding : int, (int, int), "same" or "valid"
         "same" keeps the image's size at stride 1; see `Window.on`.
     bias : bool
-        Whether each filter adds a number of its own.
+        Whether each filter has a bias.
     init : str
-        Rule for the first weights; see `initial_weights`.
+        Rule for the initial weights; see `initial_weights`.
     rng : numpy.random.Generator or int
-        Where they are drawn from. Two layers of one shape and one seed start alike: hand one Generator to all.
+        Where they are drawn from. Two layers with the same shape and seed start with the same weights, so give one
+        Generator to all layers of a network.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """The definition: every forward and backward pass of the book as the plain loops of its formula.
 
-Read this page first. It is as slow as can be, and it hides nothing. The other files of this folder compute the same
+Read this page first. It is slow on purpose: every step is written out. The other files of this folder compute the same
 with NumPy, and `scratchnet/fast` computes it with compiled kernels. Names and arguments are the same in all three, so
-that you can lay them side by side, and tests compare their results. (Only `need_dx` is missing here. It saves time, and
-this page saves none.)
+that you can read them side by side, and tests compare their results. (`need_dx` is missing here, since
+it only saves time.)
 
 The formulas and the loops use these indices:
 
@@ -16,13 +16,13 @@ The formulas and the loops use these indices:
 
 `np.ndindex(N, OH, OW)` runs through all (n, i, j), as three nested loops do.
 
-A backward pass gets dout[...], the slope of the loss for each out[...]. It has the same loops as the forward pass, and
-each of its lines reverses a line of the forward pass by the chain rule:
+A backward pass gets dout[...], the gradient of the loss with respect to out[...]. It has the same loops as the forward
+pass, and each of its lines reverses a line of the forward pass by the chain rule:
 
     forward        out += x * w
     backward       dx += w * dout        dw += x * dout
 
-It is `+=` because the same number may have been used many times, and its gradients add up.
+It is `+=` because the same number may have been used many times: its gradients add up.
 
 This page uses nothing that the other files compute with, so that it cannot share a mistake with them. Sums are made in
 float64, and only the result takes the dtype of the input, so it shares no rounding with them either. It does not check
@@ -278,8 +278,8 @@ def max_pool2d_forward(
 ) -> tuple[np.ndarray, np.ndarray]:
     """out[n, i, j, c] = the largest x[n, row, column, c] over all kh, kw whose pixel is inside the image
 
-    x (N, H, W, C) -> out (N, OH, OW, C), and argmax of that shape: the winner's position, kh*PW + kw. Of equal pixels
-    the first in row-major order wins. NaN wins over every number.
+    x (N, H, W, C) -> out (N, OH, OW, C), and argmax of that shape: the position of the largest pixel, kh*PW + kw. Of
+    equal pixels, the first in row-major order is taken. NaN counts as larger than every number.
     """
     N, H, W, C = x.shape
     PH, PW = both(pool)
@@ -379,9 +379,9 @@ def dropout_backward(dout: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def nearness(i: int, row: int, OH: int, H: int) -> float:
-    """How much row `row` of H counts in output row i of OH: 1 at its centre, and 0 from a distance of one row on.
+    """The weight of row `row` of H in output row i of OH: 1 at the centre of i, 0 at a distance of one row or more.
 
-    The centre lies at row (i + 1/2) * H / OH - 1/2 of the image, or at the first or last row if that is beyond it.
+    The centre of i lies at row (i + 1/2) * H / OH - 1/2 of the image, or at the first or last row if that is beyond it.
     """
     centre = min(max((i + 0.5) * H / OH - 0.5, 0), H - 1)
     return max(1 - abs(row - centre), 0)

@@ -4,8 +4,8 @@
 
 n runs over the examples, i over the inputs and o over the outputs.
 
-Backward, given dout = dloss/dout. The chain rule sums over every path that leads to the loss: b[o] and w[i, o] act in
-all N examples, x[n, i] acts on all outputs:
+Backward, given dout, the gradient of the loss with respect to out. The chain rule sums over every path to the loss.
+b[o] and w[i, o] are used in all N examples, x[n, i] in all outputs:
 
     db[o]    = sum over n of  dout[n, o]               = sum of dout's rows
     dw[i, o] = sum over n of  x[n, i] * dout[n, o]     = x^T @ dout
@@ -50,10 +50,10 @@ def dense_backward(
 
     Parameters
     ----------
-    dout : (N, out), the gradient for the output.
+    dout : (N, out), the gradient with respect to the output.
     x, w : as given to `dense_forward`.
     need_dx : bool
-        If false, dx is None and its work is saved.
+        If false, dx is not computed and is None.
 
     Returns
     -------
@@ -71,9 +71,9 @@ class Dense(WeightedLayer):
     Parameters
     ----------
     in_features, out_features : int
-        Numbers in and out, for each example.
+        Size of one example before and after the layer.
     bias : bool
-        Whether each output adds a number of its own.
+        Whether each output has a bias.
     init, rng :
         As for `Conv2D`.
 

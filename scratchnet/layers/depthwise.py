@@ -1,22 +1,22 @@
-"""Depthwise convolution: each channel has filters of its own, and no channel sees another.
+"""Depthwise convolution: each channel has its own filters, and channels are not mixed.
 
-With M filters for each of the C channels there are C*M output channels, and channel c's M results lie together:
+With M filters for each of the C channels there are C*M output channels. The M outputs of channel c are neighbours:
 
     out[n, i, j, c*M + m] = b[c*M + m] + sum over kh, kw of  x[n, i*SH + kh, j*SW + kw, c] * w[kh, kw, c, m]
 
 n runs over the images, (i, j) over the places of the kernel, (kh, kw) over its pixels, c over the channels and m over
-the filters of a channel. A convolution sums over (kh, kw, c) for every filter; here the sum over c is gone, and with it
-most of the work: where a convolution has F filters, this costs M/F of it. Mixing the channels is left to a pointwise
-convolution after it (`pointwise.py`).
+the filters of a channel. A convolution sums over (kh, kw, c) for every filter. Here there is no sum over c, so it needs
+only M/F of the multiply-adds of a convolution with F filters. A pointwise convolution after it mixes the channels
+(`pointwise.py`).
 
-There is no matrix product left to gain from, so this file slides the other way round: for each of the kernel's KH*KW
-positions, take the pixels that this position meets at all places at once, and multiply them by that one weight a
-channel. The channels are repeated M times first, so that output and input channels pair up one to one, k = c*M + m:
+This is not a matrix product, so the code loops over the KH*KW positions of the kernel. pixels(kh, kw) are the pixels
+that position (kh, kw) meets at all places of the kernel. Each channel of them is multiplied by one weight. Each channel
+of the image is repeated M times first, so that each output channel k = c*M + m has its own input channel:
 
     repeated[n, h, w, k] = x[n, h, w, c]           out[n, i, j, k] += pixels(kh, kw)[n, i, j, k] * w[kh, kw, k]
 
-Backward. The bias was added to every output, each weight and each pixel was a factor in every product it met, and each
-channel was copied M times; every gradient is the sum over these:
+Backward. A bias was added to many outputs, a weight or a pixel was a factor of many products, and a channel was copied
+M times. Each gradient is the sum over all these uses:
 
     db[k]         = sum over n, i, j of  dout[n, i, j, k]
     dw[kh, kw, k] = sum over n, i, j of  pixels(kh, kw)[n, i, j, k] * dout[n, i, j, k]
@@ -80,10 +80,10 @@ def depthwise_conv2d_backward(
 
     Parameters
     ----------
-    dout : (N, OH, OW, C*M), the gradient for the output.
+    dout : (N, OH, OW, C*M), the gradient with respect to the output.
     x, w, stride, padding : as given to `depthwise_conv2d_forward`.
     need_dx : bool
-        If false, dx is None and its work is saved.
+        If false, dx is not computed and is None.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def depthwise_conv2d_backward(
     db = dout.sum(axis=(0, 1, 2))  # reverses out += b
     for kh in range(KH):
         for kw in range(KW):
-            # Both reverse  out += pixels * w[kh, kw]:  the sum over n, i, j without a temporary array, then the pixels.
+            # dw and dpixels reverse  out += pixels * w[kh, kw].  einsum sums over n, i, j without a temporary array.
             pixels = window_pixels(repeated, kh, kw, window)
             dw[kh, kw] = np.einsum("nijk,nijk->k", pixels, dout)
             if need_dx:
@@ -118,7 +118,7 @@ class DepthwiseConv2D(WeightedLayer):
     Parameters
     ----------
     channels : int
-        Channels in, C; channels*multiplier come out.
+        Channels of the input, C. The output has channels*multiplier.
     kernel_size : int or (int, int)
         Height and width of the filters, in pixels.
     stride : int or (int, int)
@@ -126,9 +126,9 @@ class DepthwiseConv2D(WeightedLayer):
     padding : int, (int, int), "same" or "valid"
         See `Window.on`.
     multiplier : int
-        Filters a channel, M.
+        Filters for each channel, M.
     bias : bool
-        Whether each filter adds a number of its own; False by default, since the pointwise convolution after it does.
+        Whether each filter has a bias. False by default, since the pointwise convolution after it has one.
     init, rng :
         As for `Conv2D`.
 

@@ -1,12 +1,12 @@
-"""Dropout: in training, each number is dropped with probability `rate`, so that none can be relied upon.
+"""Dropout: training sets each number to 0 with probability `rate`, so that the network cannot rely on any single one.
 
     mask = 0 with probability rate, else 1 / (1 - rate)
     out  = x * mask
 
-Scaling the survivors by 1 / (1 - rate) keeps the expected output equal to x ("inverted" dropout), so nothing is left
-to do when the network is used: outside training the layer hands x on as it is.
+The numbers that are kept are scaled by 1 / (1 - rate), so that the expected output is x ("inverted" dropout). Outside
+training the layer returns x unchanged.
 
-Backward: the mask was a factor of x, so it is a factor of the gradient, and it must be the very same mask:
+Backward: x was multiplied by the mask, so the gradient is multiplied by the same mask:
 
     dx = dout * mask
 
@@ -44,7 +44,7 @@ def dropout_forward(x: np.ndarray, rate: float, rng: np.random.Generator) -> tup
 
 
 def dropout_backward(dout: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Gradient of dropout: dx, of the shape that dout and the forward's mask have."""
+    """Gradient of dropout: dx, from dout and the forward's mask, all of one shape."""
     return dout * mask  # reverses x * mask
 
 

@@ -2,7 +2,7 @@
 
     out[n, (h*W + w)*C + c] = x[n, h, w, c]
 
-The numbers stay as they are and only the shape changes; backward changes it back. There is no kernel to speed up here.
+Only the shape changes, and backward changes it back. So this layer has no kernels.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Patches as rows: what turns a convolution into one matrix product.
+"""Patches as rows of a matrix: with them, a convolution is one matrix product.
 
-`im2col` copies every patch that a kernel visits into a row of a matrix. `col2im` goes the other way, and is its
-adjoint: a pixel that was copied into several rows gets the sum of what those rows hold. That is just the chain rule for
-copying, so `col2im` is also the backward of `im2col`.
+`im2col` copies every patch that a kernel covers into a row of a matrix. `col2im` is its backward pass (its adjoint). A
+pixel that was copied into several rows gets the sum of what those rows hold: this is the chain rule for copies.
 
     row (n, i, j) of the matrix, at (kh, kw, c)  =  padded[n, i*SH + kh, j*SW + kw, c]
 """
@@ -16,7 +15,7 @@ from scratchnet.layers.shapes import IntOrPair, Padding, Window, crop, pad
 
 
 def im2col(x: np.ndarray, kernel_size: IntOrPair, stride: IntOrPair, padding: Padding) -> np.ndarray:
-    """Every patch of x that a kernel visits, one a row.
+    """Every patch of x that a kernel covers, one in each row.
 
     Parameters
     ----------
@@ -26,7 +25,7 @@ def im2col(x: np.ndarray, kernel_size: IntOrPair, stride: IntOrPair, padding: Pa
 
     Returns
     -------
-    columns : (N*OH*OW, KH*KW*C); its rows run over images, then places, its columns over (kh, kw, c).
+    columns : (N*OH*OW, KH*KW*C); its rows run over (n, i, j), its columns over (kh, kw, c).
 
     Raises
     ------
@@ -36,7 +35,7 @@ def im2col(x: np.ndarray, kernel_size: IntOrPair, stride: IntOrPair, padding: Pa
     N, H, W, C = x.shape
     window = Window.on((H, W), kernel_size, stride, padding)
     (KH, KW), (SH, SW), (OH, OW) = window.size, window.stride, window.out
-    every_place = sliding_window_view(pad(x, window.pads), (KH, KW), axis=(1, 2))  # a view, nothing is copied yet
+    every_place = sliding_window_view(pad(x, window.pads), (KH, KW), axis=(1, 2))  # a view: nothing is copied yet
     patches = every_place[:, ::SH, ::SW]  # (N, OH, OW, C, KH, KW)
     return patches.transpose(0, 1, 2, 4, 5, 3).reshape(N * OH * OW, KH * KW * C)
 
@@ -48,13 +47,13 @@ def col2im(
 
     Parameters
     ----------
-    columns : (N*OH*OW, KH*KW*C), one patch a row, as from `im2col`.
+    columns : (N*OH*OW, KH*KW*C), one patch in each row, as from `im2col`.
     x_shape : (N, H, W, C), the images' shape.
     kernel_size, stride, padding : as given to `im2col`.
 
     Returns
     -------
-    dx : (N, H, W, C); each pixel is the sum over the patches that hold it. What fell on the padding is dropped.
+    dx : (N, H, W, C); each pixel is the sum over the patches that hold it. What falls on the padding is dropped.
 
     Raises
     ------
@@ -68,6 +67,6 @@ def col2im(
     dpadded = pad(np.zeros(x_shape, columns.dtype), window.pads)
     for i in range(OH):
         for j in range(OW):
-            # += and not =, since patches overlap: a pixel may be in KH*KW of them.
+            # += and not =, since patches overlap: a pixel may be in up to KH*KW of them.
             dpadded[:, i * SH : i * SH + KH, j * SW : j * SW + KW] += patches[:, i, j]
     return crop(dpadded, window.pads)

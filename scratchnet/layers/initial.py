@@ -1,8 +1,8 @@
-"""The first weights: three published rules, each drawn from a Generator that the caller seeds.
+"""The initial weights: three published rules, each drawn from a Generator that the caller seeds.
 
-A network learns only if signals neither die out nor blow up on their way through it, forward and backward. Each rule
-sets the spread of the weights from the layer's fans: `fan_in`, how many inputs reach one output, and `fan_out`, how
-many outputs one input reaches.
+A network learns only if signals neither vanish nor explode from layer to layer, forward and backward. Each rule sets
+the spread of the weights from the layer's fans: `fan_in`, the number of inputs that reach one output, and `fan_out`,
+the number of outputs that one input reaches.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def initial_weights(init: str, shape: tuple[int, ...], fan_in: int, rng: np.rand
 
 
 def initial_bias(init: str, size: int, fan_in: int, rng: np.random.Generator) -> np.ndarray:
-    """Biases (size,), float32, before training: ±1 / sqrt(fan_in) with the rule "pytorch", else 0 as in the papers."""
+    """Biases (size,), float32, before training: within ±1 / sqrt(fan_in) for "pytorch", else 0 as in the papers."""
     if init == "pytorch":
         return initial_weights(init, (size,), fan_in, rng)
     return np.zeros(size, np.float32)

@@ -1,9 +1,9 @@
-"""Pointwise convolution: a 1 x 1 convolution. At every pixel it mixes the channels, and no pixel sees another.
+"""Pointwise convolution: a 1 x 1 convolution. It mixes the channels of each pixel, and pixels are not mixed.
 
     out[n, i, j, f] = b[f] + sum over c of  x[n, i, j, c] * w[0, 0, c, f]
 
-n runs over the images, (i, j) over the pixels, c over the channels and f over the filters. The "patch" is one pixel, so
-the patches as rows are x itself, and the whole layer is one matrix product:
+n runs over the images, (i, j) over the pixels, c over the channels and f over the filters. Each patch is one pixel,
+so the matrix of patches is x itself, and the layer is one matrix product:
 
     out = pixels @ w + b             pixels (N*H*W, C),  w (C, F)
 
@@ -13,9 +13,10 @@ Backward:
     dw      = pixels^T @ dout        reverses pixels @ w, for w
     dpixels = dout @ w^T             reverses pixels @ w, for pixels
 
-After a depthwise convolution it makes a depthwise separable one: nearly what a full convolution can do, at
-1/F + 1/(KH*KW) of its multiply-adds. Source: Howard et al., "MobileNets", 2017, arXiv 1704.04861, section 3.1, eq. 4,
-5.
+A depthwise convolution and then a pointwise one are a depthwise separable convolution. It is nearly as accurate as a
+full convolution, with 1/F + 1/(KH*KW) of its multiply-adds.
+
+Source: Howard et al., "MobileNets", 2017, arXiv 1704.04861, section 3.1, eq. 4 and 5.
 """
 
 from __future__ import annotations
@@ -56,10 +57,10 @@ def pointwise_conv2d_backward(
 
     Parameters
     ----------
-    dout : (N, H, W, F), the gradient for the output.
+    dout : (N, H, W, F), the gradient with respect to the output.
     x, w : as given to `pointwise_conv2d_forward`.
     need_dx : bool
-        If false, dx is None and its work is saved.
+        If false, dx is not computed and is None.
 
     Returns
     -------
@@ -83,7 +84,7 @@ class PointwiseConv2D(WeightedLayer):
     in_channels, filters : int
         Channels in and out: C and F.
     bias : bool
-        Whether each filter adds a number of its own.
+        Whether each filter has a bias.
     init, rng :
         As for `Conv2D`.
 

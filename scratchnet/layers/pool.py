@@ -1,4 +1,4 @@
-"""Pooling: a window slides over each channel and one number stands for all the pixels in it.
+"""Pooling: a window slides over each channel, and all pixels in the window become one number.
 
 Max-pooling keeps the largest, average pooling the mean:
 
@@ -8,21 +8,22 @@ Max-pooling keeps the largest, average pooling the mean:
 n runs over the images, (i, j) over the places of the window, (kh, kw) over its pixels and c over the channels; x is the
 padded image.
 
-Backward of the maximum: only the winner moved the output, so it alone gets the gradient. Forward notes which position
-won (argmax = kh*PW + kw; of equal ones the first in row-major order), backward hands dout to it:
+Backward of the maximum: the output depends only on the largest pixel, so this pixel gets the whole gradient. Forward
+keeps its position (argmax = kh*PW + kw; of equal pixels, the first in row-major order), and backward adds dout there:
 
     dx[n, i*SH + kh, j*SW + kw, c] += dout[n, i, j, c]   where argmax[n, i, j, c] = kh*PW + kw
 
-+= and not =: where windows overlap, one pixel may have won in several.
+It is += and not =, since windows may overlap: one pixel may be the largest in several of them.
 
-Backward of the mean: each of the window's pixels moved it by 1 / count:
+Backward of the mean: each of the window's pixels had the weight 1 / count in it:
 
     dx[n, i*SH + kh, j*SW + kw, c] += dout[n, i, j, c] / count[i, j]
 
-Padding counts for nothing: it is -infinity to the maximum, and the mean is taken over the image's own pixels,
-count[i, j] of them. Sources: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998 (average
-pooling); Ranzato, Huang, Boureau and LeCun, "Unsupervised Learning of Invariant Feature Hierarchies", 2007
-(max-pooling).
+Padding does not count: for the maximum it is -infinity, and the mean is taken over the count[i, j] pixels that are
+inside the image.
+
+Sources: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998 (average pooling); Ranzato,
+Huang, Boureau and LeCun, "Unsupervised Learning of Invariant Feature Hierarchies", 2007 (max-pooling).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from scratchnet.layers.shapes import IntOrPair, Padding, Window, check_padding, 
 
 
 def pool_window(image: Sequence[int], pool: IntOrPair, stride: IntOrPair, padding: Padding) -> Window:
-    """`Window.on`, and a ValueError if some window would hold nothing but padding."""
+    """`Window.on`, and a ValueError if a window would hold nothing but padding."""
     window = Window.on(image, pool, stride, padding)
     PH, PW = window.size
     if max(window.before[0], window.after[0]) >= PH or max(window.before[1], window.after[1]) >= PW:
@@ -61,7 +62,7 @@ def max_pool2d_forward(
     Returns
     -------
     out : (N, OH, OW, C).
-    argmax : (N, OH, OW, C), int32; which position of its window won, kh*PW + kw. In a tie the first.
+    argmax : (N, OH, OW, C), int32; the position of the largest pixel in its window, kh*PW + kw; in a tie, the first.
 
     Raises
     ------
@@ -77,7 +78,7 @@ def max_pool2d_forward(
     for kh in range(PH):
         for kw in range(PW):
             pixels = window_pixels(padded, kh, kw, window)
-            argmax[pixels > out] = kh * PW + kw  # > and not >=: the first of equal pixels stays the winner
+            argmax[pixels > out] = kh * PW + kw  # > and not >=: the first of equal pixels stays
             np.maximum(out, pixels, out=out)
     return out, argmax
 
@@ -92,7 +93,7 @@ def max_pool2d_backward(
     for kh in range(PH):
         for kw in range(PW):
             dpixels = window_pixels(dpadded, kh, kw, window)
-            dpixels += dout * (argmax == kh * PW + kw)  # reverses out = pixels where they won
+            dpixels += dout * (argmax == kh * PW + kw)  # reverses out = pixels, where they were the largest
     return crop(dpadded, window.pads)
 
 

@@ -1,12 +1,12 @@
-"""ReLU: negative numbers become 0, all others stay.
+"""ReLU: negative numbers become 0, all others stay the same.
 
     out = max(x, 0)
 
-Backward: where x > 0 the output moves as the input does, elsewhere it does not move at all:
+Backward: the slope is 1 where x > 0, and 0 elsewhere:
 
     dx = dout where x > 0, else 0
 
-At x = 0 the slope has no single value; 0 is taken there, as the frameworks do. NaN stays NaN, so that it is noticed.
+At x = 0 the slope is not defined. It is taken to be 0, as in other frameworks. NaN stays NaN, so that it is noticed.
 
 Source: Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines", 2010.
 """
@@ -20,12 +20,12 @@ from scratchnet.layers.base import Formulas, Layer
 
 
 def relu_forward(x: np.ndarray) -> np.ndarray:
-    """max(x, 0), entry by entry: an array of any shape in, one of the same shape out."""
+    """max(x, 0), entry by entry: x of any shape, out of the same shape."""
     return np.maximum(x, 0)
 
 
 def relu_backward(dout: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Gradient of ReLU: dx, of the shape that dout and x have, from the gradient dout and the forward's input x."""
+    """Gradient of ReLU: dx, from dout and the forward's input x, all of one shape."""
     return dout * (x > 0)
 
 

@@ -1,13 +1,13 @@
-"""Resize: images of another size, by bilinear interpolation; MobileNet's resolution multiplier.
+"""Resize: change the size of images by bilinear interpolation, as MobileNet's resolution multiplier does.
 
-The centre of output row i lies at row (i + 1/2) * H / OH - 1/2 of the image, between two of its rows, and is their
-mean, weighted by nearness. So each axis is a matrix product with a fixed matrix that has two numbers a row, A (OH, H)
-for the rows and B (OW, W) for the columns:
+The centre of output row i lies at row (i + 1/2) * H / OH - 1/2 of the image, between two of its rows. Output row i is
+the mean of the two, weighted by nearness. So each axis is resized by a product with a fixed matrix, which has at most
+two nonzero entries in each row: A (OH, H) for the rows and B (OW, W) for the columns:
 
     out[n, i, j, c] = sum over h, w of  A[i, h] * B[j, w] * x[n, h, w, c]
 
-n runs over the images, (i, j) over the output's pixels, (h, w) over the input's and c over the channels. Backward: the
-same sum, over the output's pixels instead:
+n runs over the images, (i, j) over the output's pixels, (h, w) over the input's and c over the channels. Backward is
+the same sum, over the output's pixels:
 
     dx[n, h, w, c] = sum over i, j of  A[i, h] * B[j, w] * dout[n, i, j, c]
 
@@ -25,9 +25,9 @@ from scratchnet.layers.shapes import IntOrPair, pair
 
 
 def interpolation_matrix(size: int, out_size: int, dtype: np.dtype) -> np.ndarray:
-    """(out_size, size): row i holds the weights of the input's entries in the output's entry i; each row sums to 1."""
+    """A matrix (out_size, size): row i holds the weight of each input entry in output entry i, and sums to 1."""
     centre = (np.arange(out_size) + 0.5) * size / out_size - 0.5
-    centre = centre.clip(0, size - 1)  # beyond the first and the last entry, these hold
+    centre = centre.clip(0, size - 1)  # beyond the first or last entry, that entry is taken
     below = np.minimum(centre.astype(int), max(size - 2, 0))
     nearness = centre - below
     matrix = np.zeros((out_size, size), dtype)

@@ -1,4 +1,4 @@
-"""Where a window stands: strides, padding and output sizes, shared by every layer that slides one over an image.
+"""Where a window stands: strides, padding and output sizes, for every layer that slides a window over an image.
 
 Along one axis, a window of KH rows that moves by SH rows over an image of H rows, with `top` rows of padding above and
 `bottom` below, stands at
@@ -29,7 +29,7 @@ def pair(value: Any, what: str, least: int = 1) -> Pair:
     Raises ValueError, naming `what`, for anything but one or two integers of at least `least`.
     """
     if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and min(value) >= least:
-        return value  # a pair already, as nearly always: layers ask several times at every step
+        return value  # the usual case, kept fast: layers ask several times in each step
     both = (value, value) if isinstance(value, Integral) else value
     is_pair = isinstance(both, (tuple, list)) and len(both) == 2
     if not is_pair or not all(isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= least for v in both):
@@ -47,10 +47,10 @@ def check_padding(padding: Any) -> Padding:
 
 
 class Window(NamedTuple):
-    """A window on an image: what it takes to say where it stands at each place (i, j) of the output.
+    """A window on an image: its size and stride, the padding, and how many places it has.
 
-    A layer that slides a window asks for it once for each image size, with `Window.on`, and everything below the layer
-    is handed this object, in both engines.
+    `Window.on` works this out from the arguments of a layer, once for each image size. The code of both engines takes
+    the numbers from here.
     """
 
     size: Pair  #: (KH, KW), of the window
@@ -72,8 +72,8 @@ class Window(NamedTuple):
         size, stride : int or (int, int)
             The window's size and its step, (height, width).
         padding : int, (int, int), "same" or "valid"
-            Rows and columns added, alike on both sides. "valid" adds none. "same" adds what makes the output
-            ceil(image / stride), and where that is an odd number the extra row or column goes after, as in TensorFlow.
+            Rows and columns added on each side. "valid" adds none. "same" adds as many as make the output
+            ceil(image / stride). If their number is odd, the extra one is added after the image, as in TensorFlow.
 
         Raises
         ------
@@ -90,9 +90,9 @@ class Window(NamedTuple):
         return (top, bottom), (left, right)
 
 
-@functools.lru_cache(maxsize=256)  # a network asks for the same few at every step
+@functools.lru_cache(maxsize=256)  # a network asks for the same few windows in every step
 def _window_on(image: Pair, size: Pair, stride: Pair, padding: Padding) -> Window:
-    """`Window.on`, of arguments that have been checked."""
+    """`Window.on`, for arguments that have been checked."""
     out, pads = [], []
     for axis in range(2):
         if padding == "same":
@@ -120,7 +120,7 @@ def pad(x: np.ndarray, pads: Pads, value: float = 0.0) -> np.ndarray:
 
 
 def crop(padded: np.ndarray, pads: Pads) -> np.ndarray:
-    """What `pad` reverses: the view of the image (N, H, W, C) inside its padding."""
+    """Reverses `pad`: a view of the image (N, H, W, C) inside its padding."""
     (top, bottom), (left, right) = pads
     return padded[:, top : padded.shape[1] - bottom, left : padded.shape[2] - right]
 

@@ -1,5 +1,6 @@
-"""Training that is watched, interrupted and resumed, and what it keeps on disk.
+"""Training runs that can be watched, interrupted and resumed, and the files that they write.
 
-`run.py` is the run itself, `checkpoint.py` its files, `recipes.py` the ways to train, `options.py` what the command
-line adds to them, `files.py` how a file is replaced as a whole.
+`run.py` is the run itself. `checkpoint.py` reads and writes models and checkpoints, and `identity.py` finds out whether
+a resumed run is the same run. `recipes.py` holds the ways to train, `options.py` the settings of `scratchnet train`.
+`files.py` replaces a file as a whole.
 """

@@ -1,8 +1,8 @@
 """Networks and interrupted training runs as files, in the safetensors format: plain arrays and text, never pickle.
 
-A model file holds the weights and the arrays of the layers' state under their names, and the layers' descriptions. A
-checkpoint holds besides what training needs to go on as if nothing had happened: the optimiser's arrays, its step
-count, the random generators' states, where in which epoch the run was, and what it was begun with.
+A model file holds the weights and the arrays of the layers' state, each under its name, and a description of every
+layer. A checkpoint also holds what training needs to go on as if it had not stopped: the optimiser's arrays and step
+count, the states of the random generators, the position in the epoch, and the arguments that the run was begun with.
 """
 
 from __future__ import annotations
@@ -25,33 +25,35 @@ from scratchnet.runs.identity import difference
 
 FORMAT = "scratchnet 1"
 
-# What to do about an argument that differs, where it is not plain.
+# What to do about an argument that differs, where the message alone does not make it clear.
 ADVICE = {
     "engine": "Choose the first one with sn.use_engine before you resume",
     "train_images": "Resume with the images that it was begun with, in that order and dtype",
     "train_labels": "Resume with the labels that it was begun with, in that order and dtype",
-    "augment": "Resume with the augmentation that it was begun with: it is tried on the first images",
+    "augment": "Resume with the augmentation that it was begun with: what it makes of the first images is compared",
 }
 
 
 def save(net: Network, path: str | Path, trained_on: Dataset | None = None) -> None:
-    """Write a network to a safetensors file: layers, weights and state. It is replaced as a whole or not at all.
+    """Write a network to a safetensors file: layers, weights and state. The file is replaced as a whole or not at all.
 
-    Of the state, the arrays are written. Random generators are not: they decide how training goes on, and not what the
-    network computes. A checkpoint holds them.
+    Of the state, only the arrays are written. Random generators decide how training goes on, not what the network
+    computes, so they are in checkpoints only.
 
-    Of `trained_on`, the name of its data set is kept, so that whoever uses the file knows what its classes are called.
+    Of `trained_on`, the file keeps the name of the data set, so that a reader of the file can name the classes.
 
     Raises
     ------
     ValueError
-        If a weight or a state is NaN or infinite, or two have the same name (a layer that was put into another network
-        since).
+        If a weight or a state array is NaN or infinite, or if two arrays have the same name. (A layer that was put
+        into a second network has been renamed.)
     OSError
         If the file cannot be written.
     """
-    data = trained_on.info.name if trained_on is not None and trained_on.info else None
-    _write(path, _arrays(path, net), {"kind": "model", "network": _describe(net), "data": data})
+    description = {"kind": "model", "network": _describe(net)}
+    if trained_on is not None and trained_on.info:
+        description["data"] = trained_on.info.name
+    _write(path, _arrays(path, net), description)
 
 
 def load(path: str | Path) -> Network:
@@ -62,7 +64,8 @@ def load(path: str | Path) -> Network:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not a whole file of this format, or its arrays are not what its layers need; the message says which.
+        If the file is not complete or not of this format, or if its arrays do not fit its layers; the message says
+        which.
     """
     arrays, description = _read(path, "model")
     net = _build(path, description["network"])
@@ -72,7 +75,7 @@ def load(path: str | Path) -> Network:
 
 
 def trained_on(path: str | Path) -> str | None:
-    """The name of the data set that a model was trained on; None if its file does not say. Errors as of `load`."""
+    """The name of the data set that a model was trained on; None if its file does not say. Raises as `load`."""
     _, description = _read(path, "model")
     name: str | None = description.get("data")
     return name
@@ -81,10 +84,9 @@ def trained_on(path: str | Path) -> str | None:
 def save_checkpoint(
     path: str | Path, net: Network, optimizer: Optimizer, arguments: dict[str, Any], position: dict[str, Any]
 ) -> None:
-    """Write all that a training run needs to go on.
+    """Write everything that a training run needs to go on.
 
-    `arguments` are what the run was begun with, and `position` is its own note of where it is; both as JSON can hold
-    it.
+    `arguments` are what the run was begun with. `position` says how far it has come. JSON must be able to hold both.
     """
     arrays = _arrays(path, net)
     for p, state in zip(optimizer.parameters, optimizer.state, strict=True):
@@ -104,7 +106,7 @@ def save_checkpoint(
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was read and fits; `restore` puts the network and the optimiser back into its state."""
+    """A checkpoint that was read and fits the run. `restore` puts the network and the optimiser into its state."""
 
     arrays: dict[str, np.ndarray]
     generators: dict[str, Any]
@@ -123,21 +125,21 @@ class Checkpoint:
 
 
 def load_checkpoint(path: str | Path, net: Network, optimizer: Optimizer, arguments: dict[str, Any]) -> Checkpoint:
-    """The checkpoint that `save_checkpoint` wrote, if it is of the same run. Nothing is changed before its `restore`.
+    """The checkpoint that `save_checkpoint` wrote, if it belongs to the same run. Only `restore` changes anything.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged, or was made with another network, optimiser or other arguments; the message says what
-        differs, and what to do.
+        If the file is damaged, or was written with another network, optimiser or other arguments; the message says
+        what differs and what to do.
     """
     arrays, description = _read(path, "checkpoint")
     if arguments.keys() - description["arguments"].keys():
         raise ValueError(
-            f"{path}: was written by an earlier version of scratchnet, which did not note the engine and the data of a "
-            "run; end the run with that version, or start a new one in another folder"
+            f"{path}: was written by an earlier version of scratchnet, which did not record the engine and the data of "
+            "a run; finish the run with that version, or start a new one in another folder"
         )
     for name, value in _as_json(arguments).items():
         _require_same(path, name, description["arguments"][name], value)
@@ -177,13 +179,13 @@ def _describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def _generators(net: Network) -> dict[str, Any]:
-    """The states of the network's random generators by their names."""
+    """The states of the network's random generators, by name."""
     state = net.state()
     return _as_json({name: kept for name, kept in snapshot(state).items() if name not in state_arrays(state)})
 
 
 def _as_json(value: Any) -> Any:
-    """The value as it comes back from a file: tuples and arrays become lists, NumPy's numbers Python's."""
+    """The value as JSON gives it back: tuples and arrays become lists, and NumPy's numbers become Python's."""
     return json.loads(json.dumps(value, default=lambda array: array.tolist()))
 
 
@@ -196,12 +198,12 @@ def _build(path: str | Path, description: dict[str, Any]) -> Network:
 
 
 def _layer_name(kind: type[Layer]) -> str:
-    """What a file calls a class of layers: by its name alone if it is scratchnet's, else with its module."""
+    """What a file calls a class of layers: its name alone if scratchnet defines it, else its module and name."""
     return kind.__name__ if getattr(book, kind.__name__, None) is kind else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _layer_class(name: str) -> type[Layer]:
-    """The class that a file calls by this name, among all that are defined in this process; the newest, if several."""
+    """The class of layers that a file calls by this name, defined anywhere in this process; if several, the newest."""
     found = [kind for kind in _subclasses(Layer) if _layer_name(kind) == name]
     if not found:
         raise ValueError(
@@ -221,9 +223,9 @@ def _build_layer(layer: str, **config: Any) -> Layer:
 
 
 def load_weights(net: Network, path: str | Path) -> Network:
-    """Fill a network of the same layers with the weights and state that `save` wrote; returns it. Errors as for `load`.
+    """Fill a network of the same layers with the weights and state that `save` wrote; returns the network.
 
-    Nothing is changed if there is an error.
+    Raises the errors of `load`. After an error, nothing has changed.
     """
     arrays, _ = _read(path, "model")
     _check_arrays(path, net, arrays)
@@ -242,7 +244,7 @@ def _require_same(path: str | Path, what: str, begun: Any, given: Any) -> None:
 
 
 def _arrays(path: str | Path, net: Network) -> dict[str, np.ndarray]:
-    """The weights and the arrays of the state by their names, if they can be told apart and used again."""
+    """The weights and the arrays of the state, by name. A ValueError if two share a name or one could not be loaded."""
     arrays: dict[str, np.ndarray] = {}
     for name, array in [*((p.name, p.value) for p in net.parameters()), *state_arrays(net.state()).items()]:
         if name in arrays:
@@ -253,17 +255,17 @@ def _arrays(path: str | Path, net: Network) -> dict[str, np.ndarray]:
 
 
 def _check_arrays(path: str | Path, net: Network, arrays: dict[str, np.ndarray]) -> None:
-    """A ValueError that names the array, unless these are what the network needs."""
+    """A ValueError that names the array, unless these arrays are those that the network needs."""
     held = {p.name: p.value for p in net.parameters()} | state_arrays(net.state())
     missing, foreign = sorted(held.keys() - arrays.keys()), sorted(arrays.keys() - held.keys())
     if missing or foreign:
         raise ValueError(f"{path}: the arrays do not fit {net.name}: missing {missing}, not part of it {foreign}")
-    for name, array in arrays.items():
-        _check_array(path, name, array, held[name])
+    for name, expected in held.items():  # in the network's order, so that the first layer that does not fit is named
+        _check_array(path, name, arrays[name], expected)
 
 
 def _set_arrays(net: Network, arrays: dict[str, np.ndarray]) -> None:
-    """Set weights and state to arrays that were checked."""
+    """Set weights and state to arrays that have been checked."""
     for p in net.parameters():
         p.value = arrays[p.name]
     net.set_state({name: arrays[name] for name in state_arrays(net.state())})
@@ -328,7 +330,7 @@ def _read(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str,
 
 
 def _digest(arrays: dict[str, np.ndarray], text: str) -> str:
-    """SHA-256 of all arrays, by name, and the text: safetensors itself would not notice a flipped bit."""
+    """SHA-256 of the text and of all arrays with their names. safetensors itself would not notice a flipped bit."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(arrays):
         digest.update(name.encode())

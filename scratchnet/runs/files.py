@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: what is written shows up under its name only when it is complete."""
+"""Files that are either complete or absent: a file gets its name only when all of it has been written."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 @contextmanager
 def written_atomically(path: str | Path) -> Iterator[Path]:
-    """Write to the path that this yields; it is renamed to `path` when the block ends without an error.
+    """Yield a path to write to; that file is renamed to `path` when the block ends without an error.
 
-    A process that is killed in between leaves what stood under `path` before, and beside it a file ending in `.partial`
-    that the next write replaces.
+    If the process is killed before that, `path` is as it was. A file that ends in `.partial` is left beside it, and the
+    next write replaces that.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Whether a run that is to be resumed is the same run: what differs, in words, and what data it was begun with."""
+"""Whether a resumed run is the same run: the first setting that differs, in words, and a fingerprint of the data."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ PART = 4096  # images whose checksum is taken at a time
 
 
 def difference(begun: Any, given: Any, name: str = "") -> str | None:
-    """The first setting in which two descriptions differ, such as "optimizer.momentum = 0.9, not 0.8"; None if none.
+    """The first setting in which two descriptions differ, such as "optimizer.momentum = 0.9, not 0.8"; else None.
 
     Parameters
     ----------
-    begun, given : as JSON can hold them
-        What a run was begun with, and what it is to be resumed with. A setting that is not there counts as None.
+    begun, given : values that JSON can hold
+        What a run was begun with, and what it is to be resumed with. A missing setting counts as None.
     name : str
-        What the two describe; the names of the settings inside follow it.
+        What the two describe. It stands before the names of their settings.
     """
     if isinstance(begun, dict) and isinstance(given, dict):
         names = [*begun, *(key for key in given if key not in begun)]
@@ -33,13 +33,13 @@ def difference(begun: Any, given: Any, name: str = "") -> str | None:
 
 
 def fingerprint(array: np.ndarray) -> str:
-    """Dtype, shape and checksum of an array: the same for the same numbers in the same order, however they are stored.
+    """Dtype, shape and checksum of an array: the same for equal arrays, whatever their layout in memory.
 
-    The checksum is CRC-32. It is to find mistakes, not forgeries, and it reads MNIST's 188 MB in 0.05 s, where SHA-256
-    takes 0.13 s with the processor's own instructions for it, and blake2b 0.24 s.
+    The checksum is CRC-32: it is there to find mistakes, not forgeries. It reads MNIST's 188 MB in 0.05 s. SHA-256
+    takes 0.13 s, with the processor's own instructions for it, and blake2b 0.24 s.
     """
     array = np.asarray(array)
     checksum = 0
-    for start in range(0, len(array), PART):  # part by part, so that an array with gaps is never copied as a whole
+    for start in range(0, len(array), PART):  # in parts: an array that is not contiguous is copied here
         checksum = zlib.crc32(np.ascontiguousarray(array[start : start + PART]).data, checksum)
     return f"{array.dtype} of shape {array.shape}, checksum {checksum:08x}"

@@ -1,7 +1,7 @@
-"""How a command trains: the settings of a run, where they come from, and the folder that keeps them.
+"""The settings of a training command: where they come from, and the folder that keeps them.
 
 A run's folder holds `settings.json` beside the checkpoint and the metrics. A new run writes it from the command line
-and the defaults; a resumed one reads it, so that it goes on with what it was started with.
+and the defaults. A resumed run reads it, so that it goes on with the settings that it was started with.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ TRAIN_DEFAULTS: dict[str, Any] = {
 
 
 def new_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings of a new run: those given, and defaults.
+    """The settings of a new run: the given ones, and defaults for the rest.
 
-    Raises ValueError if an option was given that the others leave without effect.
+    Raises ValueError for an option that would have no effect beside the others.
     """
     given = given_settings(options)
     settings = complete(TRAIN_DEFAULTS | given) | {"engine": current_engine()}
@@ -56,7 +56,7 @@ def new_settings(options: argparse.Namespace) -> dict[str, Any]:
     if settings["data"] != "mnist" and "train_images" in given:
         raise ValueError("--train-images chooses among MNIST's images: add --data mnist, or leave it out")
     if settings["optimizer"] != "sgd" and "momentum" in given:
-        raise ValueError("--momentum is sgd's: add --optimizer sgd, or leave it out")
+        raise ValueError("--momentum is for sgd: add --optimizer sgd, or leave it out")
     return settings
 
 
@@ -68,7 +68,7 @@ def resumed_settings(folder: Path, options: argparse.Namespace) -> dict[str, Any
     FileNotFoundError
         If there is no run to resume.
     ValueError
-        If an option contradicts that run, or its settings are damaged.
+        If an option contradicts that run's settings, or the settings are damaged.
     """
     path = folder / SETTINGS
     if not path.exists():
@@ -88,7 +88,7 @@ def resumed_settings(folder: Path, options: argparse.Namespace) -> dict[str, Any
 
 
 def given_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that the command line gave, without those it left out."""
+    """Only those settings that the command line gave."""
     given = {name: getattr(options, name) for name in TRAIN_DEFAULTS if hasattr(options, name)}
     return given | {"model": options.model}
 
@@ -103,7 +103,7 @@ def complete(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; a ValueError that names the file if there is none."""
+    """The JSON object in a file; a ValueError that names the file if it holds none."""
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -114,19 +114,19 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:
-    """Keep the settings in the run's folder."""
+    """Write the settings into the run's folder."""
     write_text_atomically(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
 
 
 def check_same_settings(folder: Path, settings: dict[str, Any], command: str) -> None:
-    """Whether what was begun in a folder can be resumed with these settings, by this command.
+    """Raise an error unless the run in a folder can be resumed with these settings. `command` is for the message.
 
     Raises
     ------
     FileNotFoundError
-        If there is nothing to resume in the folder.
+        If there is no run in the folder.
     ValueError
-        If it was begun with other settings; the message names the first that differs.
+        If the run was begun with other settings; the message names the first that differs.
     """
     path = folder / SETTINGS
     if not path.exists():
@@ -142,33 +142,33 @@ def check_same_settings(folder: Path, settings: dict[str, Any], command: str) ->
 
 
 def check_same_engine(folder: Path, begun: dict[str, Any], command: str) -> None:
-    """A ValueError, with the command that works, if a run's settings name another engine than the present one."""
+    """A ValueError, with the command that works, if a run was begun on another engine than the present one."""
     if "engine" not in begun:
         raise ValueError(
-            f"{folder}: was begun by an earlier version of scratchnet, which did not note the engine; "
-            "end it with that version, or name another folder with --out"
+            f"{folder}: was begun by an earlier version of scratchnet, which did not record the engine; "
+            "finish it with that version, or name another folder with --out"
         )
     if begun["engine"] != current_engine():
         raise ValueError(
-            f"{folder}: was begun on the engine {begun['engine']}; on {current_engine()} it would end with other bits. "
-            f"To go on:  {resume_command(command, begun['engine'])}"
+            f"{folder}: was begun on the engine {begun['engine']}; on {current_engine()} it would end with other "
+            f"weights. To go on:  {resume_command(command, begun['engine'])}"
         )
 
 
 def resume_command(command: str, engine: str) -> str:
-    """The command that goes on with what `command` began. It names the engine, wherever that came from at first."""
+    """The command that resumes what `command` began. It names the engine, even if the first one did not."""
     return f"{command} --engine {engine} --resume"
 
 
 def make_room(folder: Path, overwrite: bool, results: Sequence[str] = ()) -> None:
-    """Refuse a folder that holds an earlier run, or clear away that run's files if it is to be overwritten.
+    """Refuse a folder that holds an earlier run; with `overwrite`, delete that run's files instead.
 
-    A run's files are those that training writes, and the `results` that are named.
+    A run's files are those that training writes, and those named in `results`.
     """
     held = [folder / name for name in (SETTINGS, CHECKPOINT, METRICS, MODEL, *results) if (folder / name).exists()]
     if held and not overwrite:
         raise FileExistsError(
-            f"{folder}: holds an earlier run; go on with it with --resume, start anew with --overwrite, "
+            f"{folder}: holds an earlier run; resume it with --resume, replace it with --overwrite, "
             "or name another folder with --out"
         )
     for path in held:
@@ -176,7 +176,7 @@ def make_room(folder: Path, overwrite: bool, results: Sequence[str] = ()) -> Non
 
 
 def as_recipe(settings: dict[str, Any]) -> Recipe:
-    """The way to train that the settings describe."""
+    """The recipe that the settings describe."""
     names = ("init", "optimizer", "lr", "schedule", "epochs", "steps", "batch_size")
     momentum = settings["momentum"] if settings["optimizer"] == "sgd" else 0.0
     return Recipe("train", momentum=momentum, **{name: settings[name] for name in names})

@@ -1,7 +1,7 @@
-"""How a network is trained, as data: the recipe of the sample, and modern ones for the whole of MNIST.
+"""How a network is trained, as data: a recipe for the sample, and modern recipes for the whole of MNIST.
 
-A recipe says everything that decides a result apart from the architecture, the images and the random seed. The
-original has another one for each network, so that stands in the network's record; see `scratchnet.models`.
+A recipe says everything that decides a result, apart from the architecture, the images and the random seed. The
+original trained each network by a recipe of its own. These are in the networks' records; see `scratchnet.models`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Recipe:
     name : str
         What reports call it.
     init : {"pytorch", "glorot_uniform", "he_normal"}
-        Rule for the first weights; see `initial_weights`.
+        Rule for the initial weights; see `initial_weights`.
     optimizer : {"sgd", "adam"}
     lr : float
         The highest learning rate that the schedule reaches.
@@ -37,15 +37,17 @@ class Recipe:
     weight_decay : float
         See `SGD` and `Adam`.
     schedule : {"constant", "step", "cosine", "one-cycle"}
-        Of the learning rate: as it is; a tenth after each third of the steps; half a cosine wave to 0; up over the
-        first `warm_up` of the steps, then down.
+        Of the learning rate. constant: always `lr`. step: a tenth after each third of the steps. cosine: half a cosine
+        wave down to 0. one-cycle: up during the first `warm_up` of the steps, then down.
+    warm_up : float
+        Share of the steps in which "one-cycle" rises.
     epochs, steps : int
-        How long: one of the two.
+        How long to train: one of the two.
     batch_size : int
     degrees, shift : float
-        Of `RandomAffine`, which turns and shifts the digits of each batch; without either, they stay as they are.
+        Of `RandomAffine`, which turns and shifts the digits of each batch. If both are 0, there is no augmentation.
     left_out : int
-        Images at the start of the training set that are not trained with: 0, or 5,000 in the original's notebooks.
+        How many images at the start of the training set are left out: 0, or 5,000 in the original's notebooks.
     """
 
     name: str
@@ -65,13 +67,13 @@ class Recipe:
     left_out: int = 0
 
     def make_optimizer(self, net: Network) -> Optimizer:
-        """The optimiser, over the network's parameters."""
+        """The optimiser for the network's parameters."""
         if self.optimizer == "adam":
             return Adam(net.parameters(), self.lr, weight_decay=self.weight_decay)
         return SGD(net.parameters(), self.lr, self.momentum, self.nesterov, self.weight_decay)
 
     def make_schedule(self, train_size: int) -> Schedule:
-        """The learning rate at each step of training on so many images."""
+        """The learning rate at each step, for a training set of `train_size` images."""
         steps = self.steps or (self.epochs or 0) * -(-train_size // self.batch_size)
         schedules: dict[str, Callable[[], Schedule]] = {
             "constant": lambda: constant(self.lr),
@@ -86,7 +88,7 @@ class Recipe:
         return RandomAffine(self.degrees, self.shift) if self.degrees or self.shift else None
 
     def fit_arguments(self, net: Network, train_size: int) -> dict[str, Any]:
-        """The arguments of `fit` that train a network by this recipe, on so many images."""
+        """The arguments of `fit` that train a network by this recipe on `train_size` images."""
         return {
             "optimizer": self.make_optimizer(net),
             "schedule": self.make_schedule(train_size),
@@ -97,14 +99,14 @@ class Recipe:
         }
 
 
-# The original took 4,300 steps of plain SGD over all of MNIST. The sample has 8,000 digits and the reader a few
+# The original took 4,300 steps of plain SGD on all of MNIST. The sample has 8,000 digits, and the reader has a few
 # minutes, so this recipe learns faster.
 SAMPLE = Recipe(
     "sample", init="he_normal", optimizer="adam", lr=4e-3, schedule="one-cycle", warm_up=0.2, epochs=3, batch_size=32
 )
 
-# Modern ones, as long as the original's. The study chose among these on the last 5,000 training images, one random seed
-# each, before any of them saw the test set; its report shows what each reached.
+# Modern recipes, with as many steps as the original's. The study chose among these candidates on the last 5,000
+# training images, with one random seed each, before any of them saw the test set. Its report shows what each reached.
 _SGD = Recipe(
     "sgd", "he_normal", "sgd", lr=0.05, momentum=0.9, nesterov=True, schedule="one-cycle", steps=4300
 )  # fmt: skip
@@ -123,19 +125,19 @@ CANDIDATES = (
 MODERN = replace(_SGD, name="modern")
 AUGMENTED = replace(MODERN, name="augmented", lr=0.1, degrees=15, shift=2)
 
-# With AUGMENTED, separable_cnn missed its aim on the test set. What it could reach was looked for among these, on the
-# same held-out digits, with two seeds each. (Learning rates above 0.1 make it diverge: 0.14 in one run of two.)
+# With AUGMENTED, separable_cnn missed its aim on the test set. These were tried to see what it could reach, on the same
+# held-out digits, with two random seeds each. (Learning rates above 0.1 make it diverge: 0.14 did in one run of two.)
 SEPARABLE_CANDIDATES = (
     CANDIDATES[-1],
     replace(_SGD, name="sgd-lr_0.1-degrees_10-shift_1", lr=0.1, degrees=10, shift=1),
     replace(_SGD, name="sgd-lr_0.1-decay-degrees_15-shift_2", lr=0.1, weight_decay=5e-4, degrees=15, shift=2),
 )
 
-# Those for a whole data set, by the names that the command line knows. The original's stand in the networks' records.
+# The recipes for a whole data set, by their names on the command line. The original's are in the networks' records.
 ORIGINAL = "original"
 RECIPES = {"modern": MODERN, "augmented": AUGMENTED}
 
 
 def current_name(recipe: str) -> str:
-    """A recipe's name as it is now: `original` was called `seed` before."""
+    """The present name of a recipe: `original` was called `seed` in earlier versions."""
     return ORIGINAL if recipe == "seed" else recipe

@@ -1,8 +1,8 @@
-"""What keeps a training run watched, interruptible and resumable, so that the loop in `train.py` stays short.
+"""The bookkeeping of a training run: history, progress, checkpoints, Ctrl-C. The loop in `train.py` stays short for it.
 
-A run with a folder keeps two files there: `checkpoint.safetensors`, all it needs to go on, and `metrics.jsonl`, a JSON
-object a line. Killed at any moment, it goes on from the last whole checkpoint; metrics from after that are forgotten,
-and made again.
+A run with a folder keeps two files there: `checkpoint.safetensors`, which has all that it needs to go on, and
+`metrics.jsonl`, with one JSON object a line. A run that is killed at any moment can be resumed from its last complete
+checkpoint. Metrics of later steps are dropped, and written again when these steps are taken again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss or a weight became NaN or infinite. Nothing that is not finite was written to a file."""
+    """The loss or a weight became NaN or infinite. No file holds such weights."""
 
 
 @dataclass
@@ -50,28 +50,28 @@ class History:
     steps : list of dict
         For each step: event "step", epoch and step (1, 2, ...), loss and accuracy on its batch, lr.
     epochs : list of dict
-        For each epoch: event "epoch", epoch, step, steps_per_second (without the time for the test) and, if there was a
-        test set, test_set (its name), test_loss and test_accuracy.
+        For each epoch: event "epoch", epoch, step, steps_per_second (the time of the evaluation is not counted) and, if
+        there was a test set, test_set (its name), test_loss and test_accuracy.
     """
 
     steps: list[dict[str, Any]] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, record: dict[str, Any]) -> None:
-        """Put a record where its event belongs."""
+        """Append a record to `steps` or `epochs`, as its event says."""
         (self.steps if record["event"] == "step" else self.epochs).append(record)
 
     def records(self) -> list[dict[str, Any]]:
-        """All records in the order in which they were made."""
+        """All records, in the order in which they were added."""
         return sorted(self.steps + self.epochs, key=lambda record: record["step"])  # a step stays before its epoch
 
 
 @dataclass
 class Run:
-    """The state of one call of `fit`: its arguments, where it is and what it has seen.
+    """The state of one call of `fit`: its arguments, its position and its history.
 
-    `step` counts the finished steps. `order` draws the batches' order; its state at the start of an epoch, and the
-    number of steps, are what a checkpoint needs to find the place again.
+    `step` counts the finished steps. `order` is the generator that draws the order of the images. From its state at the
+    start of an epoch and the number of steps, a resumed run finds its place again.
     """
 
     net: Network
@@ -104,13 +104,13 @@ class Run:
         self.order_at_epoch_start = self.order.bit_generator.state
         self.step = 0
         self.history = History()
-        self.arguments: dict[str, Any] = {}  # noted at the start, if there is a folder to note them in
+        self.arguments: dict[str, Any] = {}  # set by `start` if there is a folder
         self._metrics: Any = None  # the open metrics file
 
     # ---------------------------------------------------------------- what the loop calls
 
     def start(self, resume: bool) -> None:
-        """Take up the folder's checkpoint if `resume` says so; refuse to overwrite it otherwise."""
+        """With `resume`, go on from the folder's checkpoint; without it, refuse to overwrite one."""
         if self.folder is None:
             if resume:
                 raise ValueError("expected a folder to resume from, got none; pass folder= as in the run to go on with")
@@ -128,7 +128,7 @@ class Run:
         checkpoint.restore(self.net, self.optimizer)
 
     def take_up_history(self, step: int) -> None:
-        """Read the history up to a step from the metrics file; a ValueError if this run would have made another."""
+        """Read the history up to a step from the metrics file; a ValueError if it is not the history of this run."""
         path = Path(self.folder) / METRICS  # type: ignore[arg-type]
         if step > self.total_steps:
             raise ValueError(
@@ -153,14 +153,14 @@ class Run:
                 )
 
     def rest_of_epoch(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches that are left of this epoch, or of the run if that ends sooner."""
+        """The remaining batches of this epoch, or of the run if that ends sooner."""
         self.order_at_epoch_start = self.order.bit_generator.state
         self.epoch_clock, self.epoch_first_step = time.perf_counter(), self.step
         batches = self.train.batches(self.batch_size, self.order, first=self.step % self.steps_per_epoch)
         return itertools.islice(batches, self.total_steps - self.step)
 
     def chance(self) -> np.random.Generator:
-        """What an augmentation draws from at this step."""
+        """The generator that an augmentation draws from at this step."""
         return np.random.default_rng([self.seed, self.step])
 
     def after_step(
@@ -171,7 +171,7 @@ class Run:
         bar: Any,
         evaluate: Callable[[Network, Dataset], tuple[float, float]],
     ) -> None:
-        """Count, record and show the step; at the end of an epoch evaluate; write a checkpoint where one is due."""
+        """Count, record and show the step; evaluate at the end of an epoch; write a checkpoint when one is due."""
         epoch = self.step // self.steps_per_epoch + 1
         self.step += 1
         accuracy = float(np.mean(logits.argmax(axis=1) == labels))
@@ -192,11 +192,11 @@ class Run:
             self.save_checkpoint()
 
     def ends_epoch(self, step: int) -> bool:
-        """Whether the network is evaluated after this step: the last of an epoch or of the run."""
+        """Whether this step is the last of an epoch or of the run. The network is evaluated after it."""
         return step % self.steps_per_epoch == 0 or step == self.total_steps
 
     def require_finite_loss(self, loss: float, x: np.ndarray) -> None:
-        """Raise TrainingDiverged, before a step is taken with it, if the loss of the batch x is NaN or infinite."""
+        """Raise TrainingDiverged if the loss of the batch x is NaN or infinite, before the optimiser takes a step."""
         if np.isfinite(loss):
             return
         if not np.isfinite(x).all():
@@ -207,7 +207,7 @@ class Run:
         )
 
     def require_finite_weights(self) -> None:
-        """Raise TrainingDiverged if a weight or state is NaN or infinite. Called where they are kept."""
+        """Raise TrainingDiverged if a weight or a state array is NaN or infinite. Called before these are saved."""
         arrays = {p.name: p.value for p in self.net.parameters()} | state_arrays(self.net.state())
         sick = [name for name, array in arrays.items() if not np.isfinite(array).all()]
         if sick:
@@ -215,7 +215,7 @@ class Run:
             raise TrainingDiverged(f"step {self.step}: NaN or infinite weights in {names}; {self.too_high()}")
 
     def too_high(self) -> str:
-        """The usual suspect."""
+        """The most likely cause, for an error message."""
         return f"most likely the learning rate {self.optimizer.lr:g} is too high"
 
     def save_checkpoint(self) -> None:
@@ -228,7 +228,7 @@ class Run:
         save_checkpoint(Path(self.folder) / CHECKPOINT, self.net, self.optimizer, self.arguments, position)
 
     def stop(self) -> NoReturn:
-        """Save what can be saved, and raise KeyboardInterrupt with a word on how to go on."""
+        """Save a checkpoint if there is a folder, and raise KeyboardInterrupt with a message on how to go on."""
         if self.folder is None:
             raise KeyboardInterrupt(f"stopped after step {self.step}; nothing was saved, since fit was given no folder")
         self.save_checkpoint()
@@ -244,7 +244,7 @@ class Run:
         return progress_bar(None, self.net.name, progress, total=self.total_steps, initial=self.step, unit=" steps")
 
     def show(self, bar: Any) -> None:
-        """Move the bar; beside it the loss and accuracy on the last 20 batches, and the accuracy on the test set."""
+        """Advance the bar. It shows loss and accuracy on the last 20 batches, and the last accuracy on the test set."""
         recent = self.history.steps[-20:]
         text = f"loss {np.mean([s['loss'] for s in recent]):.3f}, {np.mean([s['accuracy'] for s in recent]):.1%} right"
         if self.history.epochs and self.test is not None:
@@ -255,10 +255,10 @@ class Run:
     # ---------------------------------------------------------------- files
 
     def describe_arguments(self) -> dict[str, Any]:
-        """What must be the same for a resumed run to end as the uninterrupted one would.
+        """The arguments that must be the same for a resumed run to end as the uninterrupted one would.
 
-        The network and the optimiser are described apart. The learning rates of the steps taken stand in the metrics.
-        Neither the test set nor `checkpoint_every` has any influence on training.
+        `save_checkpoint` describes the network and the optimiser itself. The learning rates of the steps are in the
+        metrics. The test set and `checkpoint_every` have no influence on training.
         """
         return {
             "engine": current_engine(),
@@ -270,14 +270,14 @@ class Run:
         }
 
     def describe_augment(self, augment: Augment) -> str:
-        """The augmentation's name, and the fingerprint of what it makes of the first images: names may deceive."""
+        """The augmentation's name, and a fingerprint of what it makes of the first images: names are not unique."""
         name = repr(augment) if is_dataclass(augment) else getattr(augment, "__qualname__", type(augment).__name__)
         first = self.train.images[: self.batch_size].copy()
         return f"{name}, making {fingerprint(augment(first, self.chance()))}"
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Keep the folder's metrics file open, with just the lines of the history so far in it."""
+        """Rewrite the folder's metrics file from the history so far, and keep it open for new lines."""
         if self.folder is None:
             yield
             return
@@ -294,7 +294,7 @@ class Run:
 
 
 def read_metrics(path: str | Path) -> History:
-    """The history that a run's `metrics.jsonl` holds: empty without a file, and without a last line that was cut off.
+    """The history in a run's `metrics.jsonl`; empty if there is no file. A last line that was cut off is ignored.
 
     Raises ValueError, naming the line, if any other line is damaged.
     """
@@ -310,7 +310,7 @@ def read_metrics(path: str | Path) -> History:
 
 
 def progress_bar(items: Iterable | None, name: str, progress: bool, **options: Any) -> Any:
-    """tqdm over some items; where stderr is no terminal, the bar is drawn every ten seconds only."""
+    """tqdm over some items. Where stderr is not a terminal, the bar is drawn only every ten seconds."""
     from tqdm import tqdm
 
     interval = 0.1 if sys.stderr.isatty() else 10
@@ -329,9 +329,9 @@ class Interrupt:
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """Turn the first Ctrl-C into a request, so that no step is left half done; a second one stops at once.
+    """Turn the first Ctrl-C into a request to stop, so that the step is finished; a second Ctrl-C stops at once.
 
-    Only the main thread gets signals; in any other, nothing changes.
+    Only the main thread gets signals; in any other thread this does nothing.
     """
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():

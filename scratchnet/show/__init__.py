@@ -1,1 +1,1 @@
-"""What a stage of backprop, a training run or a model looks like: in the terminal, and as figures."""
+"""Backprop stage by stage in the terminal, and figures of training runs, models and their mistakes."""

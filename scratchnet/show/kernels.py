@@ -23,19 +23,19 @@ HEADER = ["layer", "computes", "way", "multiply-adds", "why"]
 
 
 def explain(net: Network, batch_size: int = 128) -> str:
-    """Which kernels of the compiled engine a training step of a network runs, and why these.
+    """Which kernels of the compiled engine a training step of a network runs, and why.
 
     Parameters
     ----------
     net : Network
-        It is not changed: a copy of it does one step, on digits if it takes images like theirs, else on random images.
+        It is not changed: a copy does one step, on digits if it takes images of their shape, else on random images.
     batch_size : int
 
     Returns
     -------
     str
-        A table with a row for each layer and pass: the way that was chosen, its multiply-adds as a share of those that
-        the definition has, and the reason. More than 100 % is padding: rows and columns that fill up a tile.
+        A table with a row for each layer and pass: the method that was chosen, its multiply-adds as a share of those of
+        the definition, and the reason. A share above 100 % is due to padding: rows and columns that fill up a tile.
 
     Raises
     ------
@@ -44,8 +44,8 @@ def explain(net: Network, batch_size: int = 128) -> str:
     """
     if not is_compiled():
         raise ValueError(
-            f"explain: expected a compiled engine, got {current_engine()}, on which each pass is the one function that "
-            "you find in scratchnet/layers; choose another with sn.use_engine, --engine or SCRATCHNET_ENGINE"
+            f"explain: expected a compiled engine, got {current_engine()}, on which each pass is one function in "
+            "scratchnet/layers; choose another with sn.use_engine, --engine or SCRATCHNET_ENGINE"
         )
     positive("explain", "batch_size", batch_size)
     net = copy.deepcopy(net)  # its gradients and its random generators stay as they are

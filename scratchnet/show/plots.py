@@ -1,8 +1,7 @@
 """Figures: what the data looks like, how training went, what the network gets wrong, and what it sees.
 
-Every function returns a matplotlib Figure; `save_figure` writes it. Colours are readable in grey and by the
-colour-blind (lines differ by dash as well), and a wrong prediction is marked by a cross and a
-frame, not by colour alone.
+Every function returns a matplotlib Figure; `save_figure` writes it to a file. No figure depends on colour alone: lines
+also differ by their dashes, and a wrong prediction is marked by a cross and a frame.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WRONG = "#b2182b"  # a dark red; dark in grey too
+WRONG = "#b2182b"  # a dark red, which is dark in greyscale too
 DASHES = ("-", "--", "-.", ":")
-COLOURS = ("#0072b2", "#d55e00", "#000000", "#009e73")  # Okabe and Ito's, for the colour-blind
+COLOURS = ("#0072b2", "#d55e00", "#000000", "#009e73")  # of Okabe and Ito, which colour-blind readers can tell apart
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG; returns the path."""
+    """Write a figure as a PNG file; returns the path."""
     path = Path(path)
     with written_atomically(path) as partial:
         figure.savefig(partial, dpi=110, format="png")
@@ -39,7 +38,7 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
 
 
 def training_curves(histories: Mapping[str, History]) -> Figure:
-    """Loss of the training batches, and accuracy on the test set after each epoch, for one run or several by name."""
+    """Loss of the training batches, and accuracy on the test set after each epoch, for one or more runs by name."""
     figure, (left, right) = _figure(1, 2, width=9, height=3.8)
     for i, (name, history) in enumerate(histories.items()):
         style: dict[str, Any] = {
@@ -75,7 +74,7 @@ def digit_grid(data: Dataset, rows: int = 4, columns: int = 4) -> Figure:
 
 
 def prediction_grid(data: Dataset, predicted: np.ndarray, title: str = "", rows: int = 4, columns: int = 4) -> Figure:
-    """The first rows x columns digits with label and predicted class (N,); wrong ones with a cross and a frame."""
+    """The first rows x columns images with label and predicted class (N,); wrong ones have a cross and a frame."""
 
     def describe(axes: Axes, i: int) -> None:
         right = data.labels[i] == predicted[i]
@@ -94,9 +93,9 @@ def prediction_grid(data: Dataset, predicted: np.ndarray, title: str = "", rows:
 
 
 def confusion_matrix(data: Dataset, predicted: np.ndarray, name: str, classes: int | None = None) -> Figure:
-    """How often each class (row) was taken for each class (column) by the network `name`, from its predictions (N,).
+    """How often the network `name` took each class (row) for each class (column), from its predictions (N,).
 
-    `classes` is how many there are, if not as many as the data and the predictions show.
+    `classes` is the number of classes; if not given, as many as the data and the predictions show.
     """
     classes = classes or max(data.class_count(), int(predicted.max(initial=-1)) + 1)
     counts = np.zeros((classes, classes), int)
@@ -120,7 +119,7 @@ def confusion_matrix(data: Dataset, predicted: np.ndarray, name: str, classes: i
 
 
 def first_filters(net: Network) -> Figure:
-    """The weights of the first layer with a window, one picture a filter: white positive, black negative.
+    """The weights of the first convolution with a window, one picture a filter: white is positive, black negative.
 
     Raises ValueError if the network has no convolution.
     """
@@ -171,7 +170,7 @@ def draw_all(
     histories: Mapping[str, History],
     progress: bool = False,
 ) -> list[Path]:
-    """Every figure of this file, for trained networks, as PNG files in a folder; returns their paths.
+    """Draw every figure of this file for trained networks, as PNG files in a folder; returns their paths.
 
     A network without convolutions has no figure of its filters.
     """
@@ -197,9 +196,9 @@ def draw_all(
 def _some_with_mistakes(
     labels: np.ndarray, predicted: np.ndarray, count: int = 16, mistakes: int = 3
 ) -> tuple[np.ndarray, str]:
-    """Indices of `count` examples in their order, up to `mistakes` of them wrong, and a title that counts them.
+    """Indices of `count` examples in ascending order, up to `mistakes` of them wrong, and a title that counts these.
 
-    Mistakes are rare; without picking some, a grid of 16 would seldom show one.
+    Mistakes are rare: the first 16 images would seldom show one.
     """
     wrong, right = np.flatnonzero(labels != predicted), np.flatnonzero(labels == predicted)
     shown = np.sort(np.concatenate([wrong[:mistakes], right[: count - len(wrong[:mistakes])]]))
@@ -210,7 +209,7 @@ def _some_with_mistakes(
 
 
 def _figure(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, Any]:
-    """A figure without a window: it needs no screen and leaves pyplot's state alone."""
+    """A figure that opens no window: it needs no screen and does not change pyplot's state."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -218,7 +217,7 @@ def _figure(rows: int, columns: int, width: float, height: float, **options: Any
 
 
 def _font(data: Dataset) -> float:
-    """The size of the titles over small pictures: smaller where classes have names."""
+    """The font size of titles over small pictures: smaller if classes have names."""
     longest = max((len(data.class_name(k)) for k in range(data.class_count())), default=1)
     return 11 if longest < 3 else 8
 
@@ -249,7 +248,7 @@ def _pictures(pictures: list[np.ndarray], title: str, scale: float) -> Figure:
 
 
 def _smooth(values: np.ndarray, width: int = 10) -> np.ndarray:
-    """The mean of each value and those before it, `width` in all; of fewer at the start."""
+    """The moving mean of the last `width` values; of fewer at the start."""
     sums = np.cumsum(np.concatenate([[0.0], values]))
     first = np.maximum(np.arange(len(values)) - width + 1, 0)
     return (sums[1:] - sums[first]) / (np.arange(len(values)) - first + 1)

@@ -1,9 +1,8 @@
 """What `scratchnet step` shows: one digit's way through a network and back, a stage at a time.
 
-`walk` runs `Network.steps` to its end and keeps every stage. The functions after it say what a stage shows: its line of
-math, its arrays as a table, two pictures and the notes beside them. `as_text` puts all of it on a page of 80 x 23
-characters; `terminal.py` shows the same in the terminal, in colour and with keys. `run_again` is what the key for pdb
-does.
+`walk` runs `Network.steps` to its end and keeps every stage. `run_again` runs one stage under pdb. The functions after
+them make what a stage shows: its math, a table of its arrays, two pictures and the notes beside them. `as_text` puts
+all of it on a page of 80 x 23 characters. `terminal.py` shows the same in the terminal, with colours and keys.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from scratchnet.network import Loss, Network, Step
 from scratchnet.tables import table
 
 WIDTH = 80
-SIDE = 28  # pixels of a picture's side: as many characters wide, and half as many lines high
-BARS = 10  # a vector of at most so many numbers is drawn as bars, a longer one as pixels
+SIDE = 28  # pixels along a side of a picture, which is 28 characters wide and 14 lines high
+BARS = 10  # a vector of up to 10 numbers is drawn as bars, a longer one as pixels
 
 
 class Stage(NamedTuple):
-    """One stage of the walk: what `Network.steps` yielded, and what it takes to show it and to run it again."""
+    """One stage of the walk: the step that `Network.steps` yielded, and what is needed to show it and run it again."""
 
     number: int  # from 1 to total
     total: int
     step: Step
-    forward: Step  # the forward of the same layer: `step` itself, or the stage that it reverses
+    forward: Step  # the forward step of the same layer: `step` itself, or the one that it reverses
     labels: np.ndarray  # (1,)
     net: Network
-    state: dict[str, Any]  # the network's state before this stage: where its generators were, running statistics
+    state: dict[str, Any]  # the network's state before this stage, random generators included
 
     @property
     def name(self) -> str:
@@ -43,7 +42,7 @@ class Stage(NamedTuple):
 
 
 def walk(net: Network, x: np.ndarray, labels: np.ndarray) -> list[Stage]:
-    """Every stage of backprop for one digit x (1, H, W, C) with its labels (1,); dropout is on, as in training."""
+    """Every stage of backprop for one digit x (1, H, W, C) with its label (1,); dropout is on, as in training."""
     running = net.steps(x, labels)
     steps, states = [], []
     while True:
@@ -53,18 +52,18 @@ def walk(net: Network, x: np.ndarray, labels: np.ndarray) -> list[Stage]:
             break
         steps.append(step)
         states.append(before)
-    last = len(steps) - 1  # backward is forward in a mirror: stage i of the one reverses stage last - i of the other
+    last = len(steps) - 1  # backward goes the other way: stage i of it reverses stage last - i
     return [
         Stage(i + 1, last + 1, step, steps[min(i, last - i)], labels, net, states[i]) for i, step in enumerate(steps)
     ]
 
 
 def run_again(stage: Stage) -> None:
-    """Run the stage's own code once more under pdb, stopped at its first line.
+    """Run the stage's own code once more under pdb, which stops at its first line.
 
-    It starts from the state that it started from at first, so dropout draws the same mask again.
+    It starts from the same state as the first time, so dropout draws the same mask again.
     """
-    debugger = pdb.Pdb(nosigint=True)  # else pdb would answer Ctrl-C long after it has ended
+    debugger = pdb.Pdb(nosigint=True)  # else pdb would still handle Ctrl-C after it has ended
     layer, given = stage.step.layer, stage.step.input
     state = snapshot(stage.net.state())
     stage.net.set_state(stage.state)
@@ -83,16 +82,16 @@ def run_again(stage: Stage) -> None:
 
 
 def describe(stage: Stage) -> str:
-    """The layer as it was made (the loss was not made) and the math of this stage, at most 80 characters wide."""
+    """The call that makes the layer (the loss has none), and the math of this stage, at most 80 characters wide."""
     layer = stage.step.layer
     made = [] if isinstance(layer, Loss) else textwrap.wrap(repr(layer), WIDTH)
     return "\n".join([*made, in_rows(math(stage))])
 
 
 def math(stage: Stage) -> list[str]:
-    """The formulas of this stage; that of db only if there are biases."""
+    """The formulas of this stage; the one for db only if there are biases."""
     layer = type(stage.step.layer)
-    formulas = vars(layer).get("formulas")  # its own: a subclass may compute something else
+    formulas = vars(layer).get("formulas")  # not inherited: a subclass may compute something else
     if formulas is None:
         return [f"(the math of {layer.__name__} is in {layer.__module__})"]
     lines: list[str] = getattr(formulas, stage.step.direction)
@@ -100,7 +99,7 @@ def math(stage: Stage) -> list[str]:
 
 
 def arrays(stage: Stage) -> dict[str, Any]:
-    """The stage's arrays under the names that they have in the math: input, output, and the gradients made."""
+    """The stage's arrays by their names in the math: input, output, and the gradients of parameters."""
     step = stage.step
     names = {"forward": ("x", "out"), "backward": ("dout", "dx")}[step.direction]
     if isinstance(step.layer, Loss):
@@ -110,7 +109,7 @@ def arrays(stage: Stage) -> dict[str, Any]:
 
 
 def array_table(stage: Stage) -> str:
-    """Name, shape, smallest, mean and largest number of each array."""
+    """A table of the arrays: name, shape, and the smallest, mean and largest number."""
     rows = [
         [name, str(np.shape(array)), *(f"{f(array):>10.3g}" for f in (np.min, np.mean, np.max))]
         for name, array in arrays(stage).items()
@@ -120,7 +119,7 @@ def array_table(stage: Stage) -> str:
 
 
 def in_rows(formulas: list[str]) -> str:
-    """The formulas in a row, and a new row before each that would go beyond 80 characters."""
+    """The formulas side by side, in as many rows of at most 80 characters as they need."""
     rows = [formulas[0]]
     for formula in formulas[1:]:
         if len(rows[-1]) + len(formula) + 3 > WIDTH:
@@ -134,9 +133,9 @@ def in_rows(formulas: list[str]) -> str:
 
 
 class Picture(NamedTuple):
-    """An array drawn in 28 x 14 characters: bars, ready to print, or pixels for whoever has colours."""
+    """An array drawn in 28 x 14 characters: as bars, or as pixels, which can be shown with colours or without."""
 
-    notes: list[str]  # its name, its channel, its range
+    notes: list[str]  # the array's name, the channel, the range of its numbers
     bars: list[str]
     pixels: np.ndarray  # (28, 28), from -1 to 1; empty where there are bars
     signed: bool  # whether there are negative numbers in it
@@ -146,10 +145,10 @@ class Picture(NamedTuple):
 
 
 def pictures(stage: Stage, turn: int = 0) -> tuple[Picture, Picture]:
-    """What went into the stage and what came out. `turn` moves on by so many channels from the strongest."""
+    """The stage's input and output. `turn` is how many channels after the strongest one to show."""
     (left, x), (right, out) = drawn_arrays(stage).items()
     label, strongest = int(stage.labels[0]), strongest_channel(out)
-    alike = np.shape(x)[-1] == np.shape(out)[-1]  # then the same channel on both sides, so that they can be compared
+    alike = np.shape(x)[-1] == np.shape(out)[-1]  # then both sides show the same channel
     first = strongest if alike else strongest_channel(x)
     return draw(left, x, first + turn, label), draw(right, out, strongest + turn, label)
 
@@ -171,7 +170,7 @@ def strongest_channel(array: np.ndarray) -> int:
 
 
 def draw(name: str, array: np.ndarray, channel: int, label: int) -> Picture:
-    """One channel of an image (1, H, W, C), or a vector (1, K): few numbers as bars, many as rows of pixels."""
+    """One channel of an image (1, H, W, C), or a vector (1, K): up to 10 numbers as bars, more as rows of pixels."""
     values = array[0]
     if values.ndim == 1 and len(values) <= BARS:
         return Picture([name, f"> marks the label, {label}"], bars(values, label), np.empty((0, 0)), False)
@@ -181,7 +180,7 @@ def draw(name: str, array: np.ndarray, channel: int, label: int) -> Picture:
         what = [f"{len(shown)} of {len(values):,} numbers", f"{SIDE} a row"]
     else:
         H, W, C = values.shape
-        skip = -(-max(H, W) // SIDE)  # of a large image, every 2nd or 3rd pixel
+        skip = -(-max(H, W) // SIDE)  # a large image shows every 2nd or 3rd pixel
         image = values[::skip, ::skip, channel % C]
         thinned = [f"shown: {len(image)} x {len(image[0])}"] if skip > 1 else []
         what = [f"channel {channel % C} of {C}", f"{H} x {W} pixels", *thinned]
@@ -190,7 +189,7 @@ def draw(name: str, array: np.ndarray, channel: int, label: int) -> Picture:
 
 
 def to_pixels(image: np.ndarray) -> np.ndarray:
-    """An image (H, W), neither side longer than 28, on 28 x 28 pixels from -1 to 1; small ones are enlarged."""
+    """An image (H, W) of at most 28 x 28, scaled to -1 to 1, on 28 x 28 pixels; small images are enlarged."""
     enlarged = np.kron(image, np.ones((SIDE // max(image.shape),) * 2))
     pixels = np.zeros((SIDE, SIDE))
     pixels[: enlarged.shape[0], : enlarged.shape[1]] = enlarged / (np.abs(image).max() or 1)
@@ -198,10 +197,10 @@ def to_pixels(image: np.ndarray) -> np.ndarray:
 
 
 def in_characters(pixels: np.ndarray, signed: bool) -> list[str]:
-    """Pixels (28, 28) in 14 lines of 28 characters: the stronger one of each two that lie one above the other."""
+    """Pixels (28, 28) as 14 lines of 28 characters; each shows the stronger of two pixels, one above the other."""
     upper, lower = pixels[0::2], pixels[1::2]
     values = np.where(np.abs(upper) >= np.abs(lower), upper, lower)
-    if signed:  # minus signs and plus signs: no colour is needed to tell them apart
+    if signed:  # - and = are negative, + and # positive: no colour is needed
         levels = np.digitize(values, [-0.4, -0.05, 0.05, 0.4])
         return ["".join("=- +#"[level] for level in row) for row in levels]
     shades = " .:-=+*#%@"
@@ -210,7 +209,7 @@ def in_characters(pixels: np.ndarray, signed: bool) -> list[str]:
 
 
 def bars(values: np.ndarray, label: int) -> list[str]:
-    """A bar for each of a few numbers, in lines of 28 characters; negative ones go to the left of a middle line."""
+    """A bar for each number, in lines of 28 characters; bars of negative numbers go to the left of a middle line."""
     scale = np.abs(values).max() or 1
     lines = []
     for k, value in enumerate(values):
@@ -224,7 +223,7 @@ def bars(values: np.ndarray, label: int) -> list[str]:
 
 
 def as_text(stage: Stage, turn: int = 0) -> str:
-    """All of a stage in plain characters, at most 80 wide."""
+    """The whole stage in plain characters, at most 80 wide."""
     left, right = pictures(stage, turn)
     rows = zip_longest(left.lines(), right.lines(), notes(left, right, SIGNS), fillvalue="")
     drawn = [f"{a:{SIDE}}|{b:{SIDE}}| {note}".rstrip() for a, b, note in rows]
@@ -237,6 +236,6 @@ SIGNS = ["- or = negative", "+ or # positive"]
 
 
 def notes(left: Picture, right: Picture, signs: Sequence[str]) -> list[str]:
-    """The lines beside the pictures, at most 21 wide: what they show, and how to read signs where there are any."""
+    """The lines beside the pictures, at most 21 wide: what these show, and how to read signs if there are any."""
     lines = ["left: " + left.notes[0], *left.notes[1:], "", "right: " + right.notes[0], *right.notes[1:], ""]
     return [*lines, *signs] if left.signed or right.signed else lines

@@ -1,7 +1,7 @@
-"""The screens of `scratchnet step`: what `stages.py` says of a stage, in colour where there is colour, and the keys.
+"""The screens and keys of `scratchnet step`. What they show of a stage comes from `stages.py`.
 
-The app ends when pdb is asked for and starts again afterwards, at the same stage: so pdb has the terminal to itself,
-with no event loop below it.
+When the user asks for pdb, the app ends, and starts again afterwards at the same stage. So pdb has the terminal to
+itself, with no event loop below it.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from scratchnet.network import Loss
 from scratchnet.show.stages import SIGNS, Picture, Stage, array_table, describe, notes, pictures, run_again
 
 COLOUR_SIGNS = ["with signs: blue < 0,", "grey 0, yellow > 0"]
-# From darker to lighter: nobody has to see colours to tell them apart.
+# From dark to light, so that they can be told apart without seeing colours.
 NEGATIVE, ZERO, POSITIVE = np.array([[20, 40, 130], [128, 128, 128], [255, 240, 150]])
 
 
 def run(stages: list[Stage], subject: str) -> None:
-    """Show the stages, until the user has seen enough; `subject` says what is walked through what."""
+    """Show the stages until the user quits; `subject` names the network and the digit."""
     if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a closed window ends the walk, even if a parent ignores hang-ups
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a closed window ends the walk, even if a parent ignores SIGHUP
     no_color = os.environ.get("NO_COLOR")
     at: int | None = 0
     while at is not None:
         if no_color is not None:
-            os.environ["NO_COLOR"] = no_color  # an app takes it away when it starts
+            os.environ["NO_COLOR"] = no_color  # the app removes it when it starts
         at = StepApp(stages, subject, at).run()
         if at is not None:
             in_pdb(stages[at])
 
 
 def in_pdb(stage: Stage) -> None:
-    """The stage once more under pdb; an error that the user made there is shown, and ends nothing."""
+    """Run the stage once more under pdb. An error that the user makes there is shown, and the walk goes on after it."""
     print(f"\n{stage.name}, once more, under pdb. n: next line, s: step into,")
     print("p NAME: print, w: where am I, c: run on and go back to the walk\n")
     try:
@@ -56,7 +56,7 @@ def in_pdb(stage: Stage) -> None:
 
 
 class StepApp(App[int]):
-    """One screen a stage. Ends with the number of a stage to be run under pdb, or None."""
+    """One screen for each stage. Returns the index of a stage to run under pdb, or None to quit."""
 
     ENABLE_COMMAND_PALETTE = False
     VERTICAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-low"), (30, "-high")]  # noqa: RUF012 (App's own type)
@@ -82,7 +82,7 @@ class StepApp(App[int]):
     def __init__(self, stages: list[Stage], subject: str, at: int) -> None:
         super().__init__()
         self.stages, self.subject, self.at, self.channel = stages, subject, at, 0
-        # Half blocks need shades: without colours, or with sixteen of them, characters show more.
+        # Half blocks need many shades. With no colours, or only sixteen, characters show more.
         self.shades = self.console.color_system in ("256", "truecolor") and not self.no_color
 
     def compose(self) -> ComposeResult:
@@ -114,7 +114,7 @@ class StepApp(App[int]):
             self.query_one(f"#{name}", Static).update(text)
 
     def paint(self, picture: Picture) -> Text:
-        """A picture in half blocks, or in characters where there are bars or no colours."""
+        """A picture in half blocks, or in characters if it is bars or there are no shades."""
         if self.shades and not picture.bars:
             return half_blocks(picture.pixels, picture.signed)
         return Text("\n".join(picture.lines()))
@@ -133,14 +133,14 @@ class StepApp(App[int]):
         self.exit(self.at)
 
     def go_to(self, at: int | None) -> None:
-        """Show that stage, and its strongest channel; None stays."""
+        """Show stage `at` with its strongest channel; None changes nothing."""
         if at is not None and at != self.at:
             self.at, self.channel = at, 0
             self.show()
 
 
 class Jump(ModalScreen[int]):
-    """A list of all stages, narrowed by what is typed: "conv2 b" leaves the backward of conv2."""
+    """A list of all stages, narrowed by what is typed: "conv2 b" leaves the backward stage of conv2."""
 
     CSS = """
     Jump { align: center middle; }
@@ -168,7 +168,7 @@ class Jump(ModalScreen[int]):
         self.narrow("")
 
     def narrow(self, typed: str) -> None:
-        """List the stages whose names hold every word that was typed."""
+        """List the stages whose names contain every word that was typed."""
         words = typed.lower().split()
         self.matching = [stage for stage in self.stages if all(word in searched(stage) for word in words)]
         options = self.query_one(OptionList)
@@ -197,12 +197,12 @@ class Jump(ModalScreen[int]):
 
 
 def searched(stage: Stage) -> str:
-    """What a stage is found by: its name, and what everybody calls the loss."""
+    """The text in which typed words are looked for: the stage's name, and "loss" for the loss."""
     return f"{stage.name} loss" if isinstance(stage.step.layer, Loss) else stage.name
 
 
 def half_blocks(pixels: np.ndarray, signed: bool) -> Text:
-    """Pixels (28, 28) from -1 to 1 in 14 lines; the upper half of each character is one pixel, the lower another."""
+    """Pixels (28, 28) from -1 to 1 as 14 lines; each character shows two pixels, one in each half."""
     text = Text(no_wrap=True)
     rgb = colours(pixels, signed)
     for upper, lower in zip(rgb[0::2], rgb[1::2], strict=True):
@@ -213,9 +213,9 @@ def half_blocks(pixels: np.ndarray, signed: bool) -> Text:
 
 
 def colours(pixels: np.ndarray, signed: bool) -> np.ndarray:
-    """(..., 3), 0 to 255: black to white, or with signs dark blue over grey to light yellow."""
+    """Colours (..., 3) from 0 to 255: black to white; with signs, from dark blue through grey to light yellow."""
     value = pixels[..., None]
     if not signed:
         return (np.ones(3) * 255 * value).astype(int)
-    strength = np.sqrt(np.abs(value))  # most of a gradient is far below its largest entry, and would be grey
+    strength = np.sqrt(np.abs(value))  # else most of a gradient, far below its largest entry, would be grey
     return (ZERO + strength * (np.where(value < 0, NEGATIVE, POSITIVE) - ZERO)).astype(int)

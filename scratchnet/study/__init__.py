@@ -1,1 +1,1 @@
-"""Many runs, one table: the architectures trained one after another, and the study of the complete MNIST."""
+"""Many runs and one table: every architecture trained, on the sample or on the complete MNIST."""

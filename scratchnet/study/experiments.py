@@ -1,7 +1,7 @@
-"""One run of the study: an architecture trained by a recipe from a random seed, tested once, and kept as JSON.
+"""One run of the study: an architecture trained by a recipe with a random seed, tested once, and saved as JSON.
 
 `scratchnet reproduce --recipe original --data mnist` makes the runs of all architectures and seeds one after another;
-`benchmarks/reproduction` adds PyTorch's and TensorFlow's, and draws the conclusions.
+`benchmarks/reproduction` adds runs in PyTorch and TensorFlow, and reports the results.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from scratchnet.runs.recipes import Recipe
 from scratchnet.train import evaluate, fit
 
 VALIDATION_IMAGES = 5000  # the last of the training set
-LOSS_EVERY = 10  # steps, of which the mean loss is kept
+LOSS_EVERY = 10  # steps whose mean loss is kept as one number
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What decides a run's result.
+    """Everything that decides a run's result.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Experiment:
     data : str
         The data set, a name in `DATASETS`.
     validate : bool
-        Leave out the last 5,000 training images and test on them: to choose a recipe without the test set.
+        Leave out the last 5,000 training images and test on them, to choose a recipe without the test set.
     """
 
     model: str
@@ -60,13 +60,13 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """Of the run's file."""
+        """The name of the run's file."""
         options = [f"{key.removesuffix('_multiplier')}_{in_short(value)}" for key, value in self.options.items()]
         return "-".join([self.recipe.name, self.model, *options, f"seed_{self.seed}"])
 
     @property
     def network_name(self) -> str:
-        """The model, and what of it is not as usual."""
+        """The model, and the options that differ from its defaults."""
         return network_name(self.model, self.options)
 
     def network(self) -> Network:
@@ -74,7 +74,7 @@ class Experiment:
         return ARCHITECTURES[self.model].make(seed=self.seed, init=self.recipe.init, **self.options)
 
     def images(self, data_dir: str | Path | None) -> tuple[Dataset, Dataset]:
-        """What to train with and what to test with; errors as of `scratchnet.data.load`."""
+        """The images to train on and those to test on. Raises the errors of `scratchnet.data.load`."""
         train, test = load(self.data, data_dir)
         train = train[self.recipe.left_out :]
         if self.validate:
@@ -85,9 +85,9 @@ class Experiment:
 
 
 def planned(recipe: str, seeds: Iterable[int], data: str = "mnist") -> list[Experiment]:
-    """The runs of a recipe, by its name, on a data set: of all networks with one seed, before those with the next.
+    """The runs of a recipe on a data set: first all networks with the first seed, then all with the next.
 
-    The networks are the architectures that take such images, and after each its variants.
+    The networks are the architectures that take such images, each followed by its variants.
     """
     info = DATASETS[data]
     networks = [
@@ -104,7 +104,7 @@ def planned(recipe: str, seeds: Iterable[int], data: str = "mnist") -> list[Expe
 
 
 def train_and_test(experiment: Experiment, data_dir: str | Path | None = None, progress: bool = True) -> dict[str, Any]:
-    """Train the experiment's network with scratchnet and test it once: what `record` keeps of it."""
+    """Train the experiment's network with scratchnet and test it once; returns what `record` makes of it."""
     net, recipe = experiment.network(), experiment.recipe
     train, test = experiment.images(data_dir)
     started = time.perf_counter()
@@ -121,7 +121,7 @@ def record(
     train: Dataset,
     test: Dataset,
 ) -> dict[str, Any]:
-    """All that a report needs to know of a run."""
+    """Everything that a report needs to know about a run."""
     whole = len(losses) - len(losses) % LOSS_EVERY
     return {
         "experiment": asdict(experiment),
@@ -135,7 +135,7 @@ def record(
 
 
 def circumstances() -> dict[str, Any]:
-    """When and with what a result was made; nothing that names the machine."""
+    """When and with what a result was made. Nothing in it names the machine."""
     return {
         "date": date.today().isoformat(),
         "processor": processor_name(),
@@ -147,7 +147,7 @@ def circumstances() -> dict[str, Any]:
 
 
 def threads() -> int:
-    """How many threads this process computes with."""
+    """The number of threads that this process computes with."""
     given = os.environ.get("NUMBA_NUM_THREADS")
     if given:
         return int(given)
@@ -155,7 +155,7 @@ def threads() -> int:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Versions of Python and of the packages that are installed."""
+    """The versions of Python and of those packages that are installed."""
     found = {"python": platform.python_version()}
     for package in packages:
         try:
@@ -166,19 +166,19 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def keep(result: dict[str, Any], path: Path) -> None:
-    """Write a run as JSON, a line for each of its parts: all of it, or nothing."""
+    """Write a run as JSON, one line for each entry. The file is written as a whole or not at all."""
     lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in result.items())
     write_text_atomically(path, f"{{\n{lines}\n}}\n")
 
 
 def kept(experiments: Iterable[Experiment], folder: Path) -> list[dict[str, Any]]:
-    """Those runs that the folder holds, as `keep` wrote them."""
+    """The results of those experiments that the folder holds, as `keep` wrote them."""
     paths = [folder / f"{e.name}.json" for e in experiments]
     return [read(path) for path in paths if path.exists()]
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A run's JSON; a ValueError that names the file if it is damaged."""
+    """The result in a run's JSON file; a ValueError that names the file if it is damaged."""
     try:
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         result["experiment"] = as_experiment(result["experiment"])
@@ -188,22 +188,22 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def as_experiment(described: dict[str, Any]) -> Experiment:
-    """An experiment from what `asdict` made of it."""
+    """The experiment that `asdict` described."""
     return Experiment(**described | {"recipe": Recipe(**described["recipe"])})
 
 
 def network_name(model: str, options: Mapping[str, Any]) -> str:
-    """What tables call a network that was made with options: "separable_cnn, dense units 128"."""
+    """The name of a network with options in tables: "separable_cnn, dense units 128"."""
     return ", ".join([model, *(f"{key.replace('_', ' ')} {in_short(value)}" for key, value in options.items())])
 
 
 def in_short(value: Any) -> str:
-    """An option's value as part of a name: 1.0 is 1."""
+    """An option's value as part of a name: 1.0 becomes 1."""
     return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
 def by_network(results: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Results by the name of their network."""
+    """The results, grouped by the name of their network."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for result in results:
         groups.setdefault(result["experiment"].network_name, []).append(result)
@@ -211,6 +211,6 @@ def by_network(results: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, An
 
 
 def mean_and_deviation(values: Iterable[float]) -> tuple[float, float]:
-    """Mean, and the standard deviation of a sample (divided by n - 1); NaN for a single value."""
+    """The mean, and the standard deviation of a sample (divided by n - 1), which is NaN for a single value."""
     values = list(values)
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")

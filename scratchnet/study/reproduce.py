@@ -1,6 +1,7 @@
-"""Train the architectures one after another, and set the result beside what the original reports.
+"""Train the architectures one after another, and compare the results with those that the original reports.
 
-`reproduce` trains once, on the sample, in a minute; `reproduce_whole` on a whole data set, with several random seeds.
+`reproduce` trains each once, on a sample, in a minute or two. `reproduce_whole` trains on a whole data set, with
+several random seeds.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ from scratchnet.train import fit
 def reproduce(
     folder: Path, train: Dataset, test: Dataset, recipe: Recipe, seed: int = 0, resume: bool = False
 ) -> tuple[str, list[Path]]:
-    """Train all networks that take such images, each in a folder of its own below `folder`.
+    """Train all networks that take such images, each in its own folder below `folder`.
 
-    Returns the table and what was written.
-    With `resume`, networks that are finished are not trained again, and the one that was interrupted goes on.
+    With `resume`, finished networks are not trained again, and the interrupted one goes on. Returns the table and the
+    files that were written.
     """
     nets, histories, written = [], {}, []
     for architecture in architectures_for(train):
@@ -52,7 +53,7 @@ def reproduce(
 
 
 def architectures_for(data: Dataset) -> list[Architecture]:
-    """Those that take the images of a data set and have an output for each of its classes."""
+    """The architectures that take a data set's images and have an output for each of its classes."""
     shape, classes = data.images.shape[1:], data.class_count()
     return [architecture for architecture in ARCHITECTURES.values() if architecture.takes(shape, classes)]
 
@@ -60,7 +61,7 @@ def architectures_for(data: Dataset) -> list[Architecture]:
 def train_one(
     architecture: Architecture, place: Path, train: Dataset, test: Dataset, recipe: Recipe, seed: int, resume: bool
 ) -> Network:
-    """Train one network by the recipe, or load it if `resume` finds it finished."""
+    """Train one network by the recipe; with `resume`, load it if it is finished."""
     if resume and (place / MODEL).exists():
         return load(place / MODEL)
     net = architecture.make(seed=seed, init=recipe.init)
@@ -79,7 +80,7 @@ def train_one(
 
 
 def results_table(nets: list[Network], histories: dict[str, History], test: Dataset, recipe: Recipe) -> str:
-    """Ours beside the original's, and why the two accuracies are not the same test."""
+    """Our figures beside the original's, and a note on why the two accuracies come from different tests."""
     header = ["architecture", "parameters", "accuracy", "steps/s", "original's accuracy", "original's steps/s"]
     rows = []
     for net in nets:
@@ -104,7 +105,7 @@ NOT_STATED, NOT_PUBLISHED = "not stated", "–"
 
 
 def published_texts(published: Published | None) -> tuple[str, str]:
-    """What the original states of a network, for a table: accuracy, steps a second. A dash if it has no such one."""
+    """The original's accuracy and steps a second, as text for a table; dashes for a network that it does not have."""
     if published is None:
         return NOT_PUBLISHED, NOT_PUBLISHED
     accuracy, speed = published.accuracy, published.steps_per_second
@@ -112,7 +113,7 @@ def published_texts(published: Published | None) -> tuple[str, str]:
 
 
 def published_variants(nets: list[Network]) -> list[tuple[str, str]]:
-    """The variants of some networks that the original has figures of: their names and these figures."""
+    """The variants of these networks for which the original has figures: the name and the figures of each."""
     found = []
     for net in nets:
         for variant in ARCHITECTURES[net.name].variants:
@@ -128,7 +129,7 @@ def published_variants(nets: list[Network]) -> list[tuple[str, str]]:
 def reproduce_whole(
     folder: Path, recipe: str, seeds: Sequence[int], data: str = "mnist", data_dir: str | None = None
 ) -> tuple[str, list[Path]]:
-    """Make the runs of a recipe that the folder lacks, each kept when it is done; returns the table and all files."""
+    """Make those runs of a recipe that the folder lacks, and save each at its end; returns the table and all files."""
     experiments = planned(recipe, seeds, data)
     for i, experiment in enumerate(experiments, 1):
         path = folder / f"{experiment.name}.json"
@@ -149,12 +150,12 @@ def reproduce_whole(
 
 
 def published_for(experiment: Experiment) -> Published | None:
-    """What the original states of the network of a run."""
+    """The figures that the original reports of an experiment's network; None if there are none."""
     return ARCHITECTURES[experiment.model].published_for(experiment.options)
 
 
 def whole_table(results: Sequence[dict[str, Any]]) -> str:
-    """Each network's accuracy over the random seeds, beside what the original reports."""
+    """Each network's accuracy over the random seeds, beside the original's."""
     header = ["network", "parameters", "runs", "accuracy", "lowest", "highest", "original's accuracy", "seconds a run"]
     rows = []
     for name, runs in by_network(results).items():
