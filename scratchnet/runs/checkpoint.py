@@ -50,8 +50,8 @@ def save(net: Network, path: str | Path, trained_on: Dataset | None = None) -> N
     OSError
         If the file cannot be written.
     """
-    data = trained_on.info.name if trained_on is not None and trained_on.info else None
-    _write(path, _arrays(path, net), {"kind": "model", "network": _describe(net), "data": data})
+    data = {"data": trained_on.info.name} if trained_on is not None and trained_on.info else {}
+    _write(path, _arrays(path, net), {"kind": "model", "network": _describe(net)} | data)
 
 
 def load(path: str | Path) -> Network:
@@ -258,8 +258,8 @@ def _check_arrays(path: str | Path, net: Network, arrays: dict[str, np.ndarray])
     missing, foreign = sorted(held.keys() - arrays.keys()), sorted(arrays.keys() - held.keys())
     if missing or foreign:
         raise ValueError(f"{path}: the arrays do not fit {net.name}: missing {missing}, not part of it {foreign}")
-    for name, array in arrays.items():
-        _check_array(path, name, array, held[name])
+    for name in held:
+        _check_array(path, name, arrays[name], held[name])
 
 
 def _set_arrays(net: Network, arrays: dict[str, np.ndarray]) -> None:
