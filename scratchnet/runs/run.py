@@ -122,28 +122,27 @@ class Run:
         if not path.exists():
             return
         checkpoint = load_checkpoint(path, self.net, self.optimizer, self.arguments)
-        self.take_up_history(checkpoint.position["step"])
-        self.step = checkpoint.position["step"]
-        self.order.bit_generator.state = checkpoint.position["order"]
-        checkpoint.restore(self.net, self.optimizer)
-
-    def take_up_history(self, step: int) -> None:
-        """Read the history up to a step from the metrics file; a ValueError if it is not the history of this run."""
-        path = Path(self.folder) / METRICS  # type: ignore[arg-type]
+        step = checkpoint.position["step"]
         if step > self.total_steps:
             raise ValueError(
                 f"{self.folder}: the run has taken {step} steps already, more than the {self.total_steps} that epochs="
                 f"{self.epochs} and steps={self.steps} ask for; resume with more, or start a new run in another folder"
             )
-        history = read_metrics(path)
-        self.history.steps = [r for r in history.steps if r["step"] <= step]
-        self.history.epochs = [r for r in history.epochs if r["step"] <= step and self.ends_epoch(r["step"])]
-        if len(self.history.steps) != step:
+        self.history = self.history_until(step)
+        checkpoint.restore(self.net, self.optimizer)
+        self.step, self.order.bit_generator.state = step, checkpoint.position["order"]
+
+    def history_until(self, step: int) -> History:
+        """What the metrics file holds up to a step; a ValueError if this run would have made another history."""
+        path = Path(self.folder) / METRICS  # type: ignore[arg-type]
+        kept = read_metrics(path)
+        steps = [record for record in kept.steps if record["step"] <= step]
+        if len(steps) != step:
             raise ValueError(
-                f"{path}: expected the records of {step} steps, got {len(self.history.steps)}; put the file back as it "
-                "was, or start a new run"
+                f"{path}: expected the records of {step} steps, got {len(steps)}; put the file back as it was, or "
+                "start a new run"
             )
-        for record in self.history.steps:
+        for record in steps:
             lr = self.optimizer.lr if self.schedule is None else float(self.schedule(record["step"] - 1))
             if record["lr"] != lr:
                 raise ValueError(
@@ -151,6 +150,8 @@ class Run:
                     f"optimizer or schedule given has {lr!r} there; resume with the lr or schedule that the run was "
                     "begun with, or start a new run in another folder"
                 )
+        # A run that was to end in the middle of an epoch was evaluated there; one that goes on is not.
+        return History(steps, [e for e in kept.epochs if e["step"] <= step and self.ends_epoch(e["step"])])
 
     def rest_of_epoch(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The remaining batches of this epoch, or of the run if that ends sooner."""
