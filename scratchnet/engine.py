@@ -70,6 +70,11 @@ class Ops:
             names = ", ".join([*KERNELS, *_added])
             raise AttributeError(f"scratchnet has no kernel named {name!r}; the kernels are: {names}")
         _activate(current_engine())
+        if name not in vars(self):
+            raise AttributeError(
+                f"the {self.engine} engine has no function {name!r}: expected it in one of "
+                f"{', '.join(ENGINES[str(self.engine)].modules)}"
+            )
         function: Function = vars(self)[name]
         return function
 

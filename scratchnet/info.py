@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from scratchnet.data import DATASETS, DatasetInfo
-from scratchnet.data.sources import cache_folder, find, holds_labels_of
+from scratchnet.data.sources import data_folder, find, holds_labels_of
 from scratchnet.engine import current_engine, is_compiled
 from scratchnet.version import __version__
 
@@ -27,7 +27,7 @@ def describe_machine() -> dict[str, str]:
             [*numba_layer(), *(f"{lib.get('threading_layer', 'unknown')} in {lib['internal_api']}" for lib in blas)]
         ),
         "BLAS": ", ".join(blas_line(lib) for lib in blas) or "not recognised",
-        "cache folder": str(cache_folder(DATASETS["mnist"]).parent),
+        "cache folder": str(data_folder(DATASETS["mnist"]).parent),
         "compiled code": compiled_folder(),
         "data": "; ".join(f"{name}: {where(info)}" for name, info in DATASETS.items()),
     }
@@ -66,9 +66,9 @@ def compiled_folder() -> str:
     """The folder in which the compiled engine keeps its code."""
     if not is_compiled():
         return "not in use"
-    from scratchnet.fast.compiled import cache_folder as folder
+    from scratchnet.fast.compiled import code_folder
 
-    return str(folder())
+    return str(code_folder())
 
 
 def vector_width() -> int | None:
@@ -101,5 +101,5 @@ def where(info: DatasetInfo) -> str:
     except FileNotFoundError as error:
         return str(error)
     if folder is None:
-        return f"not found; would be downloaded to {cache_folder(info)}"
+        return f"not found; would be downloaded to {data_folder(info)}"
     return f"{folder}{'' if holds_labels_of(info, folder) else ' (other files of the same names)'}"

@@ -1,4 +1,4 @@
-"""The three MNIST architectures that this project reproduces, and the record of each.
+"""The MNIST architectures that this project reproduces, and the record of each.
 
 All take images (N, 28, 28, 1) and give logits (N, 10). Convolutions are 5 x 5 with stride 1 and "same" padding (2
 pixels on each side), pools are 2 x 2 with stride 2. Each model comes with the initialisation that its original used.

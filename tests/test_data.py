@@ -109,8 +109,8 @@ def test_the_variable_and_then_the_cache_folder_are_looked_in(tmp_path, monkeypa
     assert sources.find(MNIST) is None
     installed = replace(MNIST, folders=(str(write_mnist(tmp_path / "installed")),))
     assert sources.find(installed) == tmp_path / "installed"
-    write_mnist(sources.cache_folder(MNIST))
-    assert sources.find(installed) == sources.cache_folder(MNIST)
+    write_mnist(sources.data_folder(MNIST))
+    assert sources.find(installed) == sources.data_folder(MNIST)
     monkeypatch.setenv("SCRATCHNET_DATA", str(write_mnist(tmp_path / "variable")))
     assert sources.find(MNIST) == tmp_path / "variable"
     assert sources.find(MNIST, write_mnist(tmp_path / "given")) == tmp_path / "given"
@@ -251,7 +251,7 @@ def test_a_folder_that_was_named_must_hold_the_files(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "cifar"}, 'expected a data set named "sample", "mnist" or "fashion-mnist", got \'cifar\''),
+        ({"name": "cifar"}, "expected a data set named .*, got 'cifar'"),
         ({"name": "mnist", "train_images": 50_000}, "expected train_images to be 60000 or 55000, got 50000"),
         (
             {"name": "sample", "train_images": 55_000},
@@ -322,13 +322,13 @@ def test_a_download_is_checked_kept_and_not_repeated(mirror, capfd):
     assert len(mirror.asked) == 4
     sn.data.load("mnist")
     assert len(mirror.asked) == 4
-    assert sorted(p.name for p in sources.cache_folder(MNIST).iterdir()) == sorted(f"{n}.gz" for n in MNIST.files)
+    assert sorted(p.name for p in sources.data_folder(MNIST).iterdir()) == sorted(f"{n}.gz" for n in MNIST.files)
 
 
 def test_a_damaged_file_in_the_cache_is_fetched_again(mirror):
     """If there is a download at all: because another one is missing."""
     sn.data.load("mnist")
-    damaged, missing = (sources.cache_folder(MNIST) / f"{name}.gz" for name in list(MNIST.files)[:2])
+    damaged, missing = (sources.data_folder(MNIST) / f"{name}.gz" for name in list(MNIST.files)[:2])
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:-9])
     missing.unlink()
@@ -356,8 +356,8 @@ def test_a_failed_download_leaves_nothing_that_passes_for_whole(mirror):
     assert message.count("http://") == 2
     assert "hash" in message, "says that the checksum failed"
     assert 'the data set "sample" works now' in message
-    assert str(sources.cache_folder(MNIST)) in message
-    assert not list(sources.cache_folder(MNIST).glob("*")), "nothing is left behind"
+    assert str(sources.data_folder(MNIST)) in message
+    assert not list(sources.data_folder(MNIST).glob("*")), "nothing is left behind"
 
 
 def test_without_a_network_the_message_says_what_to_do(monkeypatch, tmp_path):

@@ -25,6 +25,7 @@ from textual.widgets import Input, Static
 import scratchnet as sn
 from scratchnet.cli import main
 from scratchnet.layers.base import snapshot
+from scratchnet.models import ARCHITECTURES
 from scratchnet.network import Loss
 from scratchnet.show import terminal as step_app
 from scratchnet.show.stages import (
@@ -543,8 +544,7 @@ def test_an_unknown_model_is_named(capsys):
     for name in ("step", "summary"):
         assert main([name, "alexnet"]) == 1
         assert capsys.readouterr().err == (
-            "scratchnet: alexnet: neither a trained model's file nor one of "
-            "four_conv_cnn, standard_cnn, separable_cnn\n"
+            f"scratchnet: alexnet: neither a trained model's file nor one of {', '.join(ARCHITECTURES)}\n"
         )
 
 

@@ -67,7 +67,7 @@ def load(
             raise ValueError(f"{name}: expected no data_dir, since it is not read from a folder; got {str(data_dir)!r}")
         train, test = (replace(part, info=info) for part in info.read())
         return train, test
-    folder = find(info, data_dir) or download_all(info, cache_folder(info))
+    folder = find(info, data_dir) or download_all(info, data_folder(info))
     train, test = (read_part(info, folder, part) for part in PARTS)
     return train[len(train) - train_images :] if train_images < len(train) else train, test
 
@@ -81,7 +81,7 @@ def one_of(names: Iterable[str]) -> str:
 # ---------------------------------------------------------------- which folder
 
 
-def cache_folder(info: DatasetInfo) -> Path:
+def data_folder(info: DatasetInfo) -> Path:
     """Where a data set's downloaded files are kept for this user."""
     import platformdirs
 
@@ -96,7 +96,7 @@ def find(info: DatasetInfo, data_dir: str | Path | None = None) -> Path | None:
     """
     named = os.environ.get("SCRATCHNET_DATA") or None if data_dir is None else data_dir
     if named is None:
-        places = [cache_folder(info), *map(Path, info.folders)]
+        places = [data_folder(info), *map(Path, info.folders)]
         return next((folder for folder in places if not missing_files(info, folder)), None)
     if not str(named) or not Path(named).is_dir():
         what = "is a file" if str(named) and Path(named).exists() else "does not exist"

@@ -35,7 +35,7 @@ Shape = tuple[int, ...]
 # ---------------------------------------------------------------- constants
 
 # Threads. A result must not depend on their number, so the work is divided into a fixed number of parts.
-CHUNKS = 16  # chunks of the images, where a result is a sum over images; at most this many threads share it
+CHUNKS = 16  # chunks of N images, where a result is a sum over images (N of them, if there are fewer images)
 BLOCKS = 16  # parts of a large product, at least: groups of panels times blocks of rows
 BLOCK_TILES = 4  # rows of tiles in a block, at least, since each block packs its panels anew
 
@@ -66,7 +66,7 @@ WINOGRAD_TIME = 0.4  # measured: time of Winograd's way for each multiply-add of
 # Winograd's convolution.
 WINOGRAD_SIDE = 8  # a tile has 8 x 8 inputs
 WINOGRAD_CHANNELS = 16  # measured: from this many channels and filters on, it is faster
-WINOGRAD_STRIPS = 4  # images or strips of images for the threads to share, at least
+WINOGRAD_STRIPS = 4  # images or strips of images, at least, whatever the number of threads
 MOST_TILES = 64  # tiles of a strip, at most, unless a single row has more
 TILES = 32  # tiles that a thread takes at a time, in whole strips
 
@@ -172,7 +172,7 @@ def product_cut(M: int, F: int, stretches: Stretches, shape: Shape, dtype: np.dt
 def winograd_is_faster(w_shape: Shape, stride: Pair, out_size: Pair, N: int) -> bool:
     """Whether Winograd's convolution is faster than the tile.
 
-    Measured for 5 x 5 kernels, with enough channels to fill tiles, and enough images or strips for the threads.
+    Measured for 5 x 5 kernels, with enough channels to fill tiles, and at least WINOGRAD_STRIPS images or strips.
     """
     KH, KW, C, F = w_shape
     fits = KH == KW == 5 and stride == (1, 1) and min(out_size) >= 4

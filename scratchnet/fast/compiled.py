@@ -3,10 +3,11 @@
 `kernel` compiles a function whose `prange` loops are shared by all threads. `inlined` compiles a function that kernels
 call. While something is compiled, a line on stderr says so.
 
-The cache is below NUMBA_CACHE_DIR or the user's cache folder. Numba does not notice when a function changes that a
-cached kernel calls. So each version of these sources has a cache folder of its own.
+The cache is below NUMBA_CACHE_DIR or the user's cache folder. Numba itself compiles a kernel again if its arguments'
+types, its own file or the processor change. It does not notice when a function changes that the kernel calls. So each
+version of the sources below `scratchnet/fast/` has a cache folder of its own.
 
-Nothing here reorders sums (no `fastmath`): a result depends on the arguments alone.
+Nothing here reorders sums (no `fastmath`): a result depends on the arguments, and on the width of the registers.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import platformdirs
 from numba.core import config, event
 
 from scratchnet.fast.process import keep_memory, load_openmp
+from scratchnet.layers import shapes
 
 # Numba's simplest threading layer aborts the process if two Python threads start kernels at once. With any other layer,
 # the two kernels would compete for the same cores. So kernels take turns.
@@ -38,15 +40,15 @@ keep_memory()
 
 
 def sources_digest() -> str:
-    """A digest of what the compiled code depends on: these sources, and the versions of Numba and Python."""
+    """A digest of what compiled code depends on: all sources of the mirror, `Window`, and Numba's and Python's versions."""
     digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    for path in [*sorted(Path(__file__).parent.rglob("*.py")), Path(shapes.__file__)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
 @functools.cache
-def cache_folder() -> Path:
+def code_folder() -> Path:
     """Where compiled code is kept. If that folder cannot be written, a temporary one for this process alone."""
     named = os.environ.get("NUMBA_CACHE_DIR")
     folder = Path(named) if named else Path(platformdirs.user_cache_dir("scratchnet")) / "compiled"
@@ -67,7 +69,7 @@ def cache_folder() -> Path:
 
 def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     before = config.CACHE_DIR
-    config.CACHE_DIR = str(cache_folder())  # read when a function is decorated; the user's own functions keep theirs
+    config.CACHE_DIR = str(code_folder())  # read when a function is decorated; the user's own functions keep theirs
     try:
         compiled: Callable[..., Any] = numba.njit(error_model="numpy", nogil=True, **options)(function)
     finally:

@@ -23,8 +23,11 @@ KW = 5, SW = 1):
     w w w w w 0     the first pixel's F columns        The zeros cost (KW + (n-1)*SW) / KW times the multiply-adds. The
     0 w w w w w     the second pixel's F columns       lanes that are no longer empty save more than that.
 
-With many channels and a kernel of 5 x 5, `conv_winograd.py` computes all three with fewer multiplications. Where dout
-is mostly zeros, `conv_sparse.py` computes both gradients without them. `choose.py` says which way is taken.
+`choose.py` says which way is taken, the first of these that applies:
+
+    "nonzeros"   dw, dx        most of dout is zeros: they are left out       sparse_dw, sparse_dx     conv_sparse.py
+    "Winograd"   out, dw, dx   5 x 5 kernels, many channels: fewer products   winograd_forward, _dw    conv_winograd.py
+    "tile"       out, dw, dx   all else                                       direct_forward, _dw      here
 """
 
 from __future__ import annotations

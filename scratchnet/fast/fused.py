@@ -47,7 +47,7 @@ class Fused:
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """The last layer's output for the first one's input."""
-        out = self.forward_together(x)
+        out = self.forward_together(x, training)
         self.seen = [layer.seen for layer in self.layers]
         return out
 
@@ -64,7 +64,7 @@ class Fused:
         # Each forward of a layer makes a new `seen`, so it is the object that counts, and not what it says.
         return [id(seen) for seen in self.seen] == [id(layer.seen) for layer in self.layers]
 
-    def forward_together(self, x: np.ndarray) -> np.ndarray:
+    def forward_together(self, x: np.ndarray, training: bool) -> np.ndarray:
         """As `forward`; leaves in the layers what their own forward passes would."""
         raise NotImplementedError
 
@@ -80,7 +80,7 @@ class ReLUMaxPool(Fused):
         super().__init__(relu, pool)
         self.relu, self.pool = relu, pool
 
-    def forward_together(self, x: np.ndarray) -> np.ndarray:
+    def forward_together(self, x: np.ndarray, training: bool) -> np.ndarray:
         relu, pool = self.relu, self.pool
         relu.x = relu.check_input(x)
         pool.x_shape = pool.check_input(x).shape
@@ -106,7 +106,7 @@ class OneChannelReLUMaxPool(Fused):
         windows_touch = pool.stride == pool.pool_size and pool.padding in ((0, 0), "valid")
         return pointwise.in_channels == 1 and windows_touch
 
-    def forward_together(self, x: np.ndarray) -> np.ndarray:
+    def forward_together(self, x: np.ndarray, training: bool) -> np.ndarray:
         pointwise, relu, pool = self.pointwise, self.relu, self.pool
         pointwise.x = pointwise.check_input(x)
         w, b = pointwise.weights(x.dtype)

@@ -28,7 +28,10 @@ from scratchnet.layers.shapes import IntOrPair, Padding, Window
 
 @inlined
 def larger(value, best, here, place):
-    """The larger of a pixel and the best so far, lane by lane, and its index; NaN wins over all."""
+    """The larger of a pixel and the best so far, lane by lane, and its index; NaN wins over all.
+
+    A tie goes to the first pixel of the window in row-major order: `>`, and not `>=`, replaces the best so far.
+    """
     place = where_greater(value, best, here, place)
     return where_nan(value, value, where_greater(value, best, value, best)), place
 

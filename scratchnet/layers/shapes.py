@@ -50,7 +50,9 @@ class Window(NamedTuple):
     """A window on an image: its size and stride, the padding, and how many places it has.
 
     `Window.on` works this out from the arguments of a layer, once for each image size. The code of both engines takes
-    the numbers from here.
+    the numbers from here. All of it relies on a window's pixels being neighbours. For a dilation, begin here, in
+    `im2col.py` and in `definition.py`; in the mirror, the stretches of `fast/conv.py` and `fast/depthwise.py` and
+    `dx_window` in `fast/choose.py` come next, and Winograd's way and the lists of nonzeros have to be refused.
     """
 
     size: Pair  #: (KH, KW), of the window

@@ -2,7 +2,8 @@
 
 A model file holds the weights and the arrays of the layers' state, each under its name, and a description of every
 layer. A checkpoint also holds what training needs to go on as if it had not stopped: the optimiser's arrays and step
-count, the states of the random generators, the position in the epoch, and the arguments that the run was begun with.
+count, the states of the random generators, the position in the epoch, and the arguments that the run was begun with
+(`Run.describe_arguments` in `run.py` says which; `Run.history_until` compares the learning rates as well).
 """
 
 from __future__ import annotations

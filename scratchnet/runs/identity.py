@@ -1,4 +1,7 @@
-"""Whether a resumed run is the same run: the first setting that differs, in words, and a fingerprint of the data."""
+"""How a resumed run is compared with the one that began: the first difference in words, and a fingerprint of the data.
+
+What is compared is said elsewhere: `run.py` for `fit`, `options.py` for the command line's settings.
+"""
 
 from __future__ import annotations
 
