@@ -40,7 +40,7 @@ keep_memory()
 
 
 def sources_digest() -> str:
-    """A digest of what compiled code depends on: all sources of the mirror, `Window`, and Numba's and Python's versions."""
+    """A digest of what compiled code depends on: the mirror's sources, `Window`, the versions of Numba and Python."""
     digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
     for path in [*sorted(Path(__file__).parent.rglob("*.py")), Path(shapes.__file__)]:
         digest.update(path.read_bytes())
