@@ -413,7 +413,7 @@ def dropout_own_draws(x, draws, rate, training):
 
 
 WRONG = [
-    ("conv2d_backward", conv_sum_at_each_place, "db: an extra factor OH*OW: was a sum made once more"),
+    ("conv2d_backward", conv_sum_at_each_place, "db: an extra factor OH*OW: was a sum added OH*OW times"),
     ("conv2d_backward", conv_first_image, "dw: only the first image's gradient"),
     ("max_pool2d_backward", pool_columns_first, "`=` where `+=`"),
     (
