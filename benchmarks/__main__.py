@@ -1,8 +1,8 @@
 """scratchnet beside PyTorch, TensorFlow, JAX and plain NumPy, on this machine.
 
-First all of them compute the same logits and gradients from the same weights; nothing is timed before they agree. Then
-each runs in a process of its own on the same cores, and has its turn in every round. Results go to a folder: JSON, a
-table in Markdown, and figures. Close everything else meanwhile: what else runs is measured as well.
+First all of them compute logits and gradients from the same weights; nothing is timed before they agree. Each runs in
+its own process on the same cores, and is timed once in every round. Results go to a folder: JSON, a table in Markdown,
+and figures. Close all other programs while it runs: they would slow it down.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from scratchnet.info import describe_machine
 from scratchnet.runs.files import written_atomically
 
 PARTS = ("training", "inference", "layers", "sizes", "threads", "start-up")
-SLOW_TO_COMPILE = ("PyTorch, torch.compile", "TensorFlow, XLA", "JAX, jit")  # left out of --quick: minutes of it
+SLOW_TO_COMPILE = ("PyTorch, torch.compile", "TensorFlow, XLA", "JAX, jit")  # for minutes; left out of --quick
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -38,7 +38,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     headline, _, rest = __doc__.partition("\n")
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=f"{headline}\n{rest}",
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help="a few parts, peers and rounds: done in 3 minutes")
+    parser.add_argument("--quick", action="store_true", help="only a few parts, peers and rounds: takes 3 minutes")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="only these (default: all)")
     parser.add_argument(
         "--models", nargs="+", metavar="MODEL", help=f"(default: all: {', '.join(sn.models.ARCHITECTURES)})"
@@ -48,7 +48,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="import these first: they register networks from outside the package",
     )  # fmt: skip
     parser.add_argument(
-        "--peers", nargs="+", choices=list(PEERS), help="beside scratchnet (default: all that are installed)"
+        "--peers", nargs="+", choices=list(PEERS), help="what to compare with (default: all that are installed)"
     )
     parser.add_argument(
         "--threads", type=int, default=len(os.sched_getaffinity(0)), help="(default: one for each core)"
@@ -75,7 +75,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """All parts that were asked for, as what goes into the JSON file."""
+    """Measure all parts that were asked for; returns the content of the JSON file."""
     session = measure.Session(options.threads, options.rounds, options.seconds, options.modules)
     if left_out := [name for name in PEERS if name not in options.peers]:
         session.note("not asked for: " + "; ".join(left_out))

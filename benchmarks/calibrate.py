@@ -1,11 +1,11 @@
-"""Measure the constants of `scratchnet/fast/choose.py` anew, on this machine, and say which differ.
+"""Measure the constants of `scratchnet/fast/choose.py` again on this machine, and say which differ.
 
     python -m benchmarks.calibrate             all of them, in a minute or two
     python -m benchmarks.calibrate FEW LISTED  only these
 
-A constant decides between two ways to compute the same thing, so each measurement runs both ways side by side, in
-turns, and takes medians. Close everything else meanwhile. Nothing is changed: edit `choose.py` if a constant differs on
-a quiet machine, and measure a training step before and after.
+A constant decides between two ways to compute the same thing. So each measurement runs both ways in turn, and takes
+medians. Close all other programs while it runs. It changes nothing: if a constant differs on a quiet machine, edit
+`choose.py`, and measure a training step before and after.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from scratchnet.runs.run import progress_bar
 from scratchnet.tables import table
 
 ROUNDS = 9
-TOLERANCE = 0.25  # of the constant: what two runs on a shared machine may be apart
+TOLERANCE = 0.25  # of the constant: two runs on a shared machine may differ by so much
 FLOAT32 = np.dtype(np.float32)
 DENSE = 3136, 1024  # inputs and outputs of the largest layer of the three networks
 
@@ -36,7 +36,7 @@ Run = Callable[[], object]
 
 
 def medians(*runs: Run) -> list[float]:
-    """The median time of each run, in seconds: all in turns, after a first call of each that does not count."""
+    """The median time of each run, in seconds. All run in turn, after a first call of each that does not count."""
     for run in runs:
         run()
     times: list[list[float]] = [[] for _ in runs]
@@ -49,7 +49,7 @@ def medians(*runs: Run) -> list[float]:
 
 
 def first_where(candidates: Sequence[int], faster: Callable[[int], bool]) -> int:
-    """The first candidate at which a way is faster; the last one if it never is."""
+    """The first candidate for which `faster` is true; the last one if there is none."""
     return next((candidate for candidate in candidates if faster(candidate)), candidates[-1])
 
 
@@ -59,7 +59,7 @@ def normal(*shape: int) -> np.ndarray:
 
 
 def with_zeros(share: float, *shape: int) -> np.ndarray:
-    """The same, of which a share is not zero."""
+    """An array of random numbers, of which a share is not zero."""
     return normal(*shape) * (np.random.default_rng(1).random(shape) < share)
 
 
@@ -81,7 +81,7 @@ def narrow_cost() -> float:
 
 
 def few() -> int:
-    """The last number of rows that is faster without a copy of the weights for the tile."""
+    """The largest number of rows for which the product is faster without copying the weights for the tile."""
     w, bias = normal(*DENSE), normal(DENSE[1])
 
     def tile_is_faster(M: int) -> bool:
@@ -98,7 +98,7 @@ def few() -> int:
 
 
 def dense_times(N: int, share: float) -> list[float]:
-    """A dense layer's dw and dx: without the zeros of dout, of which a share is left, and by the tile."""
+    """The times of a dense layer's dw and dx, if a share of dout is not zero: without its zeros, and by the tile."""
     x, w, dout = normal(N, DENSE[0]), normal(*DENSE), with_zeros(share, N, DENSE[1])
 
     def listed() -> None:
@@ -113,7 +113,7 @@ def dense_times(N: int, share: float) -> list[float]:
 
 
 def dense_nonzeros() -> float:
-    """The share of nonzeros at which both ways take as long, from a straight line through two shares."""
+    """The share of nonzeros at which both ways take equally long, on a straight line through two measured shares."""
     shares = (0.3, 0.8)
     (low, tile_low), (high, tile_high) = (dense_times(128, share) for share in shares)
     tile, slope = (tile_low + tile_high) / 2, (high - low) / (shares[1] - shares[0])
@@ -121,7 +121,7 @@ def dense_nonzeros() -> float:
 
 
 def dense_rows() -> int:
-    """The fewest rows, of powers of two, from which on leaving out 70 % zeros is faster."""
+    """The smallest power of two of rows from which on it is faster to leave out 70 % zeros."""
 
     def listed_is_faster(N: int) -> bool:
         listed, tile = dense_times(N, 0.3)
@@ -131,10 +131,10 @@ def dense_rows() -> int:
 
 
 def conv_times() -> tuple[float, float, float]:
-    """LISTED, and the times of a multiply-add in the tile and in Winograd's convolution; the unit is one from a list.
+    """LISTED, TILE_TIME and WINOGRAD_TIME. The unit is the time of a multiply-add from a list of nonzeros.
 
-    From the gradient of w of the last convolution of `four_conv_cnn`. A list takes `LISTED + vectors * share` units for
-    each number of dout: two shares give the unit and LISTED.
+    Measured on the gradient of w of the last convolution of `four_conv_cnn`. A list takes `LISTED + vectors * share`
+    units for each number of dout. The times for two shares give the unit and LISTED.
     """
     N, size, C, F, K = 128, 14, 16, 32, 5
     window = Window.on((size, size), K, 1, "same")
@@ -146,12 +146,12 @@ def conv_times() -> tuple[float, float, float]:
         lambda: conv_winograd.winograd_dw(x, few_left, window),
     )
     vectors = K * -(-K * C // lanes(FLOAT32))
-    unit = (high - low) / (0.2 * vectors)  # for all numbers of dout together
+    unit = (high - low) / (0.2 * vectors)  # the unit, times the number of numbers in dout
     return low / unit - 0.05 * vectors, tile / (unit * vectors), winograd / (unit * vectors)
 
 
 def winograd_channels() -> int:
-    """The fewest channels and filters from which on Winograd's forward pass is faster than the tile."""
+    """The smallest number of channels and filters from which on Winograd's forward pass is faster than the tile."""
     window = Window.on((14, 14), 5, 1, "same")
 
     def winograd_is_faster(C: int) -> bool:

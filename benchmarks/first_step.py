@@ -1,7 +1,7 @@
-"""From the start of Python to the first finished training step, and the memory that training takes.
+"""The child process for measuring start-up: one training step right after Python starts, and the memory it takes.
 
-Run as `python -m benchmarks.first_step PEER MODEL WEIGHTS BATCH [MODULE ...]`: prints a line after the first step, and
-after ten more the largest resident size in MB.
+Run as `python -m benchmarks.first_step PEER MODEL WEIGHTS BATCH [MODULE ...]`. It prints "first step" after the first
+step, and the largest resident size in MB after ten more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 def main(name: str, model: str, weights: str, batch: str, *modules: str) -> None:
     from benchmarks.peers import make_peer
 
-    for module in modules:  # which register networks from outside the package
+    for module in modules:  # these register networks from outside the package
         importlib.import_module(module)
 
     peer = make_peer(name)

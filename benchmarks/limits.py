@@ -1,4 +1,4 @@
-"""What this processor can do at all, measured in the same run: multiply-adds, a matrix product, memory.
+"""The limits of this processor, measured along with the benchmark: multiply-adds, a matrix product, memory.
 
 Run as `python -m benchmarks.limits`; prints JSON.
 """
@@ -22,8 +22,10 @@ from scratchnet.fast.register.width import lanes
 
 @numba.njit(parallel=True, error_model="numpy")
 def multiply_adds(a, out, steps, threads):
-    """On each thread, `steps` times ACCUMULATORS multiply-adds of whole registers, which wait for nothing but
-    themselves; the sum is stored, so that none can be left out."""
+    """On each thread, `steps` times ACCUMULATORS multiply-adds of whole registers, in independent accumulators.
+
+    The sum is stored, so that the compiler cannot leave any out.
+    """
     width = lanes_of(a)
     for thread in prange(threads):
         x, y = load(a, 0), load(a, width)
@@ -40,14 +42,14 @@ def multiply_adds(a, out, steps, threads):
 
 @numba.njit(parallel=True)
 def copy(a, out, threads):
-    """out = a, each thread its share."""
+    """out = a; each thread copies its share."""
     for thread in prange(threads):
         share = slice(thread * a.size // threads, (thread + 1) * a.size // threads)
         out[share] = a[share]
 
 
 def median_seconds(run: Callable[[], object], repeats: int = 7) -> float:
-    """The median time of a run, after one that is not counted."""
+    """The median time of several runs, after one that is not counted."""
     run()
     times = []
     for _ in range(repeats):
@@ -73,7 +75,7 @@ def measure() -> dict[str, float]:
     n = 1536
     left, right = (np.random.default_rng(i).standard_normal((n, n), dtype=np.float32) for i in (0, 1))
     ours = 2 * n**3 / median_seconds(lambda: rows_times(left, right, None))
-    time.sleep(0.5)  # until Numba's threads have stopped waiting for work: they would take the cores from OpenBLAS's
+    time.sleep(0.5)  # Numba's threads wait actively for a while, which would slow down OpenBLAS's threads
     blas = 2 * n**3 / median_seconds(lambda: left @ right)
     big = np.ones(64_000_000, np.float32)
     target = np.empty_like(big)

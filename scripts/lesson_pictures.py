@@ -1,4 +1,4 @@
-"""The small pictures of lessons/README.md, from the figures that the lessons have drawn: run all lessons first.
+"""Make the small pictures of lessons/README.md from the figures that the lessons draw. Run all lessons first.
 
 for lesson in lessons/[0-9]*.py; do python $lesson; done && python scripts/lesson_pictures.py
 """

@@ -1,6 +1,6 @@
-"""The picture in README.md: what `scratchnet step standard_cnn` shows at its last stage, the backward pass of conv1.
+"""Make the picture in README.md: the last stage of `scratchnet step standard_cnn`, the backward pass of conv1.
 
-python scripts/step_picture.py        # needs Chromium, which draws the screen, and playwright, which asks it to
+python scripts/step_picture.py        # needs playwright and Chromium, which draw the screen
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from scratchnet.show.terminal import StepApp
 
 PICTURE = Path(__file__).parent.parent / "docs" / "step.png"
 SIZE = (88, 24)  # columns and rows of the terminal
-WIDTH = 900  # pixels of the picture, before it is drawn at twice the size
+WIDTH = 900  # of the picture in CSS pixels; each is drawn as 2 x 2 pixels
 
 
 async def screen(app: StepApp) -> str:
-    """The app's screen as SVG, in a font of this computer."""
+    """The app's screen as SVG, in a font of this computer instead of a downloaded one."""
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()
         drawn = app.export_screenshot(title="scratchnet step standard_cnn")

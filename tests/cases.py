@@ -1,8 +1,8 @@
 """Shapes that are hostile on purpose, by name; every engine has to get all of them right.
 
-Each is unlike the easy one (square image, square kernel, stride 1) in some way that a wrong kernel would get away with
-otherwise: axes that differ, strides that do not divide, windows that overlap or leave gaps, a single image, channel
-counts that fit no vector register.
+Each differs from the easy case (square image, square kernel, stride 1) in a way that exposes some wrong kernel: axes
+that differ, strides that do not divide, windows that overlap or leave gaps, a single image, channel counts that fit no
+vector register.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Conv(NamedTuple):
     N: int
     size: tuple[int, int]
     C: int
-    filters: int  # of a convolution; for a depthwise one, the multiplier is filters % 3 + 1
+    filters: int  # of convolutions; a depthwise one has the multiplier filters % 3 + 1
     kernel: tuple[int, int] | int
     stride: tuple[int, int] | int
     padding: tuple[int, int] | int | str
@@ -73,7 +73,7 @@ POOLS = {
     "strides_differ": Pool(2, (9, 10), 5, (3, 2), (1, 3), (1, 0)),
     "rows_left_over": Pool(2, (7, 5), 3, 2, 2, 0),
     "gaps_between_windows": Pool(2, (9, 9), 3, 2, 3, 0),
-    "overlapping_and_left_over": Pool(2, (6, 6), 3, 3, 2, 0),  # windows with as many pixels as the image has
+    "overlapping_and_left_over": Pool(2, (6, 6), 3, 3, 2, 0),  # windows as large as the image
     "padding": Pool(2, (7, 8), 3, 3, 2, 1),
     "same_even_window": Pool(2, (7, 5), 3, 2, 2, "same"),
     "same_stride_1": Pool(2, (5, 6), 2, 4, 1, "same"),
@@ -88,7 +88,7 @@ def each(cases):
 
 
 def assert_close(actual, expected, rtol, what=""):
-    """Every entry within rtol of the largest entry of `expected`; the message names the worst one."""
+    """Assert that every entry is within rtol of the largest entry of `expected`; the message names the worst one."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, expected {expected.shape}"
     if not expected.size:

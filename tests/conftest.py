@@ -23,11 +23,11 @@ INSTALL = "install what the site needs with: pip install --editable '.[test]'"
 MADE = {ROOT / place for place in ("runs", "build", "dist", "docs/lessons", "docs/reference", "lessons/output")}
 NOT_COPIED = shutil.ignore_patterns(".venv", ".git", "*.egg-info", ".*cache", "__pycache__")
 
-# Where the complete MNIST may be, in this order. The variable is read here, before `no_outside_settings` deletes it.
+# Where the complete MNIST may be, in order. The variable is read here, before `no_outside_settings` deletes it.
 MNIST_FOLDERS = [Path(p) for p in (os.environ.get("SCRATCHNET_DATA"), ROOT.parent / "shared/data/mnist") if p]
 
-# Most of the time that tests take is compiling. Here and in every child process compiled code is kept in one folder,
-# so that nothing is compiled twice. A test that is about this folder names one of its own.
+# Tests spend most of their time compiling. Compiled code is kept in one folder, here and in every child process, so
+# that nothing is compiled twice. A test that is about this folder sets another one.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / "build" / "compiled"))
 
 
@@ -49,7 +49,7 @@ def same_engine_for_all():
 
 @pytest.fixture(autouse=True)
 def no_outside_settings(monkeypatch, tmp_path_factory):
-    """Neither the caller's variables nor the caller's cache folder decide a test."""
+    """No test depends on the caller's environment variables or cache folder."""
     monkeypatch.delenv("SCRATCHNET_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
@@ -67,7 +67,7 @@ def sample():
 
 @pytest.fixture(scope="session")
 def mnist_folder():
-    """The complete MNIST: where SCRATCHNET_DATA points, or beside the project."""
+    """The folder of the complete MNIST: where SCRATCHNET_DATA points, or beside the project."""
     for folder in MNIST_FOLDERS:
         if any(folder.glob("train-images-idx3-ubyte*")):
             return folder
@@ -86,9 +86,9 @@ def copy_project(to):
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """The pages, built from a copy, so that nothing is left in the project and nothing of an earlier build is used.
+    """The built pages. They are built from a copy, so that the project stays clean and no earlier build is used.
 
-    All lessons run for it, and a mistake or a warning in one of them fails it.
+    The build runs all lessons, and fails if one of them raises an error or a warning.
     """
     pytest.importorskip("sphinx_gallery", reason=INSTALL)
     folder = tmp_path_factory.mktemp("site")

@@ -1,8 +1,8 @@
-"""A small client of the Debug Adapter Protocol: what VS Code does when it debugs a lesson, for tests to do.
+"""A small client of the Debug Adapter Protocol, with which tests debug a lesson as VS Code does.
 
-VS Code starts debugpy's adapter and talks to it through stdin and stdout. A message is one JSON object behind a header
-with its length. The client's requests are answered by responses, and events come by themselves. Once the adapter has a
-request of its own: that the client start the program in its terminal. While the program is stopped, its frames and
+VS Code starts debugpy's adapter and talks to it through stdin and stdout. A message is one JSON object after a header
+with its length. The adapter answers the client's requests with responses, and sends events at any time. Once it sends a
+request of its own: the client is to start the program in its terminal. While the program is stopped, its frames and
 variables can be read and changed.
 
 The protocol is described at https://microsoft.github.io/debug-adapter-protocol.
@@ -23,14 +23,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn
 
-TIMEOUT = 120  # seconds for any one message; the longest wait is for the end of a lesson, on a machine that is busy
-SHOWN = 12  # messages that a failure shows
+TIMEOUT = 120  # seconds for any one message; the longest wait is for the end of a lesson on a busy machine
+SHOWN = 12  # number of messages that a failure shows
 
 Message = dict[str, Any]
 
 
 class Frame(NamedTuple):
-    """One frame of a program that has stopped."""
+    """One stack frame of a stopped program."""
 
     name: str
     path: Path
@@ -39,7 +39,7 @@ class Frame(NamedTuple):
 
 
 class Debugger:
-    """A program under debugpy, for a `with` block, which ends the program however the block is left.
+    """A program under debugpy, for a `with` block. The program is ended when the block is left, also after an error.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ class Debugger:
     def __init__(self, configuration: Message) -> None:
         self.configuration = configuration
         self.environment = environment_to_debug_in()
-        self.sent = 0  # requests, and the one response
+        self.sent = 0  # numbers the messages that are sent
         self.history: list[Message] = []  # both ways
-        self.unused: list[Message] = []  # came while another was awaited
+        self.unused: list[Message] = []  # arrived while another message was awaited
         self.incoming: queue.Queue[Message | None] = queue.Queue()
         self.output: list[str] = []
         self.readers: list[threading.Thread] = []
@@ -82,20 +82,20 @@ class Debugger:
         self.adapter.wait(TIMEOUT)
         if self.program is not None:
             try:
-                self.program.wait(TIMEOUT)  # debugpy's launcher; without an adapter it kills what it started, and ends
+                self.program.wait(TIMEOUT)  # debugpy's launcher; without an adapter it kills its program and ends
             finally:
                 self.program.kill()
         for reader in self.readers:
             reader.join(TIMEOUT)
         for process in filter(None, (self.adapter, self.program)):
             for stream in filter(None, (process.stdin, process.stdout, process.stderr)):
-                with contextlib.suppress(BrokenPipeError):  # what was not written yet has no reader any more
+                with contextlib.suppress(BrokenPipeError):  # nobody reads the rest
                     stream.close()
 
     # ---------------------------------------------------------------- what a person does in VS Code
 
     def start(self, breakpoints: dict[Path, list[int]]) -> list[Frame]:
-        """Start the program with breakpoints on these lines; the frames where it stops first."""
+        """Start the program with breakpoints on these lines; returns the frames where it stops first."""
         self.request(
             "initialize",
             clientID="tests",
@@ -111,18 +111,18 @@ class Debugger:
             self.set_breakpoints(path, *lines)
         self.request("setExceptionBreakpoints", filters=["uncaught"])
         self.request("configurationDone")
-        self.answer(launch)  # the adapter answers it only now
+        self.answer(launch)  # the adapter responds to it only now
         return self.stopped()
 
     def set_breakpoints(self, path: Path, *lines: int) -> None:
-        """Breakpoints on these lines of a file, instead of those that it had."""
+        """Replace the breakpoints of a file by breakpoints on these lines."""
         wanted = [{"line": line} for line in lines]
         got = self.request("setBreakpoints", source={"path": str(path)}, breakpoints=wanted)["breakpoints"]
         if [(breakpoint["verified"], breakpoint["line"]) for breakpoint in got] != [(True, line) for line in lines]:
             self.fail(f"expected breakpoints on the lines {lines} of {path}, got {got}")
 
     def step_into(self) -> list[Frame]:
-        """Step Into; the frames where the program stops next. Those below likewise."""
+        """Step Into; returns the frames where the program stops next. So do the methods below."""
         return self._go("stepIn")
 
     def step_over(self) -> list[Frame]:
@@ -135,7 +135,7 @@ class Debugger:
         return self._go("continue")
 
     def finish(self) -> int:
-        """Run to the program's end; its exit code."""
+        """Run to the program's end; returns its exit code."""
         self.request("continue", threadId=self.thread)
         event = self.event("exited", "stopped")
         if event["event"] == "stopped":
@@ -149,13 +149,13 @@ class Debugger:
         return {variable["name"]: variable for variable in body["variables"]}
 
     def set_variable(self, frame: Frame, name: str, expression: str) -> None:
-        """Give a local variable the value of an expression, as one does under *Variables*."""
+        """Set a local variable to the value of an expression, as a user does under *Variables*."""
         reference = self._reference_of_locals(frame)
         self.request("setVariable", variablesReference=reference, name=name, value=expression)
 
     def value(self, frame: Frame, expression: str) -> Any:
         """The value of an expression in a frame: numbers and strings, and tuples, lists and dicts of them."""
-        text = f"repr(({expression}))"  # of a list, and in any other context, the answer would leave out the middle
+        text = f"repr(({expression}))"  # in any other context, the response leaves out the middle of a long list
         result = self.request("evaluate", expression=text, frameId=frame.id, context="clipboard")["result"]
         try:
             return ast.literal_eval(ast.literal_eval(result))
@@ -165,15 +165,15 @@ class Debugger:
     # ---------------------------------------------------------------- the protocol
 
     def request(self, command: str, **arguments: Any) -> Message:
-        """Send a request and wait for its answer: the response's body."""
+        """Send a request and wait for its response; returns the body."""
         return self.answer(self.send(command, **arguments))
 
     def send(self, command: str, **arguments: Any) -> Message:
-        """Send a request; returns it, to ask for its `answer`."""
+        """Send a request; returns it, for `answer`."""
         return self._write({"type": "request", "command": command, "arguments": arguments})
 
     def answer(self, request: Message) -> Message:
-        """Wait for the response to a request; its body."""
+        """Wait for the response to a request; returns the body."""
         command = request["command"]
         response = self._wait(
             lambda message: message["type"] == "response" and message["request_seq"] == request["seq"],
@@ -190,7 +190,7 @@ class Debugger:
         )
 
     def stopped(self) -> list[Frame]:
-        """Wait until the program stops; its frames, the innermost first."""
+        """Wait until the program stops; returns its frames, the innermost first."""
         event = self.event("stopped", "terminated")
         if event["event"] == "terminated" or event["body"]["reason"] == "exception":
             self.fail("the program ended or failed instead of stopping")
@@ -199,7 +199,7 @@ class Debugger:
         return [Frame(f["name"], Path(f["source"]["path"]), f["line"], f["id"]) for f in frames]
 
     def fail(self, why: str) -> NoReturn:
-        """Raise an AssertionError that shows what was said and written last."""
+        """Raise an AssertionError that shows the last messages and the program's output."""
         messages = "\n".join(str(message)[:1000] for message in self.history[-SHOWN:])
         written = "".join(self.output)[-6000:]
         raise AssertionError(f"{why}\n\nThe last messages:\n{messages}\n\nThe program wrote:\n{written}")
@@ -224,7 +224,7 @@ class Debugger:
         return message
 
     def _wait(self, wanted: Callable[[Message], bool], what: str) -> Message:
-        """The first message that is wanted, of those that came and were not used, or else of those that come."""
+        """The first wanted message among those that arrived earlier and were not used, or else of those that arrive."""
         for message in self.unused:
             if wanted(message):
                 self.unused.remove(message)
@@ -250,7 +250,7 @@ class Debugger:
         return message
 
     def _run_in_terminal(self, request: Message) -> None:
-        """Start the program, as the adapter asks."""
+        """Start the program, at the adapter's request."""
         arguments = request["arguments"]
         self.program = subprocess.Popen(
             arguments["args"],
@@ -259,7 +259,7 @@ class Debugger:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # else debugpy takes the terminal from whoever runs the tests in it
+            start_new_session=True,  # else debugpy takes the terminal away from the test run
         )
         self._read_in_background(read_lines, self.program.stdout, self.output)
         self._write(
@@ -278,7 +278,7 @@ class Debugger:
 
 
 def environment_to_debug_in() -> dict[str, str]:
-    """This process's environment, without the coverage measurement: it wants the hook of Python that debuggers need."""
+    """This process's environment without coverage measurement, which uses the same hook of Python as debuggers."""
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS_")}
 
 

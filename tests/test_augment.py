@@ -1,4 +1,4 @@
-"""Turned and shifted digits: what is known of them exactly, in both engines, and as a part of training."""
+"""Turned and shifted digits: exact cases, both engines, and augmentation as a part of training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scratchnet.runs.recipes import SAMPLE
 
 
 def one_turn(x, degrees=0.0, down=0.0, right=0.0):
-    """All images of a batch changed alike."""
+    """Turn and shift all images of a batch in the same way."""
     angles = np.full(len(x), np.radians(degrees))
     return ops.turn_and_shift(x, angles, np.tile([down, right], (len(x), 1)))
 
@@ -47,7 +47,7 @@ class TestTurnAndShift:
 
     def test_a_turn_comes_before_a_shift(self, rng):
         x = np.zeros((1, 9, 9, 1))
-        x[0, 2:7, 2:7] = rng.random((5, 5, 1))  # far enough from the edge that nothing is lost
+        x[0, 2:7, 2:7] = rng.random((5, 5, 1))  # far from the edge, so that nothing is lost
         np.testing.assert_allclose(
             one_turn(x, 90, down=1, right=2), one_turn(one_turn(x, 90), down=1, right=2), atol=1e-13
         )

@@ -1,4 +1,4 @@
-"""The benchmark: that it refuses to time what computes something else, and that its report says what its JSON holds."""
+"""The benchmark times only peers that compute the same, and its report matches its JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model files: what goes in comes out, and whatever is wrong with a file is said before anything is loaded."""
+"""Model files: what is saved is loaded again, and a wrong file raises an error before anything is changed."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_weights_go_into_a_network_with_layers_of_ones_own(tmp_path):
 
     sn.save(make(1), tmp_path / "m")
     assert isinstance(sn.load(tmp_path / "m").layers[1], Double)
-    Double.__qualname__ = "Another"  # as in a process that has not defined it
+    Double.__qualname__ = "Another"  # as in a process that has not defined the class
     with pytest.raises(ValueError, match=r"layer '.*Double' that scratchnet does not know. Import the module .* first"):
         sn.load(tmp_path / "m")
     net = sn.load_weights(make(2), tmp_path / "m")
@@ -96,7 +96,7 @@ def test_a_file_that_is_replaced_is_replaced_whole(tmp_path, net):
 
 
 def change_metadata(path, arrays=None, **changes):
-    """Rewrite a file with other arrays or metadata, with a checksum that fits."""
+    """Rewrite a file with other arrays or metadata and the matching checksum."""
     from scratchnet.runs.checkpoint import _digest
 
     with safetensors.safe_open(path, framework="numpy") as file:

@@ -1,4 +1,4 @@
-"""The rules of which way a kernel goes, the record that they keep, and the table of the inner loops."""
+"""The rules by which kernels are chosen, the record of the choices, and the table of the inner loops."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def callers_of() -> dict[str, set[str]]:
 
 
 def contracts() -> dict[str, set[str]]:
-    """The inner loops that the table of contracts lists, each with those who are said to call it."""
+    """The inner loops that the table of contracts lists, each with its callers according to the table."""
     lines = product.__doc__.split("\n\n")[2].splitlines()
     column = lines[0].index("called by")
     table: dict[str, set[str]] = {}
@@ -49,14 +49,14 @@ def test_the_table_of_inner_loops_names_those_who_call_them():
 
 
 def made(run) -> list[tuple[str, str]]:
-    """What a run chose: what it computes, and the way."""
+    """The choices that a run made: what was computed, and how."""
     with choose.recorded() as choices:
         run()
     return [(choice.computes, choice.way) for choice in choices]
 
 
 def arrays(rng, *shapes, zeros=0.0):
-    """Arrays of these shapes, in the last of which a share of the numbers is zeros."""
+    """Arrays of these shapes; in the last one, a share of the numbers is 0."""
     made = [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
     made[-1] *= rng.random(made[-1].shape) >= zeros
     return made
@@ -106,7 +106,7 @@ def test_nothing_is_recorded_unless_somebody_asks(rng):
 @pytest.mark.parametrize("zeros", [0.0, 0.97])
 @pytest.mark.parametrize(("C", "F", "kernel"), [(1, 4, 5), (17, 35, 5), (3, 21, 3), (32, 64, 5)])
 def test_what_is_done_is_at_least_what_has_to_be_done(C, F, kernel, zeros, rng):
-    """Padding only adds work; Winograd's convolution and lists of nonzeros need less than the definition."""
+    """Padding only adds work. Only Winograd's convolution and lists of nonzeros need less than the definition."""
     x, w, dout = arrays(rng, (8, 14, 14, C), (kernel, kernel, C, F), (8, 14, 14, F), zeros=zeros)
     with choose.recorded() as choices:
         fast.conv2d_forward(x, w, None, 1, "same")

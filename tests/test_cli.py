@@ -29,7 +29,7 @@ FAST = ["--steps", "3", "--batch-size", "16"]
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    """Commands write to runs/ where they are run."""
+    """A working directory for each test: commands write to runs/ in it."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -128,7 +128,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("options", "message"), list(MISTAKES.values()), ids=list(MISTAKES))
 def test_a_mistake_costs_nothing(options, message, capsys):
-    """Neither is the old run gone, nor does a new one stand in the way of the next try."""
+    """The old run is still there, and no new one is left behind that would block the next attempt."""
     Path("here").mkdir()
     Path("here/model.safetensors").write_text("an old model")
     assert main(["train", "separable_cnn", *FAST, "--out", "here", "--overwrite", *options]) == 1
@@ -163,7 +163,7 @@ def test_resume_keeps_the_settings_and_refuses_others(capsys):
 
 @pytest.fixture
 def fresh_engine(monkeypatch):
-    """As at the start of a process: no engine is in use yet."""
+    """No engine is in use yet, as at the start of a process."""
     with sn.use_engine(sn.current_engine()):
         monkeypatch.setattr(ops, "engine", None)
         monkeypatch.delenv("SCRATCHNET_ENGINE", raising=False)
@@ -284,7 +284,7 @@ SHORT = replace(SAMPLE, epochs=1)
 
 @pytest.fixture
 def no_figures():
-    """`reproduce` draws nothing, which would take longer than the few steps of a test."""
+    """Make `reproduce` draw no figures: that would take longer than the few steps of a test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("scratchnet.study.reproduce.draw_all", lambda *arguments, **options: [])
         yield
@@ -422,7 +422,7 @@ def test_info_says_where_data_would_come_from_or_why_not(capsys, monkeypatch):
 
 
 def draw(digit, size, ink, paper, path, mode="L"):
-    """One of the sample's digits as a photograph might show it: large, off the middle, in other colours."""
+    """One of the sample's digits as in a photograph: large, off centre, in other colours."""
     small = Image.fromarray((255 * digit[..., 0]).astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
     strength = np.asarray(small, float) / 255
     page = np.full((2 * size, 3 * size), float(paper))
@@ -467,7 +467,7 @@ DISTURBANCES = {
 
 @pytest.mark.parametrize("disturb", list(DISTURBANCES.values()), ids=list(DISTURBANCES))
 def test_predict_reads_photographs(good_model, sample, disturb, tmp_path):
-    """Grey ink on grey paper, as a telephone's camera sees it."""
+    """Grey ink on grey paper, as in a picture from a phone."""
     net, rng = sn.load(good_model), np.random.default_rng(0)
     right = np.flatnonzero(net.predict(sample[1].images[:60]).argmax(1) == sample[1].labels[:60])[:30]
     read = 0
@@ -488,10 +488,10 @@ def test_white_ink_on_nothing_is_seen_by_its_transparency():
 
 @pytest.mark.parametrize("ink", [40, 220], ids=["dark on light", "light on dark"])
 def test_things_are_cut_out_whole_and_called_by_their_names(ink, capsys):
-    """A model of Fashion-MNIST: what fills the picture is no paper, and its file knows the classes."""
+    """A model of Fashion-MNIST: the object fills the picture, and the model's file names the data set."""
     page = np.full((90, 70), 255 - ink, np.uint8)
     page[20:76, 30:58] = ink
-    page[40:50, 40:48] = 128  # a print on it
+    page[40:50, 40:48] = 128  # a pattern printed on the object
     Image.fromarray(page).save("dress.png")
     seen = read_object("dress.png")
     rows, columns = (np.flatnonzero(seen[..., 0].any(axis=axis)) for axis in (1, 0))
@@ -521,7 +521,7 @@ def test_an_unsure_answer_is_called_so(good_model, capsys):
 
 
 def test_a_digit_of_mnist_comes_out_as_it_went_in(sample, tmp_path):
-    """MNIST's own preparation, done again, moves a digit by a pixel at most and keeps its shape."""
+    """Repeating MNIST's preparation moves a digit by at most one pixel and keeps its shape."""
     differences = []
     for image in sample[1].images[:30]:
         Image.fromarray((255 * image[..., 0]).astype(np.uint8)).save("d.png")

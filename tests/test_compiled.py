@@ -1,4 +1,4 @@
-"""Compiled code on disk: kept, found again, in a folder that can be named, and never that of another processor."""
+"""Compiled code on disk: it is saved and found again, in a folder that can be chosen, for each processor apart."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from test_fast import python
 
 RELU = "import numpy as np, scratchnet as sn; print(sn.ReLU().forward(np.array([-1.0, 2.0])))"
 
-# The child believes that its processor has no vector registers but the oldest. It compiles ReLU and says how wide a
-# register is.
+# The child process sees a processor with only the oldest vector registers. It compiles ReLU and prints the width of a
+# register.
 NARROW = f"""
     import llvmlite.binding
     features = type(llvmlite.binding.get_host_cpu_features())({{}})
@@ -21,7 +21,7 @@ NARROW = f"""
 
 
 def kept(folder):
-    """How many kernels' code a folder holds."""
+    """The number of kernels whose code a folder holds."""
     return len(list(Path(folder).rglob("*.nbc")))
 
 
@@ -37,7 +37,7 @@ def test_compiling_is_announced_and_kept(tmp_path):
 
 @pytest.mark.slow
 def test_one_folder_serves_processors_of_any_width(tmp_path):
-    """Each finds its own code there, and none takes another's."""
+    """Each processor finds its own code there, and none loads another's."""
     for code in (RELU, NARROW):
         before = kept(tmp_path)
         assert "compiling" in python(code, NUMBA_CACHE_DIR=str(tmp_path))[1]

@@ -1,4 +1,4 @@
-"""Images in: what the sample is, how files are found, recognised and fetched, and how each can be wrong."""
+"""Data sets: the content of the sample, and how files are found, recognised and downloaded, or refused."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_other_files_are_never_called_mnist(tmp_path):
 
 @pytest.mark.parametrize("compress", [False, True], ids=["raw", "gzipped"])
 def test_files_are_recognised_by_their_content_whatever_was_asked_for(small, tmp_path, compress):
-    """Gzip's bytes are other ones with each version and level; what was compressed is the same."""
+    """Gzip's bytes differ between versions and levels; the content does not."""
     _, info = small
     other = write_mnist(tmp_path / "elsewhere", compress)
     for name in ("small", "mnist", "fashion-mnist"):
@@ -158,7 +158,7 @@ def test_files_are_recognised_by_their_content_whatever_was_asked_for(small, tmp
 
 
 def test_one_changed_byte_is_another_file(small):
-    """Each part is recognised alone: the training set is still what it was."""
+    """Each part is recognised by itself: the training set keeps its name."""
     folder, _ = small
     path = folder / "t10k-images-idx3-ubyte"
     content = bytearray(path.read_bytes())
@@ -244,7 +244,7 @@ def test_a_folder_that_was_named_must_hold_the_files(tmp_path, monkeypatch):
     (tmp_path / "a file").touch()
     with pytest.raises(FileNotFoundError, match="a file: expected a folder .* but it is a file"):
         sn.data.load("mnist", tmp_path / "a file")
-    with pytest.raises(FileNotFoundError, match="'': expected a folder"):  # an empty name is no wish for a download
+    with pytest.raises(FileNotFoundError, match="'': expected a folder"):  # an empty name does not mean a download
         sn.data.load("mnist", "")
 
 
@@ -269,7 +269,7 @@ def test_a_bad_argument_is_refused(arguments, message):
 
 
 class Mirror(http.server.BaseHTTPRequestHandler):
-    """Serves `files` (path to bytes) and answers 404 for all else; a value of None drops the connection half-way."""
+    """Serves `files` (path to bytes) and answers 404 otherwise. For the value None, the connection breaks half-way."""
 
     files: ClassVar[dict] = {}
     asked: ClassVar[list] = []
@@ -291,7 +291,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def mirror(monkeypatch, tmp_path):
-    """A mirror on this machine, in two folders, /one/ and /two/; the record of MNIST is of a small one."""
+    """A server with two mirrors, /one/ and /two/; the record of MNIST describes a small data set."""
     small = write_mnist(tmp_path / "small", compress=True)
     contents = {path.name: path.read_bytes() for path in small.iterdir()}
     files = {name[: -len(".gz")]: hashlib.sha256(gzip.decompress(c)).hexdigest() for name, c in contents.items()}
@@ -326,7 +326,7 @@ def test_a_download_is_checked_kept_and_not_repeated(mirror, capfd):
 
 
 def test_a_damaged_file_in_the_cache_is_fetched_again(mirror):
-    """If there is a download at all: because another one is missing."""
+    """Only if there is a download at all, because another file is missing."""
     sn.data.load("mnist")
     damaged, missing = (sources.data_folder(MNIST) / f"{name}.gz" for name in list(MNIST.files)[:2])
     whole = damaged.read_bytes()

@@ -1,7 +1,7 @@
-"""The definition as an oracle: it is PyTorch's, and both engines are it, on shapes that nobody thought of.
+"""The definition as an oracle: PyTorch and both engines agree with it, on shapes that Hypothesis draws.
 
-Hypothesis draws the shapes. In float64 the numbers are normal, and results may differ by rounding. In float32 they are
-small integers, so that every product and sum is exact in any order.
+In float64 the numbers are normally distributed, and results may differ by rounding. In float32 they are small integers,
+so that every product and sum is exact in any order.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ settings.register_profile(
 )
 settings.load_profile("repeatable")
 
-# Relative to the largest entry. In float32 only the scale of dropout and the weights of resize are rounded.
+# Relative to the largest entry. In float32, only dropout's scale and resize's weights are rounded.
 TOLERANCE = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
 
 dtypes = st.sampled_from([np.float64, np.float32])
@@ -46,7 +46,7 @@ paddings = st.one_of(
 
 
 def one_or_two(largest):
-    """A size or a step: an int, or a pair (height, width)."""
+    """A size or a stride: an int, or a pair (height, width)."""
     return st.one_of(st.integers(1, largest), st.tuples(st.integers(1, largest), st.integers(1, largest)))
 
 
@@ -133,7 +133,7 @@ def loss(module, logits, labels):
 
 
 def attempt(run, kernels, args):
-    """What comes out, or None if the window does not fit."""
+    """The result, or None if the window does not fit."""
     try:
         return run(kernels, *args)
     except ValueError:
@@ -141,7 +141,7 @@ def attempt(run, kernels, args):
 
 
 def assert_agree(run, args, kernels, oracle=definition):
-    """Both refuse, or both give the same, to the tolerance of its dtype."""
+    """Assert that both refuse, or that both results agree within the tolerance of the dtype."""
     actual, expected = attempt(run, kernels, args), attempt(run, oracle, args)
     assert (actual is None) == (expected is None), "only one of them refuses"
     for name in expected or ():
@@ -152,7 +152,7 @@ def assert_agree(run, args, kernels, oracle=definition):
 # ---------------------------------------------------------------- both engines are the definition
 
 WITH_WEIGHTS = ["dense", "conv2d", "depthwise_conv2d", "pointwise_conv2d"]
-many = settings(max_examples=80)  # stride, padding and kernel make many kinds of shapes
+many = settings(max_examples=80)  # more examples: stride, padding and kernel make many kinds of shapes
 on_each_engine = pytest.mark.usefixtures("engine")
 
 
@@ -215,7 +215,7 @@ TORCH = {
 
 
 def assert_torchs(ours, tout, leaves, kept=1.0):
-    """Our out and gradients are those of torch's graph; leaves : dx, dw, db and what they are the gradients of."""
+    """Assert that out and the gradients are those of torch's graph. leaves : each gradient with its tensor."""
     tdout = tensor(dout_for(ours["out"], kept))
     tout = tout.permute(0, 2, 3, 1) if tout.ndim == 4 else tout
     tout.backward(tdout)
@@ -294,7 +294,7 @@ def test_the_definition_of_the_loss_is_torchs(N, K, seed):
     padding=st.sampled_from(["same", "valid", 0, 1, 3]),
 )
 def test_windows_cover_the_image_and_same_is_tensorflows(length, window, stride, padding):
-    """No window reaches beyond the padding, and one more would not fit."""
+    """No window extends beyond the padding, and another window would not fit."""
     try:
         count, before = definition.places(length, window, stride, padding)
     except ValueError:
@@ -345,7 +345,7 @@ def normal(*shape):
     return np.random.default_rng(3).standard_normal(shape)
 
 
-# A few arguments on which every mistake below shows.
+# Arguments for which every mistake below changes the result.
 EXAMPLES = [
     (weighted, ("dense", normal(2, 3), normal(3, 2), normal(2))),
     (weighted, ("conv2d", normal(2, 5, 4, 2), normal(2, 3, 2, 2), normal(2), ((2, 1), "same"))),
@@ -384,7 +384,7 @@ MISTAKES = [
 
 
 def with_mistake(right, wrong):
-    """A copy of the definition in which `right` reads `wrong`."""
+    """A copy of the definition in which the text `right` is replaced by `wrong`."""
     source = inspect.getsource(definition)
     assert right in source
     copy = types.ModuleType("copy_with_mistake")

@@ -1,4 +1,4 @@
-"""The site as a reader meets it: built without a warning, complete, and whole in a browser with no network."""
+"""The site as readers see it: built without a warning, complete, and readable in a browser without a network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FLAGS = (
 )  # fmt: skip
 DESKTOP, PHONE = (1280, 800), (390, 844)
 
-# What a page looks like once it is loaded, as a list of what is wrong with it.
+# Run in a loaded page: returns a list of what is wrong with it.
 LOOK = """() => {
     const wrong = [];
     for (const image of document.images)
@@ -45,7 +45,7 @@ LOOK = """() => {
 
 @pytest.fixture(scope="module")
 def browser():
-    """The system's Chromium, without a window; no other is downloaded."""
+    """The system's Chromium, without a window; no browser is downloaded."""
     sync_api = pytest.importorskip("playwright.sync_api", reason=INSTALL)
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     if executable is None:
@@ -57,7 +57,7 @@ def browser():
 
 
 class Reader:
-    """Opens pages in a window, and notes what goes wrong."""
+    """Opens pages in a window, and records errors."""
 
     def __init__(self, browser):
         self.page = browser.new_page()
@@ -72,7 +72,7 @@ class Reader:
             self.wrong.append(f"{message.text} ({message.location['url']})")
 
     def note_failure(self, request):
-        if request.failure != "net::ERR_ABORTED":  # that one is an icon still on its way when the next page is opened
+        if request.failure != "net::ERR_ABORTED":  # an icon that was still loading when the next page was opened
             self.wrong.append(f"no answer from {request.url} ({request.failure})")
 
     @staticmethod
@@ -169,13 +169,13 @@ def blocks_of(module):
 
 
 def terms(formulas):
-    """Each name with its indices, and each sum with what it runs over, of formulas in plain text or in LaTeX.
+    """Each name with its indices, and each sum with its range, in formulas in plain text or in LaTeX.
 
     `x[n, i*SH + kh]` and `x_{n,\\, i\\,SH + kh}` are both ("x", "n i SH kh").
     """
     text = re.sub(r"(sum|max|mean) +over ([\w, ]+?) of\b", r"\1[\2]", formulas)
     text = re.sub(r"\\(sum|max)", r"\1", text)
-    text = re.sub(r"\\[A-Za-z]+|\\.", " ", text)  # the other commands, and spaces
+    text = re.sub(r"\\[A-Za-z]+|\\.", " ", text)  # all other commands, and spaces
     text = re.sub(r"\}?_(\w+)", r"[\1]", text)
     text = re.sub(r"\}?_\{([^{}]*)\}", r"[\1]", text)
     found = [
@@ -231,7 +231,7 @@ def test_every_public_name_has_a_page(site):
 @pytest.mark.slow
 @pytest.mark.parametrize("source", MATH, ids=lambda source: source.stem)
 def test_every_formula_of_a_page_is_set(site, source):
-    """One drawn formula for each in the page's source, no block of plain text in its place, and the code it names."""
+    """Each formula in the page's source is typeset, none is left as plain text, and the named code exists."""
     page = (site / "math" / f"{source.stem}.html").read_text(encoding="utf-8")
     text = source.read_text(encoding="utf-8")
     module, latex = formulas_of(source)
@@ -247,7 +247,7 @@ def test_every_formula_of_a_page_is_set(site, source):
 
 @pytest.mark.slow
 def test_every_page_is_whole(site, browser):
-    """Opened as files, as `make docs` leaves them: no error, no missing picture, nothing fetched, nothing too wide."""
+    """Opened as files: no error, no missing picture, nothing loaded from a network, nothing too wide."""
     reader = Reader(browser)
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 80
@@ -257,7 +257,7 @@ def test_every_page_is_whole(site, browser):
 
 @pytest.fixture
 def addresses(site):
-    """Where the site can be found: as files, and at a server of its own."""
+    """The site's addresses: as files, and on a local server."""
     handler = partial(QuietHandler, directory=site)
     with ThreadingHTTPServer(("localhost", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)

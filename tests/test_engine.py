@@ -1,4 +1,4 @@
-"""Which engine runs: how it is chosen, what an engine that is not there says, and what importing costs."""
+"""Which engine runs: how it is chosen, the errors if it cannot run, and what importing loads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def python(code, **variables):
 
 
 def test_ops_holds_the_books_own_functions():
-    """No wrapper: a debugger's Step Into goes from the layer straight to the math."""
+    """There is no wrapper: a debugger's Step Into goes from the layer directly to the math."""
     with sn.use_engine("numpy"):
         for name in engine.KERNELS:
             (book,) = [module for module in (layers, optim, data) if hasattr(module, name)]
@@ -31,7 +31,7 @@ def test_ops_holds_the_books_own_functions():
 
 
 def test_only_the_engine_module_decides_by_an_engines_name():
-    """Nobody else compares with such a name, chooses one, or, in the book, imports the mirror."""
+    """No other module compares or chooses engine names, and no module of the book imports the mirror."""
     package = Path(sn.__file__).parent
     for path in sorted(package.rglob("*.py")):
         inside = path.relative_to(package)
@@ -47,7 +47,7 @@ def test_only_the_engine_module_decides_by_an_engines_name():
 
 
 def test_one_step_into_leads_from_the_network_to_the_math(rng):
-    """The frames that a debugger enters, one Step Into after the other, on the way to the convolution's gradients."""
+    """The frames that a debugger enters, step by step, on the way to the convolution's gradients."""
     net = sn.Network([sn.Conv2D(1, 2, 3)], input_shape=(5, 5, 1))
     with sn.use_engine("numpy"):
         dout = np.ones_like(net.forward(rng.standard_normal((1, 5, 5, 1))))
@@ -146,7 +146,7 @@ def test_the_first_forward_of_a_process_runs_the_engines_stages():
 
 
 def test_one_more_engine_is_one_more_record(monkeypatch, rng):
-    """Somebody's own functions over the book's: the later module's function counts, the others are the book's."""
+    """An engine with functions of its own: these replace the book's, and all others are the book's."""
     mine = types.ModuleType("mine")
     mine.relu_forward = lambda x: np.where(x > 0, x, 0)
     mine.stages = lambda layers: layers[:1]
@@ -170,7 +170,7 @@ def test_one_more_engine_is_one_more_record(monkeypatch, rng):
 
 @pytest.fixture
 def no_kernels_left(monkeypatch):
-    """What a test adds is gone after it."""
+    """Remove the kernels that a test adds."""
     monkeypatch.setattr(engine, "_added", {})
     before = vars(engine.ops).copy()
     yield
@@ -187,7 +187,7 @@ def softplus_backward(dout, x):
 
 
 def mirrored(function):
-    """The same function once more, as a mirror would have it."""
+    """The same function again, as a mirror has it."""
     return types.FunctionType(function.__code__, function.__globals__, function.__name__)
 
 

@@ -26,7 +26,7 @@ TASKS = {task.name: task for exercise in EXERCISES.values() for task in exercise
 
 
 def sizes(x, w, padding):
-    """A padded image, and the numbers that every loop needs."""
+    """The padded image and the sizes that every loop needs."""
     p = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     return p, w.shape[0], w.shape[1]
 
@@ -179,7 +179,7 @@ def conv_padded_after(x, w, b, stride, padding):
 
 
 def conv_backward(dout, x, w, stride, padding, *, start=None, dw_start=None, assign=False, crop=True, flip=True):
-    """Place by place, with mistakes on request."""
+    """A loop over places, with optional mistakes."""
     p, KH, KW = sizes(x, w, padding)
     dp, dw = np.zeros_like(p), np.zeros_like(w)
     start = stride if start is None else start
@@ -306,7 +306,7 @@ def depthwise_first_image(dout, x, w, stride, padding):
 
 
 def conv_scalar_loops(dout, x, w, stride, padding, *, add_dx=True, add_dw=True):
-    """The most natural way to begin: a loop for each index of dout."""
+    """The simplest way to begin: a loop for each index of dout."""
     p, KH, KW = sizes(x, w, padding)
     dp, dw, db = np.zeros_like(p), np.zeros_like(w), np.zeros_like(w[0, 0, 0])
     for n, i, j, f in np.ndindex(dout.shape):
@@ -347,7 +347,7 @@ def conv_in_float32(dout, x, w, stride, padding):
 
 
 def col2im_index_arrays(columns, x_shape, kernel_size, stride, padding):
-    """Right but for one thing: NumPy adds only one of several values that go to the same place."""
+    """Right except for one thing: NumPy adds only one of several values with the same index."""
     N, H, W, C = x_shape
     where = np.arange(N * (H + 2 * padding) * (W + 2 * padding) * C).reshape(N, H + 2 * padding, W + 2 * padding, C)
     flat = np.zeros(where.size, columns.dtype)
@@ -390,7 +390,7 @@ def conv_first_image(dout, x, w, stride, padding):
 
 
 def pool_columns_first(dout, x, pool, stride):
-    """`=` with the loop over columns outside, in scalars."""
+    """`=` in scalar loops, with the loop over columns outside."""
     dx = np.zeros_like(x)
     N, OH, OW, C = dout.shape
     for n, j, i, c in np.ndindex(N, OW, OH, C):
@@ -401,7 +401,7 @@ def pool_columns_first(dout, x, pool, stride):
 
 
 def dropout_otherwise(x, draws, rate, training, outside=lambda x, rate: (x, np.ones_like(x)), tiny=0.0):
-    """The right answer; `outside` says what is done in evaluation, `tiny` what is added to 1 - rate."""
+    """The right answer with options: `outside` computes the evaluation, `tiny` is added to 1 - rate."""
     if not training:
         return outside(x, rate)
     mask = (draws >= rate).astype(x.dtype) / x.dtype.type(1 - rate + tiny)
@@ -413,7 +413,7 @@ def dropout_own_draws(x, draws, rate, training):
 
 
 WRONG = [
-    ("conv2d_backward", conv_sum_at_each_place, "db: an extra factor OH*OW: was a sum made once more"),
+    ("conv2d_backward", conv_sum_at_each_place, "db: an extra factor OH*OW: was a sum added OH*OW times"),
     ("conv2d_backward", conv_first_image, "dw: only the first image's gradient"),
     ("max_pool2d_backward", pool_columns_first, "`=` where `+=`"),
     (
@@ -637,7 +637,7 @@ def strided_im2col(x, kernel_size, stride, padding):
 
 
 def turned_kernel_conv_backward(dout, x, w, stride, padding):
-    """dx as a full correlation of the spread dout with the turned kernel."""
+    """dx as a full correlation of dout, spread by the stride, with the turned kernel."""
     p, KH, KW = sizes(x, w, padding)
     N, OH, OW, F = dout.shape
     spread = np.zeros((N, p.shape[1] + KH - 1, p.shape[2] + KW - 1, F), dout.dtype)
@@ -668,7 +668,7 @@ RIGHT = [
 
 
 def named(task, function):
-    """Call by position, as parameters of other names would have to be."""
+    """Call a function by position, whatever its parameters are called."""
     return lambda **arguments: function(*arguments.values())
 
 
@@ -681,7 +681,7 @@ def test_a_right_answer_in_another_style_passes(name, function):
 
 
 class Module:
-    """A learner's file, as far as the checker of exercise 13 looks at it."""
+    """A module with what the checker of exercise 13 needs of a learner's file."""
 
     __file__ = __file__
 
@@ -694,7 +694,7 @@ class Module:
 
 
 class Scale(sn.Layer):
-    """One weight a channel; a right answer with a parameter."""
+    """A right answer with a parameter: one weight a channel."""
 
     def __init__(self):
         super().__init__()
@@ -722,7 +722,7 @@ def test_a_right_layer_passes():
 
 
 def test_a_gradient_that_takes_x_for_dout_is_noticed():
-    """The example and the checker's own dout must not come from one stream of random numbers."""
+    """The example and the checker's dout must not come from the same stream of random numbers."""
 
     class Square(sn.Layer):
         def forward(self, x, training=False):
@@ -817,7 +817,7 @@ def test_a_layer_that_modifies_dout_is_told():
 
 
 def edited(folder, name, old, new):
-    """A solution with one thing changed, as an exercise's file."""
+    """Write a solution with one change as the exercise's file."""
     text = (LESSONS / "solutions" / f"{name}.py").read_text()
     assert old in text
     path = folder / f"{name}.py"
@@ -827,7 +827,7 @@ def edited(folder, name, old, new):
 
 @pytest.fixture
 def begun(tmp_path, monkeypatch):
-    """A clone in which nothing has been done yet."""
+    """A folder of exercises of which none has been done."""
     shutil.copytree(LESSONS / "exercises", tmp_path / "lessons" / "exercises")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "lessons" / "exercises"

@@ -1,4 +1,4 @@
-"""`sn.explain` and `scratchnet explain`: the table says what runs, and changes nothing."""
+"""`sn.explain` and `scratchnet explain`: the table says what runs, and the network is not changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A layer, a data set and a network from outside: the module in CONTRIBUTING, sent through every command."""
+"""A layer, a data set and a network from outside the package: the module in CONTRIBUTING, used by every command."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def things(folder):
-    """The module, imported; scratchnet knows nothing of it after these tests."""
+    """The imported module; its records are removed after these tests."""
     with (
         patch.dict(ARCHITECTURES), patch.dict(DATASETS), patch.dict(EQUIVALENTS), patch.dict(sys.modules),
         pytest.MonkeyPatch.context() as monkeypatch,
@@ -54,7 +54,7 @@ def things(folder):
 
 @pytest.fixture(autouse=True)
 def here(things, tmp_path, monkeypatch):
-    """Commands run on the NumPy engine, in a folder of their own."""
+    """Run commands on the NumPy engine, in a temporary folder."""
     monkeypatch.chdir(tmp_path)
     with sn.use_engine("numpy"):
         yield
@@ -62,7 +62,7 @@ def here(things, tmp_path, monkeypatch):
 
 @pytest.fixture
 def model(capsys):
-    """The file of the network, trained."""
+    """The file of the trained network."""
     assert main(TRAIN) == 0
     capsys.readouterr()
     return Path("runs/tiny_cnn/model.safetensors")
@@ -207,7 +207,7 @@ def test_what_does_not_fit_is_said_before_anything_is_written(arguments, message
 
 @pytest.fixture
 def files(tmp_path_factory):
-    """The stripes as four IDX files, and a record that knows them: the folder."""
+    """A folder with the stripes as four IDX files, and a registered record of them."""
     folder, digests = tmp_path_factory.mktemp("idx"), {}
     for part, data in zip(("train", "t10k"), DATASETS["stripes"].read(), strict=True):
         images = (255 * data.images[..., 0] / data.images.max()).astype(np.uint8)
@@ -257,7 +257,7 @@ def test_the_table_in_the_reference(monkeypatch):
 
 
 def test_the_benchmark_verifies_and_times_it(folder, monkeypatch):
-    monkeypatch.chdir(folder)  # from where the workers import the module
+    monkeypatch.chdir(folder)  # the workers import the module from there
     session = measure.Session(1, rounds=1, seconds=0.01, modules=["my_things"])
     with measure.running(session.start([NUMPY, TORCH])) as workers:
         apart = measure.verify(session, workers, "tiny_cnn")

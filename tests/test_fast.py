@@ -1,4 +1,4 @@
-"""What the mirror promises beyond right numbers: the same bits for any number of threads, no crash, no silence."""
+"""What the mirror guarantees beyond right numbers: the same bits for any number of threads, no crash, clear errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TESTS = Path(__file__).parent
 
 
 def python(code, **variables):
-    """Run code in a child process on the numba engine; returns what it printed on stdout and stderr."""
+    """Run code in a child process on the numba engine; returns its stdout and stderr."""
     child = os.environ | {"SCRATCHNET_ENGINE": "numba", "PYTHONPATH": str(TESTS)} | variables
     run = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], env=child, capture_output=True, text=True, check=False
@@ -53,7 +53,7 @@ def test_the_number_of_threads_changes_no_bit():
 
 
 def threading_layers():
-    """Those that Numba can start here."""
+    """The threading layers that Numba can start here."""
     found = []
     for layer, module in {"workqueue": "workqueue", "omp": "omppool", "tbb": "tbbpool"}.items():
         try:
@@ -88,7 +88,7 @@ def test_two_engines_train_alike(sample):
 
 @pytest.mark.slow
 def test_two_python_threads_at_once_get_right_results():
-    """With Numba's simplest threading layer as well, which ends the process if it is entered twice."""
+    """Also with Numba's simplest threading layer, which aborts the process if two threads enter it at once."""
     code = """
         import threading, numpy as np, scratchnet as sn
         train, _ = sn.data.load("sample")
@@ -111,7 +111,7 @@ def test_two_python_threads_at_once_get_right_results():
 
 @each(CONVOLUTIONS)
 def test_a_convolutions_gradients_without_the_zeros(case, rng):
-    """Of any shape, also those for which another way is chosen because it is faster."""
+    """For any shape, also those for which another kernel is chosen because it is faster."""
     window = Window.on(case.size, case.kernel, case.stride, case.padding)
     w_shape = (*window.size, case.C, case.filters)
     x, dout = (rng.standard_normal((case.N, *size)) for size in ((*case.size, case.C), (*window.out, case.filters)))
@@ -124,7 +124,7 @@ def test_a_convolutions_gradients_without_the_zeros(case, rng):
 
 @pytest.mark.slow
 def test_without_jit_the_same_sources_run_as_plain_python():
-    """How a kernel is stepped through. Small shapes, since every multiply-add is a line of Python."""
+    """This is how kernels are stepped through. The shapes are small: every multiply-add is a line of Python."""
     code = """
         import numpy as np, scratchnet as sn
         from scratchnet import layers
@@ -201,7 +201,7 @@ def test_what_kernels_work_in_begins_with_a_line_of_the_cache(dtype, count):
 
 @pytest.mark.skipif("omp" not in threading_layers(), reason="Numba has no OpenMP here")
 def test_waiting_threads_soon_leave_the_cores_to_others():
-    """GNU OpenMP's own default made a step ten times slower wherever another program was busy."""
+    """With GNU OpenMP's default, a step took ten times as long while another program was busy."""
     code = "import os, scratchnet as sn; sn.use_engine('numba'); print(os.environ.get('GOMP_SPINCOUNT'))"
     out, settings = python(code, OMP_DISPLAY_ENV="verbose")
     assert out == "None\n", "child processes, a framework's among them, do not inherit it"
@@ -215,7 +215,7 @@ def test_waiting_threads_soon_leave_the_cores_to_others():
 
 @pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}), reason="only glibc's malloc is set")
 def test_memory_is_kept_for_the_next_step():
-    """The second time around, arrays of the sizes of a network come without a page from the system."""
+    """From the second step on, arrays of a network's sizes need no new pages from the system."""
     code = """
         import resource, sys
         import numpy as np

@@ -1,4 +1,4 @@
-"""Layers in one pass on the compiled engine: which ones, with the same bits, and what the layers hold afterwards."""
+"""Fused layers on the compiled engine: which ones are fused, that the bits are the same, and what the layers hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def relu_and_pool():
 
 
 def one_channel_relu_and_pool():
-    """More filters than a register has lanes, windows that are not square, and pixels in none of them."""
+    """More filters than a register has lanes, windows that are not square, and pixels that are in no window."""
     pointwise = sn.PointwiseConv2D(1, 21, rng=1)
     return sn.Network(
         [sn.DepthwiseConv2D(1, 3, padding=1), pointwise, sn.ReLU(), sn.MaxPool2D((2, 3)), sn.Dropout(0.4)]
@@ -112,7 +112,7 @@ def test_longer_rows_come_first_in_the_table():
 
 @every_network
 def test_layers_in_one_pass_leave_what_they_would_one_by_one(make, channels, rng, engine):
-    """Bit for bit: output, gradients, and what the layers hold; also at ties and at 0."""
+    """Output, gradients and what the layers hold are equal bit for bit, also at ties and at 0."""
     x, together, apart = images(rng, channels), make(), make()
     out = together.forward(x)
     assert np.array_equal(out, one_by_one(apart.layers, x))
@@ -132,7 +132,7 @@ def test_layers_in_one_pass_leave_what_they_would_one_by_one(make, channels, rng
 
 @every_network
 def test_backward_follows_layers_that_were_called_one_by_one(make, channels, rng, engine):
-    """Any stretch of them, with another input, after a forward of the whole network."""
+    """Some layers in a row, with another input, after a forward of the whole network."""
     x, net, apart = images(rng, channels), make(), make()
     others = [rng.standard_normal(x.shape).astype(np.float32)]
     for layer in apart.layers:
@@ -150,7 +150,7 @@ def test_backward_follows_layers_that_were_called_one_by_one(make, channels, rng
             assert net.backward(dout, need_dx=False) is None
 
 
-@pytest.mark.parametrize("size", [2, 28])  # a few pixels are multiplied another way than many
+@pytest.mark.parametrize("size", [2, 28])  # few pixels use another kernel than many
 def test_layers_in_one_pass_do_so_for_few_pixels_and_many(size, rng, engine):
     x = rng.standard_normal((1, size, size, 1)).astype(np.float32)
     layers = [sn.PointwiseConv2D(1, 8, init="pytorch"), sn.ReLU(), sn.MaxPool2D(2)]
@@ -161,7 +161,7 @@ def test_layers_in_one_pass_do_so_for_few_pixels_and_many(size, rng, engine):
 @every_network
 @pytest.mark.parametrize("engines", [("numba", "numpy"), ("numpy", "numba")])
 def test_the_engine_may_change_between_forward_and_backward(make, channels, engines, rng):
-    """Backward runs on the engine of that moment, layer by layer."""
+    """Backward runs on the engine that is in use then, layer by layer."""
     first, then = engines
     x, net, expected = images(rng, channels), make(), make()
     with sn.use_engine(then):
@@ -179,7 +179,7 @@ def test_the_engine_may_change_between_forward_and_backward(make, channels, engi
 
 
 def test_on_the_readable_engine_backward_stays_in_the_book(rng, monkeypatch):
-    """Someone who switches the engine to step through backward meets no stage of the compiled engine."""
+    """After a switch of the engine, stepping through backward does not enter the compiled engine."""
     net = one_channel_relu_and_pool()
     with sn.use_engine("numba"):
         dout = np.ones_like(net.forward(images(rng, 1)))
@@ -232,7 +232,7 @@ def test_a_forward_that_fails_leaves_the_layers_usable(rng, compiled):
 
 
 def assert_same_attributes(ours, theirs, compare):
-    """Whatever `theirs` holds, `ours` holds as well: arrays as arrays of the same shape and dtype, with its numbers."""
+    """Assert that `ours` holds everything that `theirs` holds; arrays with the same shape, dtype and numbers."""
     for name, expected in vars(theirs).items():
         value = getattr(ours, name)
         assert type(value) is type(expected), f"{theirs.name}.{name}"
@@ -286,7 +286,7 @@ def test_looking_at_an_array_does_not_change_what_backward_does(rng, compiled, m
     dout = rng.standard_normal(net.forward(x).shape).astype(np.float32)
     looked.forward(x)
     assert looked.layers[1].x.any()
-    monkeypatch.setattr(sn.ReLU, "backward", None)  # still in one pass: only the last layer is a ReLU by itself
+    monkeypatch.setattr(sn.ReLU, "backward", None)  # the stages stay fused: only the last layer is a ReLU by itself
     monkeypatch.setattr(looked.layers[-1], "backward", lambda dout, need_dx: dout, raising=False)
     monkeypatch.setattr(net.layers[-1], "backward", lambda dout, need_dx: dout, raising=False)
     assert np.array_equal(looked.backward(dout), net.backward(dout))
@@ -300,7 +300,7 @@ def test_what_a_relu_holds_belongs_to_the_weights_of_the_forward(engine_of_backw
         expected = net.layers[0].forward(x)
         net.forward(x)
     for p in net.parameters():
-        p.value *= -2  # in place, as an optimiser's step
+        p.value *= -2  # in place, as an optimiser does
     dout = rng.standard_normal(expected.shape).astype(np.float32)
     with sn.use_engine(engine_of_backward):
         assert np.array_equal(relu.backward(dout), dout * (expected > 0))

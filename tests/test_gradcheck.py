@@ -13,7 +13,7 @@ X = np.random.default_rng(1).standard_normal((3, 7, 6, 2))
 
 
 class Doubled(sn.Dense):
-    """A factor of 2 too many."""
+    """Gradients with an extra factor of 2."""
 
     def backward(self, dout, need_dx=True):
         dx = super().backward(dout, need_dx)
@@ -22,7 +22,7 @@ class Doubled(sn.Dense):
 
 
 class Transposed(sn.Conv2D):
-    """dx made with the kernel's height and width swapped."""
+    """dx computed with the kernel's height and width swapped."""
 
     def backward(self, dout, need_dx=True):
         dx, dw, db = conv2d_backward(dout, self.x, self.w.value.transpose(1, 0, 2, 3), self.stride, self.padding)
@@ -40,7 +40,7 @@ class NoBatchSum(sn.Dense):
 
 
 class AssignsInPool(sn.MaxPool2D):
-    """= for += where windows overlap."""
+    """= instead of += where windows overlap."""
 
     def backward(self, dout, need_dx=True):
         dx = np.zeros(self.x_shape)
@@ -68,7 +68,7 @@ class ForgetsStride(sn.Conv2D):
 
 
 class AveragesBias(sn.Conv2D):
-    """db as a mean where it is a sum."""
+    """db as a mean instead of a sum."""
 
     def backward(self, dout, need_dx=True):
         dx = super().backward(dout, need_dx)
@@ -116,7 +116,7 @@ def test_the_same_layers_without_the_error_pass(right):
 
 
 def test_the_pool_with_the_error_passes_where_windows_do_not_overlap():
-    """Why the overlapping case has to be in the table: elsewhere the mistake has no effect."""
+    """So the table needs the overlapping case: the mistake has no effect elsewhere."""
     assert sn.gradcheck(AssignsInPool(2, 2), X)
 
 
@@ -143,7 +143,7 @@ def test_the_report_names_the_worst_entry_and_both_values():
 
 
 def test_without_a_tolerance_only_equal_numbers_agree():
-    """The gradient of a window's losers is 0 exactly, and so is their slope."""
+    """The gradient of pixels that are not a maximum is exactly 0, and so is their slope."""
     report = sn.gradcheck(sn.MaxPool2D((7, 6)), X, atol=0, rtol=1e-6)
     assert report.passed, str(report)
     assert not sn.gradcheck(sn.MaxPool2D((7, 6)), X, atol=0, rtol=0)

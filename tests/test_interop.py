@@ -73,7 +73,7 @@ def test_logits_agree_after_from_torch(name, sample):
 
 
 def gradients_from_torch(torch_net, net):
-    """torch's gradients in our layout: put them in the place of the weights and take them over."""
+    """torch's gradients in our layout: they replace torch's weights, and `from_torch` converts them."""
     shadow = sn.interop.to_torch(net)
     with torch.no_grad():
         for mine, theirs in zip(shadow.parameters(), torch_net.parameters(), strict=True):

@@ -1,4 +1,4 @@
-"""What every layer promises, whatever it computes: checks, dtypes, a backward that changes nothing and repeats."""
+"""What every layer guarantees: checks, dtypes, and a backward that changes nothing and can be repeated."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_an_empty_batch_goes_through(make, shape, rng):
 @each(CONVOLUTIONS)
 @pytest.mark.parametrize("kind", [sn.Conv2D, sn.DepthwiseConv2D])
 def test_an_empty_batch_goes_through_every_shape_of_convolution(case, kind):
-    """Which way a kernel goes depends on the shapes, and with them on the width of the registers."""
+    """The choice of a kernel depends on the shapes and on the width of the registers."""
     outputs = case.filters if kind is sn.Conv2D else case.C
     arguments = (case.C, outputs) if kind is sn.Conv2D else (case.C,)
     layer = kind(*arguments, kernel_size=case.kernel, stride=case.stride, padding=case.padding)
@@ -111,7 +111,7 @@ def test_gradients_are_the_measured_slopes(make, shape, rng):
 
 @every_layer
 def test_images_one_at_a_time_or_together(make, shape, rng):
-    """No image of a batch sees another."""
+    """No image of a batch affects another."""
     layer = make()
     x = rng.standard_normal(shape)
     together = layer.forward(x)
@@ -259,7 +259,7 @@ def test_max_pool_takes_the_first_of_equal_pixels():
 
 
 def test_max_pool_of_overlapping_windows_adds_up():
-    """The middle pixel wins in all four windows of 2x2 over 3x3, and gets all four gradients."""
+    """The middle pixel of 3x3 is the maximum of all four 2x2 windows, and gets all four gradients."""
     x = np.zeros((1, 3, 3, 1))
     x[0, 1, 1] = 1
     _, argmax = ops.max_pool2d_forward(x, 2, 1, 0)

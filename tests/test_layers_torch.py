@@ -14,7 +14,7 @@ from scratchnet.layers.shapes import Window, pair
 
 pytestmark = pytest.mark.usefixtures("engine")
 
-# float32 is measured against the truth in float64, relative to the largest entry.
+# Float32 results are compared with torch's in float64, relative to the largest entry.
 TOLERANCE = {np.float64: 1e-12, np.float32: 2e-5}
 dtypes = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
 
@@ -33,20 +33,20 @@ def tensor(array):
 
 
 def torch_pad(x, case, window, stride, value):
-    """x (N, C, H, W) padded outside the layer, since torch has no asymmetric padding in it."""
+    """x (N, C, H, W), padded before the layer, because torch's layer has no asymmetric padding."""
     (top, bottom), (left, right) = Window.on(case.size, window, stride, case.padding).pads
     return F.pad(x, (left, right, top, bottom), value=value)
 
 
 def check(results, truth, dtype):
-    """Each (name, ours) against each truth: value and dtype."""
+    """Compare each (name, ours) with each of the expected arrays, in value and dtype."""
     for (name, ours), theirs in zip(results.items(), truth, strict=True):
         assert ours.dtype == dtype, f"{name} came out as {ours.dtype}"
         assert_close(ours, theirs, TOLERANCE[dtype], name)
 
 
 def mostly_zeros(shape, kept, dtype, rng):
-    """A gradient of which a share `kept` is not zero, as behind a ReLU."""
+    """A gradient of which a share `kept` is not zero, as after a ReLU's backward."""
     return (rng.standard_normal(shape) * (rng.random(shape) < kept)).astype(dtype)
 
 
@@ -157,7 +157,7 @@ def test_max_pool2d(case, dtype, rng):
 
 @each(POOLS)
 def test_max_pool2d_with_ties(case, rng):
-    """Of equal pixels the first wins, in torch as here: the gradient goes to the same one."""
+    """Of equal pixels the first one is taken, as in torch, so the gradient goes to the same pixel."""
     x = rng.integers(0, 2, (case.N, *case.size, case.C)).astype(np.float64)
     tx = nchw(x)
     tout = F.max_pool2d(torch_pad(tx, case, case.pool, case.stride, -np.inf), case.pool, case.stride)
@@ -187,7 +187,7 @@ def test_avg_pool2d(case, dtype, rng):
 
 @pytest.mark.parametrize("padding", [0, 1])
 def test_avg_pool2d_is_torchs_own(padding, rng):
-    """The same as torch's average pooling that does not count the padding, where torch can do it."""
+    """The same as torch's average pooling without the padding in the count, where torch supports the shape."""
     x = rng.standard_normal((2, 7, 8, 3))
     theirs = F.avg_pool2d(nchw(x), 3, 2, padding, count_include_pad=False)
     assert_close(ops.avg_pool2d_forward(x, 3, 2, padding), nhwc(theirs), 1e-12)

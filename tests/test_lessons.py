@@ -1,4 +1,4 @@
-"""The lessons run as they are, from any folder, offline, without a window; what their prose claims, they assert."""
+"""The lessons run as they are, from any folder, offline and without a window. They assert what their prose says."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 
 LESSONS = Path(__file__).parent.parent / "lessons"
 FILES = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
-LIMIT = 60  # seconds that a lesson may take, besides compiling
+LIMIT = 60  # seconds that a lesson may take, without compilation
 
-# These train for a while. They run once, when the site is built, and the others as plain scripts as well.
+# These train for a while, so they run only when the site is built. The others also run as plain scripts.
 LONG = ("07", "08", "09", "12", "13")
 
 
@@ -40,7 +40,7 @@ def test_a_lesson_runs(path, tmp_path):
 
 @pytest.mark.slow
 def test_no_lesson_takes_long(site):
-    """The pages tell the time of each lesson, and how many seconds of compiling there had been at its end."""
+    """The pages give the time of each lesson, and the seconds spent on compilation by its end."""
     compiled = 0.0
     for path in FILES:
         page = (site / "lessons" / f"{path.stem}.html").read_text(encoding="utf-8")

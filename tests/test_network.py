@@ -1,4 +1,4 @@
-"""The network and its three models: counts, names, summaries, step by step, predictions, errors."""
+"""The network and the three architectures: counts, names, summaries, steps, predictions, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shipped: a wheel that works alone, and files that say what they should."""
+"""What is shipped: a wheel that works alone, and documents whose links and programs work."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from conftest import ROOT, copy_project
 
 @pytest.mark.slow
 def test_a_wheel_alone_in_a_clean_environment_trains_on_the_sample(tmp_path):
-    """Built from a copy, so that nothing is left in the project; used elsewhere, so that nothing of it helps.
+    """The wheel is built from a copy, so that the project stays clean, and used elsewhere, without the project's files.
 
-    One kernel shows that the compiled engine is whole; all of them would have to be compiled for this place again.
+    One kernel shows that the compiled engine is complete; all of them would have to be compiled again here.
     """
     source = tmp_path / "source"
     copy_project(source)
@@ -57,7 +57,7 @@ def test_every_local_link_of_the_documents_leads_somewhere():
 
 
 def test_the_program_in_the_readme_runs(tmp_path):
-    """The first Python block of the README, as it stands, from a folder of its own."""
+    """The first Python block of the README runs unchanged in an empty folder."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     program = re.search(r"```python\n(.*?)```", readme, re.S).group(1)
     code_lines = [line for line in program.splitlines() if line.strip() and not line.strip().startswith("#")]

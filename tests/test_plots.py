@@ -1,4 +1,4 @@
-"""Figures are drawn, hold what they should, and are whole PNG files. (That they are legible was judged by eye.)"""
+"""Figures are drawn, have the right content, and are complete PNG files. (Legibility was judged by eye.)"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The mirror as processors with narrower vector registers run it, of 256 and of 128 bits, compared with the book.
+"""The mirror on other processors: with vector registers of 256 and of 128 bits, compared with the book.
 
-A process decides once how wide a register is. So each width has a child process, which is told that the processor has
-other features. It runs all comparisons and says how far the two engines are apart in each of them.
+A process chooses the width of a register once. So each width has a child process, in which the processor's features are
+replaced. It runs all comparisons and prints how far the two engines are apart in each.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ CASES = {name: Case(*layer) for name, layer in LAYERS.items()} | {
 
 
 def results(layer, x, kept):
-    """What a layer or a network makes of x on the engine in use: output, gradient of x and of each parameter."""
+    """The results of a layer or network on the engine in use: output, gradient of x, gradient of each parameter."""
     out = layer.forward(x)
     rng = np.random.default_rng(1)
     dout = (rng.standard_normal(out.shape) * (rng.random(out.shape) < kept)).astype(x.dtype)
@@ -68,7 +68,7 @@ def results(layer, x, kept):
 
 
 def on_both_engines(layer, x, kept=1.0):
-    """[(the book's, the mirror's), ...] of each result."""
+    """The results of both engines: [(the book's, the mirror's), ...]."""
     with sn.use_engine("numpy"):
         expected = results(layer, x, kept)
     with sn.use_engine("numba"):
@@ -95,7 +95,7 @@ def same_without_images(case):
 
 
 def report():
-    """What a child process says: its width, and for each case how far the engines are apart; errors as text."""
+    """What a child process prints: its width, and for each case how far the engines are apart, or the error."""
     return {
         "bits": REGISTER_BITS,
         "compared": {name: tried(compared, case) for name, case in CASES.items()},
@@ -120,13 +120,13 @@ CHILD = """
 
 
 def reported(features):
-    """The report of a child process on a processor of which this is known."""
+    """The report of a child process whose processor has these features."""
     return json.loads(python(CHILD.format(features=features))[0])
 
 
 @pytest.fixture(scope="module")
 def reports():
-    """Of each width. The children run at the same time, since nearly all they do is compile, each on one core."""
+    """The report for each width. The child processes run in parallel: they mostly compile, each on one core."""
     with ThreadPoolExecutor() as pool:
         return dict(zip(NARROWER, pool.map(reported, NARROWER.values()), strict=True))
 

@@ -1,4 +1,4 @@
-"""The study: the same for both frameworks, nothing lost by an interruption."""
+"""The study: the frameworks train in the same way, and an interruption loses no finished run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def digits(sample, monkeypatch):
-    """Part of the sample in place of MNIST: 6,000 to train with, 100 to test with."""
+    """Part of the sample instead of MNIST: 6,000 images to train on, 100 to test on."""
     train, test = sample[0][:6000], sample[1][:100]
 
     def load(name, data_dir=None, train_images=60_000):
@@ -47,7 +47,7 @@ def digits(sample, monkeypatch):
 
 @pytest.fixture
 def short(digits, monkeypatch):
-    """The original's recipe with three steps."""
+    """The original's recipe with only three steps."""
     return make_brief(monkeypatch, 3)
 
 
@@ -70,7 +70,7 @@ def experiment(model="four_conv_cnn", seed=3, **changes):
     [("PyTorch", "torch", "sgd"), ("PyTorch", "torch", "adam"), ("TensorFlow", "tensorflow", "sgd")],
 )
 def test_other_frameworks_do_the_same(framework, package, optimizer):
-    """A network without dropout leaves no difference but rounding: losses and accuracy of 20 steps agree."""
+    """Without dropout, the only difference is rounding: losses and accuracy of 20 steps agree."""
     pytest.importorskip(package)
     changes = {"weight_decay": 1e-3}
     if optimizer == "adam":
@@ -88,7 +88,7 @@ def test_other_frameworks_do_the_same(framework, package, optimizer):
 @pytest.mark.usefixtures("digits")
 @pytest.mark.parametrize("model", ["four_conv_cnn", "separable_cnn"])
 def test_a_run_is_one_of_fit_step_by_step(model):
-    """To the bit, dropout included."""
+    """The results are equal bit for bit, with dropout."""
     by_fit, by_step = train_and_test(experiment(model), progress=False), run_stepwise(experiment(model), "scratchnet")
     assert by_fit["losses"] == by_step["losses"]
     assert by_fit["test"]["accuracy"] == by_step["test"]["accuracy"]
@@ -248,7 +248,7 @@ def test_a_failed_job_leaves_its_message_and_no_file(tmp_path):
 
 
 def pretended(job, output):
-    """What a run would leave."""
+    """A result as a run would write it."""
     keep({"framework": job.framework, "experiment": asdict(job.experiment)}, output / job.path)
 
 
@@ -260,7 +260,7 @@ class TestStudy:
             monkeypatch.delitem(ARCHITECTURES, name)
 
     def test_it_makes_what_is_missing_and_says_what_failed(self, tmp_path, capsys, monkeypatch):
-        """Two of four runs are there, and one of the others fails: it is named, and the rest is made."""
+        """Of four runs, two exist and one fails: the failed one is named, and the other is made."""
         made = []
 
         def run_job(job, output, *rest):
@@ -293,7 +293,7 @@ class TestStudy:
         assert "it does not exist" in capsys.readouterr().err
 
     def test_what_is_timed_runs_alone_and_last(self, tmp_path, monkeypatch):
-        """With --jobs 2: never two of the timed at once, and each on all cores."""
+        """With --jobs 2, timed runs still run one at a time, each on all cores."""
         order = []
         monkeypatch.setattr(
             study, "run_job", lambda job, output, data, threads, processes: order.append((job, threads))
@@ -309,7 +309,7 @@ class TestStudy:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_ends_the_runs_under_way(tmp_path, mnist_folder, number):
-    """The parent alone is told, as by `kill`; nothing of a run is left, and no process."""
+    """Only the parent process gets the signal, as from `kill`; no process and no part of a run is left."""
     command = [sys.executable, "-m", "benchmarks.reproduction", "--parts", "original", "--seeds", "1", "--jobs", "2"]
     command += ["--data-dir", str(mnist_folder), "--output", str(tmp_path)]
     parent = subprocess.Popen(

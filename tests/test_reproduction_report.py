@@ -1,4 +1,4 @@
-"""The study's report says what its data say: every table is made anew and compared."""
+"""The study's report matches its data: every table is made again and compared."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_readme_shows_the_studys_table():
 
 
 def test_another_result_makes_another_report(tmp_path):
-    """The comparison above would notice a number that its run does not say."""
+    """The comparison above would notice a number that differs from its run."""
     shutil.copytree(jobs.RESULTS, tmp_path / "results")
     path = next((tmp_path / "results" / "modern").glob("scratchnet-modern-four_conv_cnn-*.json"))
     result = json.loads(path.read_text(encoding="utf-8"))
@@ -42,7 +42,7 @@ def test_another_result_makes_another_report(tmp_path):
 
 
 def test_the_recipes_are_those_that_the_rule_chose():
-    """The highest mean accuracy over the networks on the digits held out, without and with augmentation."""
+    """The rule: the highest mean accuracy over the networks on held-out digits, without and with augmentation."""
     done = report.runs("choice", jobs.RESULTS)
     means = {
         recipe: np.mean(report.accuracies([r for r in done if r["experiment"].recipe == recipe]))
@@ -58,7 +58,7 @@ def test_the_recipes_are_those_that_the_rule_chose():
 
 @pytest.mark.parametrize("part", list(jobs.PARTS))
 def test_a_report_can_be_made_of_any_single_run(tmp_path, part):
-    """Of one framework and not the other, of one seed: no table and no figure falls over."""
+    """With one framework and one seed only, no table and no figure raises an error."""
     job = jobs.PARTS[part](1)[-1]
     result = {
         "framework": job.framework, "experiment": asdict(job.experiment), "test": {"accuracy": 0.98, "loss": 0.1},

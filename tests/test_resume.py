@@ -1,4 +1,4 @@
-"""Resume means the same run: what decides the bits is compared, and every other argument has a defined effect."""
+"""A resumed run is the same run: what decides the bits is compared, and all other arguments have a defined effect."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AS_GIVEN = "ends as a run with the new arguments"
 
 
 def digits(change=None):
-    """90 digits, one of the attributes changed."""
+    """90 digits, with one of the attributes changed if asked for."""
     train, _ = sn.data.load("sample")
     kept = {"images": train.images[:90], "labels": train.labels[:90], "name": "digits", "info": train.info}
     for name, function in (change or {}).items():
@@ -43,7 +43,7 @@ def changed_pixel(images):
 
 
 def brighter(factor):
-    """Every one of these augmentations has the same name."""
+    """An augmentation. The name is the same for every factor."""
     return lambda images, rng: images * np.float32(factor)
 
 
@@ -53,7 +53,7 @@ def with_rate(rate):
 
 
 def arguments(**changes):
-    """New arguments of `fit`: functions make those that training changes."""
+    """Arguments of `fit`; functions make those objects that training changes."""
     make_net = changes.pop("net", dropout_net)
     make_optimizer = changes.pop("optimizer", sgd())
     net = make_net()
@@ -70,13 +70,13 @@ def adam(lr=0.05, **settings):
 
 
 def run(**changes):
-    """All that a run ends with."""
+    """Everything that a run ends with."""
     given = arguments(**changes)
     sn.fit(**given)
     return everything(given["net"])
 
 
-# (what the run is begun with, what is changed when it is resumed): the outcome. Names begin with the argument's.
+# name: (arguments at the start, arguments changed on resuming, outcome). A name begins with that of the argument.
 CASES = {
     "net, other first weights and masks": ({}, {"net": lambda: dropout_net(seed=9)}, SAME),
     "net, other dtype": ({}, {"net": lambda: dropout_net().astype(np.float64)}, SAME),
@@ -218,7 +218,7 @@ def test_each_setting_is_refused_by_name_or_has_a_defined_effect(begun, changed,
 
 
 def test_no_setting_is_left_out():
-    """An argument that `fit`, an optimiser or a data set gets is a case above, or this says so."""
+    """Every argument of `fit`, an optimiser or a data set has a case above; this fails if one has not."""
     tried = " ".join(CASES)
     for name in inspect.signature(sn.fit).parameters:
         assert any(case.startswith(name) for case in CASES), name
@@ -270,7 +270,7 @@ def test_a_metrics_file_that_does_not_belong_changes_nothing(tmp_path):
 
 
 def test_a_run_that_goes_on_longer_has_the_history_of_a_long_one(tmp_path):
-    """The evaluation at the end of the short run, in the middle of an epoch, is no epoch of the long one."""
+    """The evaluation at the end of the short run, within an epoch, is not in the history of the long one."""
     sn.fit(**arguments(steps=STOPPED_AFTER, folder=tmp_path))
     resumed = sn.fit(**arguments(folder=tmp_path, resume=True))
     whole = sn.fit(**arguments())
@@ -290,7 +290,7 @@ def test_the_data_is_looked_at_once_and_only_for_a_folder(tmp_path, monkeypatch)
 # ---------------------------------------------------------------- fingerprints and differences
 
 
-ARRAY = np.random.default_rng(0).random((9000, 3, 4), dtype=np.float32)  # more than two parts
+ARRAY = np.random.default_rng(0).random((9000, 3, 4), dtype=np.float32)  # more than two parts of the checksum
 
 
 def with_gaps(array):

@@ -1,4 +1,4 @@
-"""State that is not trained: kept wherever weights are kept, whoever wrote the layer."""
+"""State that is not trained is kept wherever weights are kept, also for layers from outside the package."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ pytestmark = pytest.mark.usefixtures("engine")
 
 
 class RunningMean(sn.Layer):
-    """x without the running mean of its columns: in training, the mean that this batch has already moved.
+    """x minus a running mean of its columns; in training, the batch updates the mean first.
 
-    dx = dout - 0.1 * the mean of dout in training, since each x moved the mean by 0.1 / N of itself.
+    In training, dx = dout - 0.1 * the mean of dout, because each x has changed the mean by 0.1 / N of itself.
     """
 
     kind = "mean"
@@ -38,7 +38,7 @@ class RunningMean(sn.Layer):
         x = self.check_input(x)
         self.training = training
         if training:
-            self.mean *= 0.9  # in place: a snapshot must not follow
+            self.mean *= 0.9  # in place: a snapshot must not change with it
             self.mean += 0.1 * x.mean(axis=0)
             self.batches += 1
         return x - self.mean.astype(x.dtype)
@@ -80,7 +80,7 @@ def train(net, data, steps, optimizer=None, **options):
 
 
 def everything(net):
-    """All that training changes, as JSON: equal texts are equal bits."""
+    """Everything that training changes, as JSON: equal texts mean equal bits."""
     kept = {p.name: p.value for p in net.parameters()} | snapshot(net.state())
     return json.dumps(kept, default=lambda array: [str(array.dtype), array.tolist()])
 
@@ -167,7 +167,7 @@ def test_a_state_that_could_not_be_kept_is_noticed_when_the_network_is_made(attr
 
 
 def test_two_layers_of_one_name_do_not_lose_a_state():
-    """As happens when a layer is put into another network."""
+    """This happens when a layer is put into another network."""
     shared = sn.Dropout(0.5)
     net = sn.Network([sn.Dropout(0.5), shared], (3,), "first")
     sn.Network([shared], (3,))
@@ -229,7 +229,7 @@ def test_a_model_file_holds_the_arrays(make, sample, tmp_path):
 
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_a_model_file_without_state_is_as_it_was(name, tmp_path):
-    """Names of arrays and keys of the description, as of the files that exist."""
+    """The names of arrays and the keys of the description are those of existing files."""
     from scratchnet.runs.checkpoint import _read
 
     net = ARCHITECTURES[name].make()
@@ -373,7 +373,7 @@ def test_a_stage_that_is_run_again_starts_from_its_own_state(sample, monkeypatch
 
 def test_pytorch_is_not_given_a_network_whose_state_it_would_lose():
     class Counting(sn.Dense):
-        """A layer with an equivalent, and more than that has."""
+        """A layer with an equivalent that lacks its state."""
 
         def __init__(self, in_features, out_features):
             super().__init__(in_features, out_features)
@@ -382,7 +382,7 @@ def test_pytorch_is_not_given_a_network_whose_state_it_would_lose():
         def state(self):
             return {"count": self.count}
 
-    torch_net = sn.interop.to_torch(dropout_net())  # a generator is nothing to lose: torch draws masks of its own
+    torch_net = sn.interop.to_torch(dropout_net())  # a generator need not be converted: torch draws its own masks
     with pytest.raises(
         ValueError, match="mean1: a RunningMean keeps mean, batches, which has no equivalent in PyTorch"
     ):

@@ -1,4 +1,4 @@
-"""`scratchnet step`: what a stage shows, the keys, and the whole in a real terminal with pdb."""
+"""`scratchnet step`: what a stage shows, the keys, and the program in a real terminal with pdb."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ from scratchnet.show.stages import (
 )
 from scratchnet.show.terminal import Jump, StepApp, colours, half_blocks
 
-WAIT = 60  # seconds for what takes less than one
+WAIT = 60  # seconds to wait for what normally takes less than one
 
 
 @pytest.fixture(autouse=True)
 def numpy_engine():
-    """The command chooses the NumPy engine; the tests after these get the one back that they had."""
+    """The command switches to the NumPy engine; restore the engine after each test."""
     with sn.use_engine("numpy"):
         yield
 
 
 @pytest.fixture(autouse=True)
 def colours_everywhere(monkeypatch):
-    """Whatever terminal the tests are run from."""
+    """The tests do not depend on the terminal that they are run from."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
 
@@ -73,7 +73,7 @@ def small_net() -> sn.Network:
 
 
 def net_of_every_layer() -> sn.Network:
-    """All layers, at sizes that are drawn enlarged, as they are, and thinned out."""
+    """A network with all layers, at sizes that are drawn enlarged, unchanged and thinned out."""
     layers = [
         sn.Resize(60),
         sn.DepthwiseConv2D(1, (5, 3), multiplier=3, bias=True),
@@ -132,7 +132,7 @@ def test_a_backward_stage_knows_its_forward_stage(stages):
 
 
 class CallsAtOnce:
-    """In place of pdb: run the function and note what it was."""
+    """Instead of pdb: run the function and record which one it was."""
 
     calls: list = []  # noqa: RUF012 (each test begins with an empty one)
 
@@ -190,10 +190,10 @@ LAYERS = [
 
 @pytest.mark.parametrize("name", [*LAYERS, "Loss"])
 def test_the_math_is_that_of_the_layers_file(name):
-    """Its right-hand sides stand in the docstring word by word, or without the indices."""
+    """Its right-hand sides are in the docstring word for word, or without the indices."""
     module = importlib.import_module("scratchnet.loss" if name == "Loss" else getattr(sn, name).__module__)
     words = " ".join(module.__doc__.split()).replace("col2im(dcolumns)", "col2im(dout @ w^T)")
-    words += " dx[n, h, w, c] = dout[n, (h*W + w)*C + c]" if name == "Flatten" else ""  # it says: changes it back
+    words += " dx[n, h, w, c] = dout[n, (h*W + w)*C + c]" if name == "Flatten" else ""  # there in words
     short = re.sub(r"\[.*?\]|\(kh, kw\)| over [nij, ]+(?= of)", "", words)
     formulas = (Loss if name == "Loss" else getattr(sn, name)).formulas
     for formula in [*formulas.forward, *formulas.backward]:
@@ -203,7 +203,7 @@ def test_the_math_is_that_of_the_layers_file(name):
 
 @pytest.mark.parametrize("name", list(NETS))
 def test_every_stage_fits_a_small_terminal_in_plain_characters(name, digit):
-    """80 x 24, with a line for the keys."""
+    """80 x 24 characters, of which one line is for the keys."""
     for stage in walk(NETS[name](), *digit):
         page = as_text(stage)
         assert page.isascii()
@@ -254,7 +254,7 @@ def test_the_digit_is_beside_its_gradient_in_the_last_stage(stages, digit):
 
 
 def test_the_strongest_channel_is_drawn_and_the_others_follow(stages):
-    out = stages[1].step.output[0]  # relu1: as many channels in as out
+    out = stages[1].step.output[0]  # relu1 has as many channels in as out
     strongest = int(np.abs(out).mean(axis=(0, 1)).argmax())
     for turn in (0, 1, -1, 6):
         channel = (strongest + turn) % 4
@@ -319,7 +319,7 @@ def test_a_long_vector_is_drawn_in_rows(digit):
 
 
 def drive(app: StepApp, *keys: str, size: tuple[int, int] = (80, 24), then=lambda app: None):
-    """Press keys in an app of that size, call `then` on it, and return what that returns."""
+    """Press keys in an app of this size; returns the result of `then(app)`."""
 
     async def press():
         async with app.run_test(size=size) as pilot:
@@ -404,7 +404,7 @@ def test_q_quits_and_d_asks_for_pdb_at_this_stage(stages):
     ],
 )
 def test_nothing_is_cut(name, size, digit):
-    """All that there is to show is inside the screen, at every stage."""
+    """At every stage, everything to show is inside the screen."""
 
     def look(app):
         assert app.screen.max_scroll_y == 0, title(app)
@@ -496,7 +496,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def test_piped_it_prints_all_stages(model, sample):
-    """And without the terminal library, which takes longer to load than all the rest."""
+    """It does so without the terminal library, which takes longer to load than everything else."""
     program = "import sys; from scratchnet.cli import main; code = main(sys.argv[1:]); print('textual' in sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", program, "step", model, "--digit", "4"], capture_output=True, text=True, check=True
@@ -552,12 +552,12 @@ def test_an_unknown_model_is_named(capsys):
 
 
 def for_pyte(written: bytes) -> bytes:
-    """Without a keyboard setting that pyte does not know; an empty screen where a terminal would change to another."""
+    """pyte's screen, which ignores a keyboard setting and clears where a terminal would switch screens."""
     return re.sub(rb"\x1b\[\?1049[hl]", b"\x1b[H\x1b[2J", written.replace(b"\x1b[<u", b""))
 
 
 class Terminal:
-    """A child process in a pseudo-terminal of 80 x 24, and the screen that a person would see."""
+    """A child process in a pseudo-terminal of 80 x 24, and the screen that a user would see."""
 
     def __init__(self, arguments: list[str], **variables: str) -> None:
         self.screen = pyte.Screen(80, 24)
@@ -576,7 +576,7 @@ class Terminal:
         os.write(self.outer, keys.encode())
 
     def wait_for(self, *texts: str) -> str:
-        """Read what the child writes until all texts are on the screen; returns the screen."""
+        """Read the child's output until all texts are on the screen; returns the screen."""
         end = time.monotonic() + WAIT
         while not all(text in "\n".join(self.screen.display) for text in texts):
             running = self.child.poll() is None and time.monotonic() < end
@@ -586,13 +586,13 @@ class Terminal:
 
     def read(self) -> None:
         if select.select([self.outer], [], [], 0.1)[0]:
-            with contextlib.suppress(OSError):  # the child has closed its side
+            with contextlib.suppress(OSError):  # the child has closed its end
                 written = os.read(self.outer, 65536)
                 self.raw += written
                 self.stream.feed(for_pyte(written))
 
     def exit_code(self) -> int:
-        """Read on until the child ends: a child that writes to a full terminal would wait for ever."""
+        """Read until the child ends: a child that writes to a full terminal waits for ever."""
         end = time.monotonic() + WAIT
         while self.child.poll() is None:
             assert time.monotonic() < end, "\n".join(self.screen.display)

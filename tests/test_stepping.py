@@ -1,8 +1,8 @@
 """Stepping through backprop in real debuggers: debugpy, driven as VS Code drives it, and pdb, as lesson 10 teaches it.
 
-A person who steps through a lesson expects three things: Step Into leads from the training loop to the math and nowhere
-else; what the math names can be read and changed; and the program goes on with what was changed. Here they are
-required. The sessions are started with the configurations of .vscode/launch.json.
+Someone who steps through a lesson expects three things. Step Into leads from the training loop to the math and nowhere
+else. The variables of the math can be read and changed. The program goes on with the changed values. These tests
+require all three. They start the sessions with the configurations of .vscode/launch.json.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FAST_CONV, PRODUCT, TILE = (FAST / name for name in ("conv.py", "product/loops.p
 STEP_BY_STEP = "This lesson, step by step (NumPy engine)"
 INTO_THE_KERNELS = "This lesson, into the kernels (JIT disabled)"
 
-# The way from the lesson to the second convolution's layer, the innermost frame first.
+# The frames from the lesson to the second convolution's layer, the innermost first.
 TO_THE_LAYER = [
     ("Conv2D.backward", CONV),
     ("Network.backward", NETWORK),
@@ -41,7 +41,7 @@ TO_THE_LAYER = [
 
 
 def line_of(path: Path, text: str, after: str = "") -> int:
-    """The number of the only line that begins with `text`; or of the first below a line that begins with `after`."""
+    """The number of the only line beginning with `text`, or of the first one below a line beginning with `after`."""
     lines = [line.strip() for line in path.read_text().splitlines()]
     start = next(i for i, line in enumerate(lines) if line.startswith(after))
     found = [i for i, line in enumerate(lines[start:], start + 1) if line.startswith(text)]
@@ -54,14 +54,14 @@ LOOP = line_of(LESSON, "net.backward(dlogits)")
 
 
 def configuration(name: str, folder: Path = ROOT) -> dict:
-    """The configuration of launch.json, as VS Code starts it on the lesson."""
+    """A configuration of launch.json, filled in as VS Code does for the lesson."""
     text = (ROOT / ".vscode" / "launch.json").read_text().replace("${file}", str(LESSON))
     found = next(c for c in json.loads(text)["configurations"] if c["name"] == name)
     return {"cwd": str(folder), "python": [sys.executable], **found}
 
 
 def flowing(path: Path) -> str:
-    """A text without its line breaks, and without the signs that begin the lines of a comment."""
+    """A text without line breaks and comment signs."""
     return " ".join(line.removeprefix("#").strip() for line in path.read_text().splitlines())
 
 
@@ -72,7 +72,7 @@ def only_the_configuration_decides(monkeypatch):
 
 
 def stack(debugger: Debugger, frames: list[Frame]) -> list[tuple[str, Path]]:
-    """The function, with its class, and the file of each frame; VS Code's list and Python's own have to agree."""
+    """The qualified function and the file of each frame; VS Code's list must agree with Python's."""
     names = [f.name for f in frames]
     every = debugger.value(frames[0], "[f.f_code.co_name for f, _ in __import__('traceback').walk_stack(None)]")
     runs = [every[i : i + len(names)] for i in range(len(every))]
@@ -82,7 +82,7 @@ def stack(debugger: Debugger, frames: list[Frame]) -> list[tuple[str, Path]]:
 
 
 def step_over_to(debugger: Debugger, frames: list[Frame], text: str) -> list[Frame]:
-    """Step Over, inside one function, until the line that contains `text` is next."""
+    """Step Over, inside one function, to the line that contains `text`."""
     here = frames[0]
     while text not in here.path.read_text().splitlines()[frames[0].line - 1]:
         frames = debugger.step_over()
@@ -95,7 +95,7 @@ def array(debugger: Debugger, frame: Frame, expression: str) -> np.ndarray:
 
 
 def gradient_by_definition(x: np.ndarray, dout: np.ndarray) -> np.ndarray:
-    """dw of the lesson's second convolution, whose 3 x 3 filters have one place on 3 x 3 images: no sum over places."""
+    """dw of the lesson's second convolution. Its 3 x 3 filters have one place on 3 x 3 images: no sum over places."""
     assert (x.shape[1:], dout.shape[1:]) == ((3, 3, 4), (1, 1, 6))
     return np.einsum("nhwc,nf->hwcf", x, dout[:, 0, 0])
 
@@ -126,7 +126,7 @@ def test_step_into_leads_from_the_loop_to_the_kernel():
         assert frames[0].line == line_of(DENSE, "db = dout.sum(axis=0)"), "not the first line"
         assert debugger.value(frames[0], "'numba' in __import__('sys').modules") is False
 
-        frames = debugger.step_into()  # which does not lead into NumPy's own Python
+        frames = debugger.step_into()  # it does not enter NumPy's own Python code
         assert stack(debugger, frames) == way
         assert frames[0].line == line_of(DENSE, "dw = x.T @ dout")
 
@@ -157,7 +157,7 @@ def test_the_convolutions_gradient_is_read_and_changed():
         assert stack(debugger, frames) == TO_THE_LAYER[1:]
         assert debugger.value(frames[0], "bool(layer.w.grad.any()), bool(layer.b.grad.any())") == (False, True)
 
-        # The training goes on with it: this layer's weights stay, its biases and the layer behind it learn.
+        # Training goes on with the changed dw: this layer's weights stay, its biases and the next layer learn.
         debugger.set_breakpoints(LESSON)
         debugger.set_breakpoints(CONV)
         loop = debugger.step_out()
@@ -177,7 +177,7 @@ def test_the_convolutions_gradient_is_read_and_changed():
 
 @pytest.fixture
 def installed(tmp_path):
-    """A Python in whose site-packages a copy of the package lies, as after `pip install .`; and that copy."""
+    """A Python with a copy of the package in its site-packages, as after `pip install .`; and that copy."""
     venv.create(tmp_path / "venv")
     (site_packages,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
     shutil.copytree(ROOT / "scratchnet", site_packages / "scratchnet", ignore=shutil.ignore_patterns("__pycache__"))
@@ -188,7 +188,7 @@ def installed(tmp_path):
 
 @pytest.mark.slow
 def test_step_into_finds_an_installed_package_as_well(installed):
-    """VS Code steps over what lies in site-packages, unless the configuration says that it is meant."""
+    """VS Code steps over code in site-packages, unless the configuration includes it."""
     python, package = installed
     with Debugger(configuration(STEP_BY_STEP) | {"python": [str(python)]}) as debugger:
         debugger.start({LESSON: [LOOP]})
@@ -228,7 +228,7 @@ def test_the_register_tile_is_read_and_changed():
         way += [("conv2d_backward", FAST_CONV), *TO_THE_LAYER]
         assert stack(debugger, frames) == [("tile", TILE), *way]
 
-        # The tile's rows are the first rows of dw, and its lanes dw's columns: the part of one image.
+        # The tile's rows are the first rows of dw, its lanes are dw's columns. It holds the part of one image.
         tile, chunk, conv2d = frames[0], frames[1], frames[4]
         assert {"acc", "right", "rows", "a", "b", "at", "r", "k", "runs", "K"} <= debugger.locals(tile).keys()
         rows, image = debugger.value(tile, "len(rows)"), debugger.value(chunk, "n")
@@ -239,7 +239,7 @@ def test_the_register_tile_is_read_and_changed():
         np.testing.assert_allclose(in_registers[:, :6], part, rtol=1e-5, atol=1e-7)
         np.testing.assert_array_equal(in_registers[:, 6:], 0)
 
-        # Without that part, dw lacks it, and nothing else; and the layer gets that dw.
+        # With the tile set to 0, only this part is missing from dw, and the layer gets that dw.
         debugger.set_variable(tile, "acc", "accumulators(a)")
         debugger.set_breakpoints(TILE)
         debugger.set_breakpoints(FAST_CONV)
@@ -261,7 +261,7 @@ def test_the_register_tile_is_read_and_changed():
 
 
 def in_pdb(commands: Sequence[str]) -> list[str]:
-    """What pdb answers to each of the commands, on the lesson and the NumPy engine."""
+    """pdb's answer to each of the commands, on the lesson and the NumPy engine."""
     environment = environment_to_debug_in() | configuration(STEP_BY_STEP)["env"] | {"LESSON_IN_PDB": "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "pdb", str(LESSON)],
@@ -283,7 +283,7 @@ def in_pdb(commands: Sequence[str]) -> list[str]:
 
 
 def frames_of(where: str) -> list[tuple[str, Path]]:
-    """The frames that pdb's `where` lists, the innermost first, as far as the lesson's <module>."""
+    """The frames that pdb's `where` lists, the innermost first, up to the lesson's <module>."""
     found = re.findall(r"^[> ] (.+)\(\d+\)([\w<>]+)\(\)", where, re.MULTILINE)
     frames = [(name, Path(path)) for path, name in reversed(found)]
     return frames[: 1 + frames.index(("<module>", LESSON))]
@@ -291,7 +291,7 @@ def frames_of(where: str) -> list[tuple[str, Path]]:
 
 def test_pdb_leads_from_the_loop_to_the_kernels_and_changes_a_gradient():
     arrays = "p x.tolist(), dout.tolist(), dw.tolist()"
-    session = [  # each command, and what its answer has to show
+    session = [  # each command, and what its answer must contain
         (f"break {LOOP}", f"Breakpoint 1 at {LESSON}:{LOOP}"),
         ("continue", "-> net.backward(dlogits)"),
         ("step", f"--Call--\n> {NETWORK}("),

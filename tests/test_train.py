@@ -1,4 +1,4 @@
-"""Training: it learns, it repeats bit for bit, and it goes on after any interruption as if nothing had happened."""
+"""Training learns, can be repeated bit for bit, and can be resumed after any interruption with the same result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("engine")
 
 
 def small_net(seed=0):
-    """With dropout, so that its generator has to be restored as well."""
+    """A small network with dropout, whose generator has to be restored too."""
     rng = np.random.default_rng(seed)
     return sn.Network(
         [
@@ -63,7 +63,7 @@ def test_it_learns(sample):
 
 def test_the_history_holds_every_step_and_epoch(sample):
     _, history = train_small(sample[0], schedule=sn.step_decay(0.1, 7))
-    assert [s["step"] for s in history.steps] == list(range(1, 22))  # 320 images in batches of 50: 7 a epoch
+    assert [s["step"] for s in history.steps] == list(range(1, 22))  # 320 images in batches of 50: 7 steps an epoch
     assert [s["epoch"] for s in history.steps] == [1] * 7 + [2] * 7 + [3] * 7
     assert [s["lr"] for s in history.steps] == pytest.approx([0.1] * 7 + [0.01] * 7 + [0.001] * 7)
     assert [e["step"] for e in history.epochs] == [7, 14, 21]
@@ -95,7 +95,7 @@ def test_one_seed_one_result_to_the_last_bit(sample):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", list(sn.models.ARCHITECTURES))
 def test_one_seed_one_result_in_another_process(model, engine, tmp_path):
-    """Nothing hangs on the memory's layout, the order of a set or what ran before."""
+    """The result does not depend on memory layout, on the order of sets or on what ran before."""
     script = (
         "import sys, scratchnet as sn\n"
         "train, test = sn.data.load('sample')\n"
@@ -223,7 +223,7 @@ def start_child(folder, engine, checkpoint_every):
 @pytest.mark.slow
 @pytest.mark.parametrize("checkpoint_every", [1, 37], ids=["a checkpoint a step", "a checkpoint now and then"])
 def test_killed_again_and_again_it_ends_with_the_same_bits(engine, tmp_path, checkpoint_every):
-    """With a checkpoint after every step, most of the kills hit one that is just being written."""
+    """With a checkpoint after every step, most kills happen while one is being written."""
     whole = start_child(tmp_path / "whole", engine, 1000)
     _, errors = whole.communicate()
     assert whole.returncode == 0, errors
@@ -257,7 +257,7 @@ def test_ctrl_c_finishes_the_step_saves_and_can_be_resumed(sample, tmp_path, mon
     def interrupted(self):
         calls.append(1)
         if len(calls) == 5:
-            os.kill(os.getpid(), signal.SIGINT)  # arrives before half of the weights are updated
+            os.kill(os.getpid(), signal.SIGINT)  # arrives before half of the weights have been updated
         original(self)
 
     monkeypatch.setattr(sn.SGD, "step", interrupted)

@@ -1,4 +1,4 @@
-"""Winograd's convolution: its matrices, its rounding, and when it is taken."""
+"""Winograd's convolution: its matrices, its rounding errors, and when it is chosen."""
 
 from __future__ import annotations
 
@@ -43,18 +43,16 @@ def rounding(draw, C, F):
     ("C", "F"), [(32, 64), (16, 32), (64, 32)], ids=["standard_conv2", "four_conv_conv4", "turned"]
 )
 def test_rounding_in_float32_stays_within_a_few_times_that_of_the_plain_sum(rng, C, F, values):
-    """The limit of 2e-5 that all kernels are held to, with values of one sign and of both."""
+    """Within the limit of 2e-5 for all kernels, with values of one sign and of both."""
     assert choose.winograd_is_faster((5, 5, C, F), (1, 1), (14, 14), 8)
     assert max(rounding(getattr(rng, values), C, F)) < 2e-5
 
 
 def test_the_errors_that_the_math_page_states_are_measured(monkeypatch):
-    """Within a half: other registers add in another order."""
+    """Within 50 %: other registers add in another order."""
     page = (ROOT / "docs" / "math" / "winograd.rst").read_text(encoding="utf-8")
     rows = re.findall(r"^(\w+) (conv\d) +\w+ +([\d.e-]+) +([\d.e-]+)$", page, re.M)
-    stated = np.array([row[2:] for row in rows], float).reshape(
-        2, 3, 2
-    )  # layer, out or dx or dw, plain sum or Winograd
+    stated = np.array([row[2:] for row in rows], float).reshape(2, 3, 2)  # layer; out, dx or dw; plain sum or Winograd
     layers_named = [(sn.models.ARCHITECTURES[model].make(), layer) for model, layer, *_ in rows[::3]]
     shapes = [next(x for x in net.layers if x.name == layer).w.value.shape[2:] for net, layer in layers_named]
     for way in (1, 0):
@@ -65,7 +63,7 @@ def test_the_errors_that_the_math_page_states_are_measured(monkeypatch):
 
 
 def test_four_products_make_what_six_do():
-    """The page's case by hand, and the four points' own products."""
+    """The example on the math page by hand, and the products at the four points."""
     (d0, d1, d2, d3), (g0, g1, g2) = (1, 2, 3, 4), (1, 2, 3)
     products = [(d0 - d2) * g0, (d1 + d2) * (g0 + g1 + g2) / 2, (d2 - d1) * (g0 - g1 + g2) / 2, (d1 - d3) * g2]
     assert products == [-2, 15, 1, -6]
@@ -84,7 +82,7 @@ def test_other_convolutions_are_summed_as_defined(w_shape, stride, out_size, N):
 
 @pytest.mark.parametrize(("N", "side"), [(8, 14), (1, 60)], ids=["whole_images", "strips"])
 def test_on_black_ground_the_output_is_the_bias_to_the_last_bit(rng, N, side):
-    """A ReLU or a max-pool behind it decides by that."""
+    """The ReLU or max-pooling after it depends on that."""
     x = np.zeros((N, side, side, 16), np.float32)
     x[:, 4:9, side - 6 : side - 3] = rng.random(16, np.float32)
     w, b = rng.standard_normal((5, 5, 16, 32), np.float32), rng.standard_normal(32, np.float32)

@@ -1,18 +1,18 @@
-"""The competitors, one module a framework. Each runs in a process of its own and builds the same networks.
+"""The frameworks that are compared, one module each. Each runs in its own process and builds the same networks.
 
 A peer offers
 
-    versions()                     what it is made of, by name
+    versions()                     the versions of its packages, by name
     build(model, weights, dropout) the network, from scratchnet's own arrays by name
-    gradients(x, labels)           (logits, {name: gradient}) in scratchnet's layout, to be verified
+    gradients(x, labels)           (logits, {name: gradient}) in scratchnet's layout, for verification
     training_step(x, labels)       a function that does one step of SGD and returns when it is done
-    inference(x)                   a function that computes the logits and returns when they are there
-    layer(index, direction, x)     likewise for one layer alone, "forward" or "backward" (where a framework can)
-    convolution(x, w, dout)        likewise for one convolution, forward and backward (where a framework can)
+    inference(x)                   a function that computes the logits and returns when it is done
+    layer(index, direction, x)     the same for one layer alone, "forward" or "backward" (if the framework can)
+    convolution(x, w, dout)        the same for one convolution, forward and backward (if the framework can)
 
-and raises ImportError from its constructor where its framework is not installed, and NoEquivalent from `build` where it
-has nothing like one of the layers: it is then left out for that network. What a layer is in a framework stands in
-`scratchnet.interop.equivalents`. Images come as (N, H, W, C) float32 and are brought into the framework's favourite
+Its constructor raises ImportError if the framework is not installed. `build` raises NoEquivalent if the framework has
+no equivalent of one of the layers; the peer is then left out for that network. `scratchnet.interop.equivalents` says
+what each layer is in a framework. Images come as (N, H, W, C) float32, and are converted to the framework's preferred
 layout before the clock starts.
 """
 
@@ -23,7 +23,7 @@ from typing import Any
 
 LEARNING_RATE = 0.01
 
-# name: (module, class, arguments). The first one is what the others are compared with.
+# name: (module, class, arguments). The others are compared with the first one.
 PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "scratchnet": ("scratch", "Scratch", {"engine": "numba"}),
     "scratchnet, NumPy engine": ("scratch", "Scratch", {"engine": "numpy"}),
@@ -38,11 +38,11 @@ OURS = next(iter(PEERS))
 
 
 def make_peer(name: str) -> Any:
-    """The peer of that name; ImportError, with what is missing, if its framework is not installed."""
+    """The peer of that name; an ImportError that says what is missing if its framework is not installed."""
     module, kind, arguments = PEERS[name]
     return getattr(importlib.import_module(f"benchmarks.peers.{module}"), kind)(**arguments)
 
 
 def framework(name: str) -> str:
-    """Whose configuration a peer is: "PyTorch, NCHW" is PyTorch's."""
+    """The framework that a peer belongs to: "PyTorch" for "PyTorch, NCHW"."""
     return "scratchnet, NumPy engine" if "NumPy" in name else name.partition(",")[0]

@@ -1,4 +1,4 @@
-"""JAX: the layers as pure functions (what Flax's modules lower to), the whole step under one jit, weights donated."""
+"""JAX: layers as pure functions (as Flax's modules become), the whole step in one jit, the weights' memory reused."""
 
 from __future__ import annotations
 

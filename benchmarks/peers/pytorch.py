@@ -1,4 +1,4 @@
-"""PyTorch: the network that `sn.interop.to_torch` makes, SGD in its fused form; NCHW, channels_last, or compiled."""
+"""PyTorch: the network that `sn.interop.to_torch` makes, with fused SGD; as NCHW, channels_last, or compiled."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PyTorch:
                 len(equivalent(layer, "torch")(layer, shape))
                 for layer, shape in zip(self.ours.layers, self.ours.output_shapes(), strict=False)
             )
-        )  # a layer can be two modules: one of zeros around the image, and itself
+        )  # where each layer's modules end: a layer can be two, one of which pads
         for module in self.net.modules():
             if isinstance(module, torch.nn.Dropout) and not dropout:
                 module.p = 0.0
@@ -48,7 +48,7 @@ class PyTorch:
         images, labels = self.tensors(x, labels)
         logits = self.run(images)
         torch.nn.functional.cross_entropy(logits, labels).backward()
-        holder = copy.deepcopy(self.net)  # a network whose weights are the gradients: from_torch knows their layout
+        holder = copy.deepcopy(self.net)  # its weights become the gradients, so that from_torch converts their layout
         with torch.no_grad():
             for weight, p in zip(holder.parameters(), self.net.parameters(), strict=True):
                 weight.copy_(p.grad)
@@ -77,7 +77,7 @@ class PyTorch:
         return run
 
     def layer(self, index, direction, x):
-        """Layer `index` alone, forward or backward, on what reaches it of the images x."""
+        """Layer `index` alone, forward or backward, on what the layers before it make of the images x."""
         images, _ = self.tensors(x)
         start, end = self.ends[index - 1] if index else 0, self.ends[index]
         with torch.no_grad():

@@ -47,7 +47,7 @@ class Scratch:
         return lambda: self.net.forward(x)
 
     def layer(self, index, direction, x):
-        """Layer `index` alone, forward or backward, on what reaches it of the images x."""
+        """Layer `index` alone, forward or backward, on what the layers before it make of the images x."""
         for layer in self.net.layers[:index]:
             x = layer.forward(x)
         layer = self.net.layers[index]
@@ -57,7 +57,7 @@ class Scratch:
         return lambda: layer.backward(dout, index > 0)
 
     def explicit_convolution(self, index, direction, x):
-        """As `layer`, for a convolution by im2col: the patches are written to memory as a matrix. All is compiled."""
+        """As `layer`, for a convolution by im2col: compiled too, but it writes the patches to memory as a matrix."""
         from scratchnet.engine import ops
 
         for layer in self.net.layers[:index]:

@@ -1,5 +1,5 @@
-"""The study: the original's three results on the whole of MNIST, explained and beaten.
+"""The study: the original's three results on the whole of MNIST, reproduced, explained and improved.
 
 `python -m benchmarks.reproduction --help`. `jobs.py` lists the runs, `frameworks.py` trains in PyTorch and TensorFlow,
-`__main__.py` makes all runs that are missing, and `report.py` writes `README.md` from what they left in `results`.
+`__main__.py` makes all runs that are missing, and `report.py` writes `README.md` from the files in `results`.
 """

@@ -1,4 +1,4 @@
-"""Make the runs of the study that are missing, then write the report; an interruption loses the runs under way."""
+"""Make the missing runs of the study, then write the report. An interruption loses only the runs under way."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     planned = [job for part in options.parts for job in PARTS[part](options.seeds)]
     try:
-        sn.data.load("mnist", options.data_dir)  # once, and not in every process: it may have to be downloaded
+        sn.data.load("mnist", options.data_dir)  # once, before the processes: it may be a download
         left = [job for job in planned if result_of(job, options.output) is None]
     except (OSError, ValueError) as error:
         print(f"benchmarks.reproduction: {error}", file=sys.stderr)
         return 1
     print(f"{len(planned)} runs, {len(planned) - len(left)} of them done before; results go to {options.output}")
-    timed = [job for job in left if job.test_every]  # these need the machine to themselves
+    timed = [job for job in left if job.test_every]  # these must run alone on the machine
     at_once = [(options.jobs, [job for job in left if not job.test_every]), (1, timed)]
     try:
         failed = sum(run_all(jobs, count, options.output, options.data_dir) for count, jobs in at_once)
@@ -47,9 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_all(jobs: list[Job], at_once: int, output: Path, data_dir: Path | None) -> int:
-    """Run jobs, so many at a time on an equal share of the cores; returns how many failed, each said why.
+    """Run jobs, `at_once` at a time, each on an equal share of the cores; returns how many failed.
 
-    Whatever ends this early, Ctrl-C for one, ends the runs under way, too, and starts no more.
+    A message says why each one failed. If this ends early, as after Ctrl-C, the runs under way end too, and no others
+    start.
     """
     cores = max(1, len(os.sched_getaffinity(0)) // at_once)
     failed = 0
@@ -84,7 +85,7 @@ class Processes:
             signal.signal(signal.SIGTERM, self.before)
 
     def run(self, command: list[str], **options: Any) -> tuple[int, str]:
-        """Run to the end; the exit code and what stood on stderr."""
+        """Run a command to its end; returns its exit code and what it wrote to stderr."""
         if self.ended:
             return 130, "not started"
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
@@ -96,14 +97,14 @@ class Processes:
         return process.returncode, errors
 
     def end(self) -> None:
-        """End all that run, and let no more begin."""
+        """End all processes that run, and start no more."""
         self.ended = True
         for process in list(self.alive):
             process.terminate()
 
 
 def run_job(job: Job, output: Path, data_dir: Path | None, threads: int, processes: Processes) -> str | None:
-    """Run a job in a process of its own; returns what went wrong, if anything did."""
+    """Run a job in its own process; returns its error message, or None if it succeeded."""
     arguments = [json.dumps(asdict(job)), str(data_dir or ""), str(output / job.path)]
     command = [sys.executable, "-m", "benchmarks.reproduction.run_job", *arguments]
     code, errors = processes.run(command, env=environment(threads), cwd=ROOT)
@@ -111,7 +112,7 @@ def run_job(job: Job, output: Path, data_dir: Path | None, threads: int, process
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """The parser of the command line."""
     made = argparse.ArgumentParser(prog="python -m benchmarks.reproduction", description=__doc__)
     made.add_argument(
         "--parts", nargs="+", type=current_name, choices=PARTS, default=list(PARTS), help="(default: all)"
@@ -128,7 +129,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def absolute(path: str) -> Path:
-    """A path that means the same in every folder."""
+    """The absolute path: child processes run in another folder."""
     return Path(path).resolve()
 
 

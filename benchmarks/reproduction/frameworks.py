@@ -1,7 +1,7 @@
-"""Training step by step in any framework: from the same weights, with the same batches in the same order.
+"""Train step by step in any framework, from the same weights, with the same batches in the same order.
 
-Only the dropout masks are each framework's own. Every class here takes an experiment, and has `step` (train on a batch
-with a learning rate, give the loss) and `logits` (of images, nothing dropped).
+Only the dropout masks differ between frameworks. Every class here takes an experiment. Its `step` trains on a batch
+with a learning rate and returns the loss; its `logits` computes the logits of images, without dropout.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scratchnet.study.experiments import Experiment, record, threads, versions
 
 
 class Scratchnet:
-    """scratchnet's own step, as `sn.fit` takes it."""
+    """scratchnet: the step that `sn.fit` takes."""
 
     packages = ()
 
@@ -37,7 +37,7 @@ class Scratchnet:
 
 
 class PyTorch:
-    """PyTorch, as its tutorials train: eager, channels first, its fused optimiser."""
+    """PyTorch, as in its tutorials: eager, channels first; with its fused optimiser."""
 
     packages = ("torch",)
 
@@ -76,7 +76,7 @@ class PyTorch:
 
 
 class TensorFlow:
-    """TensorFlow: Keras layers, the whole step in one tf.function, its fused momentum update; SGD only."""
+    """TensorFlow: Keras layers, the whole step in one tf.function, with the fused momentum update; SGD only."""
 
     packages = ("tensorflow-cpu",)
 
@@ -93,7 +93,7 @@ class TensorFlow:
         self.momenta = [tf.Variable(tf.zeros_like(v)) for v in self.net.trainable_variables]
         self.infer = tf.function(lambda x: self.net(x, training=False))
 
-        # Of any batch size, so that the last batch of an epoch does not compile it anew.
+        # For any batch size, so that the last batch of an epoch does not cause another compilation.
         batch = [tf.TensorSpec((None, *self.net.input_shape[1:])), tf.TensorSpec((None,), tf.int64), tf.TensorSpec(())]
 
         @tf.function(input_signature=batch)
@@ -124,7 +124,7 @@ FRAMEWORKS: dict[str, Any] = {"scratchnet": Scratchnet, "PyTorch": PyTorch, "Ten
 
 
 def batches(train: sn.Dataset, experiment: Experiment) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The batches that `sn.fit` takes: epoch after epoch, each in an order of its own."""
+    """The batches that `sn.fit` takes: epoch after epoch, each in a new order."""
     rng = np.random.default_rng(experiment.seed)
     while True:
         yield from train.batches(experiment.recipe.batch_size, rng)
@@ -135,12 +135,12 @@ def run_stepwise(
 ) -> dict[str, Any]:
     """Train in a framework and test at the end, as `scratchnet.study.experiments.train_and_test` does with scratchnet.
 
-    With `test_every`, test every so many steps too; `seconds` and the result's `curve`, [steps, seconds, accuracy] of
-    each test, do not count the time that this takes, nor that of the first step, in which frameworks compile.
+    With `test_every`, also test every so many steps; the result's `curve` has [steps, seconds, accuracy] of each test.
+    All seconds are without the tests and without the first step, in which frameworks compile.
     """
     if experiment.recipe.make_augment():
         raise ValueError(
-            f"{experiment.name}: expected a recipe without augmentation; `train_and_test` of scratchnet has it"
+            f"{experiment.name}: expected a recipe without augmentation; use scratchnet's `train_and_test` for it"
         )
     train, test = experiment.images(data_dir)
     trainer = FRAMEWORKS[framework](experiment)
@@ -159,7 +159,7 @@ def run_stepwise(
 
 
 def score(trainer: Any, test: sn.Dataset, batch_size: int = 500) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy, as of `sn.evaluate`, by the framework's own forward pass."""
+    """Mean cross-entropy and accuracy, as `sn.evaluate` gives them, from the framework's forward pass."""
     logits = [trainer.logits(test.images[i : i + batch_size]) for i in range(0, len(test), batch_size)]
     loss, _ = sn.softmax_cross_entropy(np.concatenate(logits), test.labels)
     return loss, float((np.concatenate(logits).argmax(axis=1) == test.labels).mean())

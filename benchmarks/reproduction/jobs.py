@@ -14,10 +14,10 @@ from scratchnet.study.experiments import Experiment, planned, read
 RESULTS = Path(__file__).parent / "results"
 
 WIDTHS, RESOLUTIONS = (0.25, 0.5, 0.75, 1.0, 2.0), (0.5, 0.75, 1.0)
-# What the first notebook printed on its way: step, training loss in nats.
+# What the original's first notebook printed during training: step, training loss in nats.
 PUBLISHED_LOSSES = ((500, 2.298), (1000, 2.287), (1500, 0.278), (2000, 0.212), (3000, 0.088), (4000, 0.034))
 
-# What the modern recipes were to reach, in percent, set down before they ran.
+# The accuracies in percent that the modern recipes were to reach, fixed before they ran.
 AIMS = {
     "modern": {"four_conv_cnn": 99.3, "standard_cnn": 99.3, "separable_cnn": 99.1},
     "augmented": {"four_conv_cnn": 99.45, "standard_cnn": 99.5, "separable_cnn": 99.4},
@@ -28,7 +28,7 @@ TEST_EVERY = 100  # steps, in the runs that show how accuracy grows with time
 
 @dataclass(frozen=True)
 class Job:
-    """A run, and the framework that trains it; with `test_every`, tested every so many steps too."""
+    """A run and the framework that trains it. With `test_every`, it is also tested every so many steps."""
 
     part: str
     framework: str
@@ -37,7 +37,7 @@ class Job:
 
     @property
     def path(self) -> Path:
-        """Of the result, below the folder of all results."""
+        """The path of the result, below the folder of all results."""
         return Path(self.part) / f"{self.framework.lower()}-{self.experiment.name}.json"
 
 
@@ -51,7 +51,7 @@ def original_jobs(seeds: int) -> list[Job]:
 
 
 def choice_jobs(seeds: int) -> list[Job]:
-    """The candidates for a modern recipe, on digits held out of the training set: one seed, whatever `seeds` is."""
+    """The candidates for a modern recipe, on digits held out of the training set; always one random seed."""
     return [
         Job("choice", "scratchnet", Experiment(model, recipe, 0, validate=True))
         for recipe in CANDIDATES
@@ -74,7 +74,7 @@ def augmented_jobs(seeds: int) -> list[Job]:
 
 
 def separable_choice_jobs(seeds: int) -> list[Job]:
-    """More candidates, with augmentation, for the network that missed its aim; held-out digits, two seeds at most."""
+    """More candidates, with augmentation, for the network that missed its aim; held-out digits, at most two seeds."""
     return [
         Job("separable_choice", "scratchnet", Experiment("separable_cnn", recipe, number, validate=True))
         for number in range(min(seeds, 2))
@@ -83,13 +83,13 @@ def separable_choice_jobs(seeds: int) -> list[Job]:
 
 
 def causes_jobs(seeds: int) -> list[Job]:
-    """The original's recipe on the network that it lacks: standard convolution with the small dense layer."""
+    """The original's recipe on a network that it does not have: standard convolution with the small dense layer."""
     options, recipe = {"dense_units": 128}, ARCHITECTURES["standard_cnn"].recipe
     return [Job("causes", "scratchnet", Experiment("standard_cnn", recipe, number, options)) for number in range(seeds)]
 
 
 def multipliers_jobs(seeds: int) -> list[Job]:
-    """MobileNet's two multipliers, by the modern recipe; one seed, whatever `seeds` is."""
+    """MobileNet's two multipliers, by the modern recipe; at most one seed."""
     grid = [(width, resolution) for resolution in reversed(RESOLUTIONS) for width in WIDTHS]
     return [
         Job("multipliers", "scratchnet", Experiment("separable_cnn", MODERN, number, options))
@@ -100,7 +100,7 @@ def multipliers_jobs(seeds: int) -> list[Job]:
 
 
 def time_jobs(seeds: int) -> list[Job]:
-    """Accuracy over time, by the modern recipe in three frameworks; one seed, with --jobs 1, and nothing beside it."""
+    """Accuracy over time, by the modern recipe in three frameworks; at most one seed. These jobs run one at a time."""
     return [
         Job("time", framework, Experiment(model, MODERN, number), TEST_EVERY)
         for number in range(min(seeds, 1))
@@ -122,9 +122,9 @@ PARTS: dict[str, Callable[[int], list[Job]]] = {
 
 
 def result_of(job: Job, results: Path) -> dict[str, Any] | None:
-    """What a job left in the folder of all results; None if it has not been run.
+    """The result of a job in the folder of all results; None if the job has not been run.
 
-    Raises ValueError if the file is damaged, or another recipe, framework or network made it.
+    Raises ValueError if the file is damaged, or is the result of another recipe, framework or network.
     """
     path = results / job.path
     if not path.exists():

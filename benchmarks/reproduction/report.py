@@ -1,7 +1,7 @@
-"""From the runs' JSON to the tables and figures of `README.md`. `python -m benchmarks.reproduction.report` makes them.
+"""Make the tables and figures of `README.md` from the runs' JSON: `python -m benchmarks.reproduction.report`.
 
-The text of the report is written by hand; each part between `<!-- begin NAME -->` and `<!-- end NAME -->` is what the
-function of that name returns.
+The text of the report is written by hand. Each part between `<!-- begin NAME -->` and `<!-- end NAME -->` is the result
+of the function of that name.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ if TYPE_CHECKING:
 
 REPORT, README = Path(__file__).parent / "README.md", ROOT / "README.md"
 MARKERS = "os^Dv"
-MOST_SEEDS = 100  # more than anybody runs
-END = 500  # steps, the last of a training
+MOST_SEEDS = 100  # more than anyone runs, so that every run is found
+END = 500  # steps at the end of training whose loss is averaged
 Runs = list[dict[str, Any]]
 
 
 def runs(part: str, results: Path, model: str | None = None) -> Runs:
-    """The results of a part that are there, of all models or of one, in the order of its jobs."""
+    """The existing results of a part, of all models or of one, in the order of its jobs."""
     jobs = [job for job in PARTS[part](MOST_SEEDS) if model in (None, job.experiment.model)]
     return [result for job in jobs if (result := result_of(job, results))]
 
 
 def by_framework(results: Runs) -> dict[str, Runs]:
-    """Results by the framework that trained."""
+    """The results, grouped by framework."""
     return {f: [r for r in results if r["framework"] == f] for f in dict.fromkeys(r["framework"] for r in results)}
 
 
 def accuracies(results: Runs) -> list[float]:
-    """In percent."""
+    """The test accuracies in percent."""
     return [100 * result["test"]["accuracy"] for result in results]
 
 
 def mean_of(values: Sequence[float], places: int = 2) -> str:
-    """Mean ± standard deviation, of as many values as there are."""
+    """Mean ± standard deviation; the value itself if there is only one."""
     if not values:
         return "not run"
     mean, deviation = mean_and_deviation(values)
@@ -62,7 +62,7 @@ def mean_of(values: Sequence[float], places: int = 2) -> str:
 
 
 def mean_and_range(values: Sequence[float]) -> str:
-    """The same, and the lowest and the highest value."""
+    """Mean ± standard deviation, and the lowest and the highest value."""
     return f"{mean_of(values)} ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else mean_of(values)
 
 
@@ -70,7 +70,7 @@ def mean_and_range(values: Sequence[float]) -> str:
 
 
 def original_recipe(results: Path) -> str:
-    """Accuracy of each network in both frameworks, and where the published figure lies."""
+    """The accuracy of each network in both frameworks, and how many deviations from it the published figure is."""
     rows = []
     for name, done in by_network(runs(ORIGINAL, results)).items():
         frameworks = by_framework(done)
@@ -91,7 +91,7 @@ def original_recipe(results: Path) -> str:
 
 
 def paired_difference(ours: Runs, theirs: Runs) -> str:
-    """Mean of our accuracy less theirs with the same seed, in points, ± the standard error of that mean."""
+    """The mean of our accuracy minus theirs with the same seed, in points, ± the standard error of that mean."""
     by_seed = {r["experiment"].seed: r for r in theirs}
     pairs = [(r, by_seed[r["experiment"].seed]) for r in ours if r["experiment"].seed in by_seed]
     if len(pairs) < 2:
@@ -102,13 +102,13 @@ def paired_difference(ours: Runs, theirs: Runs) -> str:
 
 
 def published_percent(experiment: Experiment) -> float | None:
-    """In percent; None if the original reports nothing of this network."""
+    """The published accuracy in percent; None if there is none for this network."""
     published = published_for(experiment)
     return published.accuracy if published else None
 
 
 def plateau(results: Path) -> str:
-    """When the first network leaves its plateau."""
+    """The step at which each run of the first network leaves its plateau."""
     lines = []
     for framework in ("scratchnet", "PyTorch"):
         ends = [end_of_plateau(r["losses"]) for r in four_conv_runs(results) if r["framework"] == framework]
@@ -127,7 +127,7 @@ def four_conv_runs(results: Path) -> Runs:
 
 
 def end_of_plateau(losses: Sequence[float], below: float = 2.0) -> int | None:
-    """The step after which the mean loss of ten was first below 2.0; on the plateau it is 2.30, the log of ten."""
+    """The first step at which the mean loss of ten steps is below 2.0. On the plateau it is 2.30, the log of ten."""
     return next((i * LOSS_EVERY for i, loss in enumerate(losses, 1) if loss < below), None)
 
 
@@ -186,13 +186,13 @@ def choice(results: Path) -> str:
 
 
 def what_differs(recipe: Recipe) -> tuple[str, str]:
-    """Between the candidates: the optimiser with its numbers, and the augmentation."""
+    """What differs between candidates: the optimiser with its numbers, and the augmentation."""
     augmentation = f"{recipe.degrees:g}°, {recipe.shift:g} px" if recipe.make_augment() else "none"
     return f"{recipe.optimizer}, lr {recipe.lr:g}, decay {recipe.weight_decay:g}", augmentation
 
 
 def losses_at_the_end(results: Path) -> str:
-    """How well each network fits what it was trained on, and new digits, by the augmented recipe; in nats."""
+    """The losses of each network on its training digits and on new digits, by the augmented recipe, in nats."""
     rows = []
     for model in ARCHITECTURES:
         done = runs("augmented", results, model)
@@ -212,7 +212,7 @@ def separable_choice(results: Path) -> str:
 
 
 def modern(results: Path) -> str:
-    """Accuracy on the test set without and with augmentation, beside what was aimed at."""
+    """Accuracy on the test set without and with augmentation, beside the aims."""
     rows = []
     for model in ARCHITECTURES:
         row = [model]
@@ -265,7 +265,7 @@ def middle(values: list[float], form: str = ".1f") -> str:
 
 
 def first_at(curve: Sequence[Sequence[float]], accuracy: float) -> tuple[float, float] | None:
-    """Steps and seconds at the first test that was at least so good."""
+    """Steps and seconds at the first test with at least this accuracy; None if there is none."""
     return next(((steps, seconds) for steps, seconds, value in curve if value >= accuracy), None)
 
 
@@ -289,23 +289,23 @@ def draw_time_to_accuracy(results: Path) -> Figure:
 
 
 def measured_steps(results: Path) -> list[dict[str, Any]]:
-    """The measured steps, if there are any."""
+    """The measured steps of all networks; empty if they have not been measured."""
     path = results / SPEED
     return json.loads(path.read_text(encoding="utf-8"))["networks"] if path.exists() else []
 
 
 def name_of(measured: dict[str, Any]) -> str:
-    """Of a network in the measured steps."""
+    """The name of a network in the measured steps."""
     return network_name(measured["model"], measured["options"])
 
 
 def step_times(results: Path) -> dict[str, list[float]]:
-    """Seconds of a step round by round, by the network's name."""
+    """Seconds of a step in each round, by the network's name."""
     return {name_of(measured): measured["step"] for measured in measured_steps(results)}
 
 
 def by_original_recipe(results: Path) -> dict[str, Runs]:
-    """scratchnet's runs by the original's recipe, by network: its four, and the one that it lacks."""
+    """scratchnet's runs by the original's recipe, by network: the original's four, and one that it does not have."""
     return by_network(r for r in runs(ORIGINAL, results) + runs("causes", results) if r["framework"] == "scratchnet")
 
 
@@ -327,7 +327,7 @@ def causes(results: Path) -> str:
 
 
 def causes_ratios(results: Path) -> str:
-    """What each of the two changes does alone, in speed and in accuracy."""
+    """The effect of each of the two changes alone, on speed and on accuracy."""
     done, steps, rows = by_original_recipe(results), step_times(results), []
     small = ", dense units 128"
     changes = {
@@ -363,7 +363,7 @@ def multipliers(results: Path) -> str:
 
 
 def multiplier_points(results: Path) -> list[dict[str, Any]]:
-    """A point for each width and resolution of which there is a run."""
+    """A point for each width and resolution that has a run."""
     steps, points = step_times(results), []
     for name, done in by_network(runs("multipliers", results)).items():
         experiment = done[0]["experiment"]
@@ -410,7 +410,7 @@ def draw_multipliers(results: Path) -> Figure:
 
 
 def made(results: Path) -> str:
-    """With what the runs were made."""
+    """What the runs were made with: processor, dates, threads, versions."""
     done = [run["made"] for part in PARTS for run in runs(part, results)]
     if (results / SPEED).exists():
         done.append(json.loads((results / SPEED).read_text(encoding="utf-8"))["made"])
@@ -427,7 +427,7 @@ def made(results: Path) -> str:
 
 
 def main_table(results: Path) -> str:
-    """The table that matters: each network by all recipes."""
+    """The main table: each network by all recipes."""
     originals = by_network(runs(ORIGINAL, results))
     better = {part: by_network(runs(part, results)) for part in ("modern", "augmented")}
     rows = []
@@ -436,7 +436,7 @@ def main_table(results: Path) -> str:
         frameworks = by_framework(originals.get(name, []))
         done = [frameworks.get("scratchnet", []), frameworks.get("PyTorch", [])]
         done += [part.get(name, []) for part in better.values()]
-        none = "" if experiment.options else "not run"  # the modern recipes are for the networks of the README
+        none = "" if experiment.options else "not run"  # the modern recipes are for the networks without options
         cells = [mean_of(accuracies(d)) if d else none for d in done]
         rows.append([name, published_texts(published_for(experiment))[0].rstrip("%"), *cells])
     header = [
@@ -463,7 +463,7 @@ FIGURES = {
 
 
 def plot(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
-    """An empty figure in the style of all."""
+    """An empty figure in the common style."""
     from matplotlib.figure import Figure
 
     figure = Figure((width, height), layout="constrained")
@@ -474,7 +474,7 @@ def plot(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
 
 
 def quiet(axis: Axes) -> None:
-    """No box, a light grid."""
+    """Give the axes no box and a light grid."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25)
 
@@ -486,7 +486,7 @@ def explain(axis: Axes, where: str, **options: Any) -> None:
 
 
 def filled(text: str, results: Path) -> str:
-    """The report's text with every table made anew."""
+    """The report's text with every table replaced by a new one."""
     for table in TABLES:
         begin, end = f"<!-- begin {table.__name__} -->", f"<!-- end {table.__name__} -->"
         if begin in text:

@@ -1,6 +1,6 @@
-"""One run in a process of its own: python -m benchmarks.reproduction.run_job JOB DATA_DIR PATH.
+"""One run in its own process: python -m benchmarks.reproduction.run_job JOB DATA_DIR PATH.
 
-A process of its own, since PyTorch's threads and the compiled engine's get in each other's way in one.
+In one process, the threads of PyTorch and of the compiled engine would slow each other down.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scratchnet.study.experiments import as_experiment, keep, train_and_test
 
 
 def main(job: str, data_dir: str, path: str) -> None:
-    """Run a job, given as JSON, and keep the result."""
+    """Run a job, given as JSON, and save the result."""
     parts = json.loads(job)
     experiment = as_experiment(parts["experiment"])
     if parts["framework"] == "scratchnet" and not parts["test_every"]:

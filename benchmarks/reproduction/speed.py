@@ -1,4 +1,4 @@
-"""How long a training step takes in each network that the study compares. Nothing else may run meanwhile.
+"""Measure how long a training step of each network of the study takes. Nothing else should run at the same time.
 
 `python -m benchmarks.reproduction.speed` writes `results/speed.json`.
 """
@@ -21,18 +21,18 @@ from scratchnet.study.experiments import Experiment, circumstances, keep
 
 SPEED = "speed.json"
 ROUNDS = 7
-SECONDS = 1.5  # that each network is timed for in each round
+SECONDS = 1.5  # of timing for each network in each round
 BATCH = 128
 
 
 def networks() -> list[Experiment]:
-    """Each network once, however many recipes train it."""
+    """Each network of the study once, even if several recipes train it."""
     experiments = [job.experiment for part in (original_jobs, causes_jobs, multipliers_jobs) for job in part(1)]
     return list({e.network_name: e for e in experiments}.values())
 
 
 def times(work: Callable[[], Any], seconds: float) -> float:
-    """The median of as many runs as fit into so many seconds, after one that is not counted."""
+    """The median time of as many runs as fit into `seconds`, after one that is not counted."""
     work()
     found = []
     end = time.perf_counter() + seconds
@@ -44,7 +44,7 @@ def times(work: Callable[[], Any], seconds: float) -> float:
 
 
 def measure(rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, Any]:
-    """Seconds of a training step of every network, round by round, one network after another in each round."""
+    """Seconds of a training step of every network in each round. In a round, one network follows the other."""
     train, _ = sn.data.load("sample")
     x, labels = train.images[:BATCH], train.labels[:BATCH]
     augment, rng = AUGMENTED.make_augment(), np.random.default_rng(0)

@@ -1,6 +1,7 @@
-"""What the docstrings leave out, told to Sphinx: where a short name in backticks leads, and the source of a method.
+"""Complete the docstrings for Sphinx: link short names in backticks, and add the source of a method.
 
-A layer's file names the source of its method once. In the reference a function stands alone, so it is named again.
+A layer's file names the source of its method once, at the top. In the reference, each function has its own page, so the
+source is repeated there.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from sphinx.util.nodes import make_refnode
 
 
 def name_the_source(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Add the source that the file of a function or a class names, unless it names one of its own."""
-    several = name.startswith("scratchnet.optim")  # a file of several methods, of which each names its own
+    """Add the source that the file of a function or class names, unless its own docstring names one."""
+    several = name.startswith("scratchnet.optim")  # a file of several methods, each of which names its own source
     if what not in ("function", "class") or several or any("Source" in line for line in lines):
         return
     module = inspect.getdoc(inspect.getmodule(obj)) or ""
@@ -30,16 +31,16 @@ def name_the_source(app: Sphinx, what: str, name: str, obj: Any, options: Any, l
 def find_by_last_name(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, contents: nodes.TextElement
 ) -> nodes.reference | None:
-    """Where a name in backticks leads that stands in another module: `Conv2D` is scratchnet.Conv2D, and no other."""
+    """The link for a short name in backticks, if only one public name ends in it: `Conv2D` is scratchnet.Conv2D."""
     if node.get("refdomain") != "py" or node["reftype"] != "obj":
         return None
     ending = f".{node['reftarget']}"
     found = [(name, entry) for name, entry in env.domains["py"].objects.items() if name.endswith(ending)]
     if len(found) != 1:
-        return None  # no such name, or several, as with `load`
+        return None  # there is no such name, or several, as with `load`
     ((name, entry),) = found
     if entry.objtype not in ("class", "function"):
-        return None  # `steps` alone is more often an argument than the method Network.steps
+        return None  # `steps` is more often an argument than the method Network.steps
     return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contents, name)
 
 

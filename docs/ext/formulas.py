@@ -1,6 +1,6 @@
-"""`.. formulas:: MODULE`, the text of a module's docstring with its formulas set as formulas.
+"""The directive `.. formulas:: MODULE`: a module's docstring, with its formulas typeset.
 
-A docstring has its formulas in indented blocks of plain text, for readers of the code. The directive's content gives
+A docstring has its formulas in indented blocks of plain text, for readers of the code. The content of the directive has
 the same formulas in LaTeX: one paragraph for each block, in the same order. `tests/test_docs.py` compares the two.
 """
 
@@ -14,27 +14,27 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-# What stays as it is in LaTeX, or else a name of several letters, such as dout.
+# Matches LaTeX that must stay as it is, or else (in the group) a name of several letters, such as dout.
 COMMAND_OR_NAME = re.compile(r"\\(?:text|begin|end|operatorname)\{[^}]*\}|\\[A-Za-z]+|([A-Za-z]{2,})")
 
 
 def paragraphs(text: str) -> list[str]:
-    """The parts of a text between its blank lines."""
+    """The paragraphs of a text, which blank lines separate."""
     return [part for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
 def is_formula(paragraph: str) -> bool:
-    """Whether a paragraph of a docstring is a block of formulas: all of it is indented."""
+    """Whether a paragraph of a docstring is a block of formulas: all its lines are indented."""
     return all(line.startswith("    ") for line in paragraph.splitlines())
 
 
 def with_upright_names(latex: str) -> str:
-    """Names of several letters upright and in one piece: `dout` is no product of four numbers."""
+    """LaTeX with names of several letters set upright: `dout` is not a product of four variables."""
     return COMMAND_OR_NAME.sub(lambda found: rf"\mathrm{{{found[1]}}}" if found[1] else found[0], latex)
 
 
 class Formulas(SphinxDirective):
-    """Show a module's docstring, with the LaTeX of the content in place of its blocks of formulas."""
+    """A module's docstring, with the LaTeX of the directive's content in place of its blocks of formulas."""
 
     required_arguments = 1
     has_content = True

@@ -1,4 +1,4 @@
-"""What sphinx-gallery has to know about the lessons: where their figures are, and that each starts alike."""
+"""Hooks for sphinx-gallery: reset the state before each lesson, and collect the figures that it writes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from scratchnet.engine import DEFAULT_ENGINE
 
 OUTPUT = Path(__file__).parents[2] / "lessons" / "output"
 
-written: dict[Path, int] = {}  # when each figure was written, at the last look
-shown: dict[Path, bytes] = {}  # the figures that are on the page of this lesson
+written: dict[Path, int] = {}  # when each figure was written, as of the last call
+shown: dict[Path, bytes] = {}  # the figures that are already on the page of this lesson
 
 
 def times() -> dict[Path, int]:
-    """When each figure of the output folder was written, the oldest first."""
+    """When each figure in the output folder was written, the oldest first."""
     found = {path: path.stat().st_mtime_ns for path in OUTPUT.glob("*.png")}
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
 def before_lesson(gallery_conf: dict[str, Any], lesson: str) -> None:
-    """Start each lesson alike: on the default engine, and with the figures of earlier runs known as old."""
+    """Start each lesson from the same state: on the default engine, with the figures so far marked as old."""
     sn.use_engine(DEFAULT_ENGINE)
     written.clear()
     written.update(times())
@@ -32,15 +32,15 @@ def before_lesson(gallery_conf: dict[str, Any], lesson: str) -> None:
 
 
 def as_a_script(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -> list[str]:
-    """The lesson's arguments: none. And its `__file__`, which Python sets for a script, and sphinx-gallery does not."""
+    """The lesson's arguments (none). Also set its `__file__`: sphinx-gallery does not, but Python does for a script."""
     script_vars["example_globals"]["__file__"] = script_vars["src_file"]
     return []
 
 
 def figures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
-    """Put the figures that a block has written below it, in that order, each in its full width.
+    """Put the figures that a block has written below it, in the order of writing, each at full width.
 
-    One that was written again just as it stands on the page is not shown twice: lesson 10 starts itself in a debugger.
+    A figure that is written again unchanged is not shown twice: lesson 10 runs itself again in a debugger.
     """
     now = times()
     text = ""

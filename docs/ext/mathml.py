@@ -1,4 +1,4 @@
-"""Formulas as MathML, which browsers draw by themselves: the pages need neither a script nor a network for them."""
+"""Formulas as MathML, which browsers draw themselves: the pages need no script and no network for them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.math import get_node_equation_number
 
-# How many parts these have to have. A browser draws one that has more as if it were no fraction or index at all.
+# The number of children that these elements must have. With another number, a browser draws no fraction or index.
 PARTS = {"mfrac": 2, "msub": 2, "msup": 2, "munder": 2, "mover": 2, "msubsup": 3, "munderover": 3}
 
 
 def mathml(latex: str, display: str) -> str:
-    """A formula as a <math> element; `display` is "inline" or "block".
+    """A formula in LaTeX as a <math> element; `display` is "inline" or "block".
 
-    Raises ExtensionError for what latex2mathml cannot read, or would pass on without having understood it.
+    Raises ExtensionError for LaTeX that latex2mathml cannot read, or that it passes on without converting it.
     """
-    source = re.sub(r"\\mathrm\{(\w)\}", r"\\text{\1}", latex)  # as text, since a lone letter comes out in italics
+    source = re.sub(r"\\mathrm\{(\w)\}", r"\\text{\1}", latex)  # as text, because a single letter would be in italics
     if display == "block" and r"\\" in source and r"\begin" not in source:
         source = rf"\begin{{split}}{source}\end{{split}}"
     try:
@@ -37,19 +37,19 @@ def mathml(latex: str, display: str) -> str:
 
 
 def understood(element: ElementTree.Element) -> bool:
-    """Whether this part of a formula is one, and not a command, a column or a line that was passed on as it stood."""
+    """Whether latex2mathml converted this element: it left no command, column or line break, and the children fit."""
     left_over = "\\" in element.text or element.text == "&" or "linebreak" in element.attrib
     return not left_over and len(element) == PARTS.get(element.tag, len(element))
 
 
 def inline(self, node: nodes.math) -> None:
-    """Write a formula that stands in a line."""
+    """Write a formula within a line of text."""
     self.body.append(mathml(node.astext(), "inline"))
     raise nodes.SkipNode
 
 
 def block(self, node: nodes.math_block) -> None:
-    """Write a formula that stands on lines of its own, with its number if it has a label."""
+    """Write a formula on lines of its own, with its number if it has a label."""
     self.body.append(self.starttag(node, "div", CLASS="math"))
     if node["number"]:
         self.body.append(f'<span class="eqno">({get_node_equation_number(self, node)})</span>')

@@ -1,6 +1,6 @@
-"""Tables of the networks and the data sets that are registered: the directives `networks` and `datasets`.
+"""The directives `networks` and `datasets`: tables of the registered networks and data sets.
 
-They are made from the records, so a network or a data set that is added to scratchnet stands in the reference.
+They are made from the records, so the reference includes every network and data set that is added to scratchnet.
 """
 
 from __future__ import annotations

@@ -36,11 +36,11 @@ class Result:
     def __str__(self) -> str:
         e = self.exercise
         if self.status == "done":
-            return f"{e.number} {e.title}: done, {'right on every case' if e.tasks else 'every promise is kept'}."
+            return f"{e.number} {e.title}: done, {'right on every case' if e.tasks else 'every check passed'}."
         if self.status == "not begun":
             return (
                 f"{e.number} {e.title}: not begun. Write it in place of the line that raises "
-                f"NotImplementedError, and check again; hints: scratchnet hint {e.number}"
+                f"NotImplementedError, then check again; hints: scratchnet hint {e.number}"
             )
         listed = "\n".join(textwrap.indent(f"- {f}", "  ").replace("\n", "\n  ") for f in map(_wrapped, self.findings))
         return (
@@ -49,7 +49,7 @@ class Result:
 
 
 def check(path: str | Path) -> bool:
-    """Check the exercise in a file, and print what was found; the last lines of every exercise call this.
+    """Check the exercise in a file and print the report. The last lines of every exercise file call this.
 
     Returns
     -------
@@ -67,23 +67,23 @@ def check(path: str | Path) -> bool:
 
 
 def check_file(path: Path) -> Result:
-    """The state of the exercise in a file. Raises the errors of `check`."""
+    """Check the exercise in a file, without printing. Raises the errors of `check`."""
     exercise = EXERCISES.get(path.name[:2])
     if exercise is None or path.stem != exercise.name:
         names = ", ".join(e.name for e in EXERCISES.values())
         raise ValueError(f"expected the file of an exercise ({names}), got {path.name}")
     if not path.is_file():
-        raise FileNotFoundError(f"there is no {path}; git restore {path} brings it back as it was")
+        raise FileNotFoundError(f"there is no {path}; git restore {path} brings the original back")
     try:
         return Result(exercise, *_judged(exercise, load_module(path)))
     except NotBegun:
         return Result(exercise, "not begun")
-    except (Exception, SystemExit) as error:  # whatever the learner's file raises while it is read
+    except (Exception, SystemExit) as error:  # anything that the learner's file raises when it runs
         return Result(exercise, "wrong", (_reading_error(path, error),))
 
 
 def load_module(path: Path) -> ModuleType:
-    """A learner's file as a module. Its code runs, but not what is under `if __name__ == "__main__"`."""
+    """A learner's file, imported as a module: its code runs, except what is under `if __name__ == "__main__"`."""
     spec = importlib.util.spec_from_file_location(f"exercise_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -109,7 +109,7 @@ def progress_table(folder: Path) -> tuple[str, bool]:
 
 
 def find_folder(given: str | None = None) -> Path:
-    """The exercises' folder: the given one, or `lessons/exercises` here, above, or beside the package.
+    """The exercises' folder: the given one, or `lessons/exercises` here, in a folder above, or beside the package.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def hint(exercise: Exercise, level: int) -> str:
 
 
 def _judged(exercise: Exercise, module: ModuleType) -> tuple[str, tuple[str, ...]]:
-    """ "done" or "wrong", and the findings of all the functions that the exercise asks for."""
+    """ "done" or "wrong", and the findings for every function that the exercise asks for."""
     if exercise.check is not None:
         findings = exercise.check(module)
         return ("wrong", tuple(findings)) if findings else ("done", ())
@@ -196,6 +196,6 @@ def _shortened(findings: tuple[str, ...], width: int = 60) -> str:
 
 
 def _wrapped(text: str, width: int = 92) -> str:
-    """Prose broken into lines; lines that are indented already (pictures, tables) stay as they are."""
+    """Text wrapped to `width`; indented lines (pictures, tables) stay as they are."""
     lines = (line if line.startswith(" ") else textwrap.fill(line, width) for line in text.splitlines())
     return "\n".join(lines)

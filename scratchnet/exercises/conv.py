@@ -1,9 +1,9 @@
 """Exercises 4 to 7 and 12: patches as rows and back, convolution forward and backward, depthwise backward.
 
-Lessons 4, 5 and 9. In the exercises stride and padding are one number each, alike for both axes.
+Lessons 4, 5 and 9. In the exercises stride and padding are one number each, the same for both axes.
 
-Many mistakes are the same in several exercises. Patches can be put back into an image in the same wrong ways in
-exercises 6, 7 and 12, and the backward pass of a depthwise convolution goes wrong as that of any other does.
+Several exercises share mistakes. In exercises 6, 7 and 12, patches can be put back into an image in the same wrong
+ways. The backward passes of a convolution and of a depthwise convolution can go wrong in the same ways.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from scratchnet import layers
 from scratchnet.exercises.exercise import Case, Exercise, Task, random_arrays, traits
 from scratchnet.layers.shapes import Window
 
-# (N, H, W, C, KH, KW, stride, padding); in one of them windows touch and do not overlap; several images with one
-# channel, and one image with several, so that no trait goes along with another by chance
+# (N, H, W, C, KH, KW, stride, padding). In one case, windows touch but do not overlap. There are several images with
+# one channel and one image with several channels, so that a diagnosis cannot take one trait for the other.
 SHAPES = [
     (2, 5, 6, 3, 3, 2, 1, 0),
     (1, 4, 4, 1, 3, 3, 1, 0),
@@ -31,11 +31,11 @@ SHAPES = [
 
 
 def _cases(*names: str, depthwise: bool = False) -> list[Case]:
-    """A case of each of the SHAPES, with these arguments."""
+    """A case for each of the SHAPES, with the arguments of these names."""
     cases = []
     for i, (N, H, W, C, KH, KW, stride, padding) in enumerate(SHAPES):
         OH, OW = _places((H, W), (KH, KW), stride, padding)
-        F = C if i == 5 else 3 + i  # once as many filters as channels, where a mixed-up axis does not show in the shape
+        F = C if i == 5 else 3 + i  # once F = C, where exchanged axes do not change the shape
         shapes = {
             "x": (N, H, W, C),
             "w": (KH, KW, C) if depthwise else (KH, KW, C, F),
@@ -59,7 +59,7 @@ def _cases(*names: str, depthwise: bool = False) -> list[Case]:
 
 
 def _places(size, kernel_size, stride, padding):
-    """(OH, OW): how many places a kernel has on an image of `size` (H, W)."""
+    """(OH, OW): the numbers of places that a kernel has on an image of `size` (H, W)."""
     return Window.on(size, kernel_size, stride, padding).out
 
 
@@ -107,7 +107,7 @@ im2col = Task("im2col", ("columns",), layers.im2col, _cases("x", "kernel_size", 
 
 
 def _as_rows(take, axes=(0, 1, 2, 3, 4, 5)):
-    """im2col of other patches, or of patches whose axes (n, i, j, kh, kw, c) are gone through in another order."""
+    """im2col with other patches, or with the patches' axes (n, i, j, kh, kw, c) in another order."""
 
     def im2col(x, kernel_size, stride, padding):
         patches = take(x, kernel_size, stride, padding).transpose(axes)
@@ -120,7 +120,7 @@ im2col.mistake("stride ignored: neighbouring rows hold patches that start `strid
     _as_rows(_at_every_pixel)
 )
 im2col.mistake(
-    "stride ignored in the patch's place: there are as many rows as asked for, but patch (i, j) starts at "
+    "stride ignored in the patch's place: the number of rows is right, but patch (i, j) starts at "
     "(i, j); it has to start at (i * stride, j * stride)"
 )(_as_rows(_begun_one_apart))
 im2col.mistake(FEWER_PLACES)(_as_rows(_one_place_fewer))
@@ -128,7 +128,7 @@ im2col.mistake("padding ignored: `padding` rows and columns of zeros go around t
     _as_rows(_unpadded)
 )
 im2col.mistake(PADDED_AFTER)(_as_rows(_padded_after))
-im2col.mistake("the columns run over (c, kh, kw); they should run over (kh, kw, c), the channels lying together")(
+im2col.mistake("the columns run over (c, kh, kw); they should run over (kh, kw, c), a pixel's channels together")(
     _as_rows(_patches, (0, 1, 2, 5, 3, 4))
 )
 im2col.mistake("the columns run over (kw, kh, c): the kernel's rows and columns are exchanged")(
@@ -146,7 +146,7 @@ conv_forward = Task("conv2d_forward", ("out",), layers.conv2d_forward, _cases("x
 
 
 def _convolved(take):
-    """conv2d_forward of other patches."""
+    """conv2d_forward with other patches."""
     return lambda x, w, b, stride, padding: np.tensordot(take(x, w.shape[:2], stride, padding), w, axes=3) + b
 
 
@@ -163,7 +163,7 @@ conv_forward.mistake("padding ignored: put `padding` rows and columns of zeros a
 conv_forward.mistake(PADDED_AFTER)(_convolved(_padded_after))
 
 
-@conv_forward.mistake("`=` where `+=` is needed: only the kernel's last pixel is left of the sum over the patch")
+@conv_forward.mistake("`=` where `+=` is needed: of the sum over the patch, only the kernel's last pixel is left")
 def _conv_last_tap(x, w, b, stride, padding):
     only = np.zeros_like(w)
     only[-1, -1] = w[-1, -1]
@@ -186,8 +186,8 @@ def _conv_bias_each(x, w, b, stride, padding):
 
 
 @conv_forward.mistake(
-    "the kernel is flipped: that is convolution as signal processing has it; networks slide the kernel as it is, so "
-    "that w[kh, kw] meets the pixel kh down and kw to the right"
+    "the kernel is flipped: that is convolution in signal processing; networks slide the kernel as it is, so "
+    "w[kh, kw] is multiplied with the pixel kh down and kw to the right"
 )
 def _conv_flipped(x, w, b, stride, padding):
     return layers.conv2d_forward(x, w[::-1, ::-1], b, stride, padding)
@@ -199,7 +199,7 @@ def _conv_first_channel(x, w, b, stride, padding):
 
 
 @conv_forward.mistake(
-    "the filters' axes are mixed up: w is (KH, KW, C, F), and w.reshape(KH*KW*C, F) has a filter a column"
+    "the filters' axes are mixed up: w is (KH, KW, C, F), so each column of w.reshape(KH*KW*C, F) is a filter"
 )
 def _conv_reshape(x, w, b, stride, padding):
     F = w.shape[3]
@@ -210,9 +210,9 @@ def _conv_reshape(x, w, b, stride, padding):
 
 
 def place_patches(patches, x_shape, stride, padding, step=None, assign=False):
-    """col2im with errors on demand: patches (N, OH, OW, KH, KW, C) put on a padded image, which is returned whole.
+    """col2im with optional errors: put patches (N, OH, OW, KH, KW, C) on a padded image; returns it with the padding.
 
-    step : how far apart patches are put, in place of the stride. assign: = for +=.
+    step : the distance between patches, if not the stride. assign : use = instead of +=.
     """
     N, H, W, C = x_shape
     _, OH, OW, KH, KW, _ = patches.shape
@@ -251,7 +251,7 @@ def _assigned(patches, x_shape, stride, padding):
 
 
 def _assigned_by_taps(patches, x_shape, stride, padding):
-    """The kernel's pixels one after the other, with = for +=."""
+    """A loop over the kernel's pixels, with = instead of +=."""
     N, H, W, C = x_shape
     _, OH, OW, KH, KW, _ = patches.shape
     padded = np.zeros((N, H + 2 * padding, W + 2 * padding, C), patches.dtype)
@@ -262,8 +262,8 @@ def _assigned_by_taps(patches, x_shape, stride, padding):
     return _cropped(padded, padding)
 
 
-EMPTIED = "the result is empty where padding is 0: [0:-0] takes nothing; crop with [padding : padding + H]"
-CROPPED_AFTER = "padding cropped from one side only: `padding` rows and columns went on all four sides"
+EMPTIED = "the result is empty where padding is 0: [0:-0] is an empty slice; crop with [padding : padding + H]"
+CROPPED_AFTER = "padding cropped from one side only: there are `padding` rows and columns on all four sides"
 
 # ---------------------------------------------------------------- 06: col2im
 
@@ -285,7 +285,7 @@ col2im.mistake(
     "`=` where `+=` is needed: windows overlap, and a pixel in several patches gets the sum of all of them. (With "
     "index arrays, `a[i] += v` adds only one of several: that takes np.add.at)"
 )(_putting_back(_assigned))
-col2im.mistake("padding not cropped: what fell on the padding is dropped; the result has the image's shape")(
+col2im.mistake("padding not cropped: drop what was added to the padding; the result has the image's shape")(
     _putting_back(place_patches)
 )
 col2im.mistake(CROPPED_AFTER)(_putting_back(_cropped_after))
@@ -324,7 +324,7 @@ def _with_dw(right, make_dw):
 
 
 def _seen_one_apart(dout, x, w, padding):
-    """The part of the padded x that a kernel meets if it moves by one pixel from place to place."""
+    """The part of the padded x that a kernel covers if it moves by one pixel at a time."""
     (_, OH, OW, _), (KH, KW) = dout.shape, w.shape[:2]
     padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     return padded[:, : OH + KH - 1, : OW + KW - 1]
@@ -337,7 +337,7 @@ def _at_last_place(dout):
 
 
 def _add_backward_mistakes(task, patches_of):
-    """What goes wrong in the backward pass of any convolution. `patches_of(dout, w)`: the gradients of its patches."""
+    """Add mistakes that any convolution's backward can have. `patches_of(dout, w)`: the gradients of its patches."""
     right = task.reference
 
     def misplaced(put):
@@ -347,34 +347,34 @@ def _add_backward_mistakes(task, patches_of):
         return lambda dout, x, w, stride, padding: right(*part(dout, x), w, stride, padding)
 
     task.mistake(
-        "kernel not flipped, or flipped where it should not be: whoever slides it over dout turns it by 180 degrees, "
-        "w[::-1, ::-1]; whoever lays it down at each place takes it as it is"
+        "kernel not flipped, or flipped where it should not be: to slide it over dout, turn it by 180 degrees, "
+        "w[::-1, ::-1]; to add it to dx at each place, take it as it is"
     )(_with_dx(right, lambda dout, x, w, s, p: right(dout, x, w[::-1, ::-1], s, p)[0]))
     task.mistake(
         "stride ignored: the patch at place (i, j) began at pixel (i * stride, j * stride), and its gradient goes back "
         "there"
     )(misplaced(_one_apart))
-    task.mistake(
-        "padding not cropped: the forward padded x; dx has the shape of x, and what fell on the padding is dropped"
-    )(misplaced(place_patches))
+    task.mistake("padding not cropped: the forward padded x, but dx has the shape of x, so drop the rest")(
+        misplaced(place_patches)
+    )
     task.mistake(
         "`=` where `+=` is needed: windows overlap, and a pixel in several patches gets the sum of all their gradients"
     )(misplaced(_assigned))
-    task.mistake(
-        "`=` where `+=` is needed: the kernel's pixels meet the same pixel of x in turn, and only the last one is left"
-    )(misplaced(_assigned_by_taps))
+    task.mistake("`=` where `+=` is needed: several weights act on the same pixel of x, and only the last one is left")(
+        misplaced(_assigned_by_taps)
+    )
     task.mistake(EMPTIED)(misplaced(_emptied))
     task.mistake(CROPPED_AFTER)(misplaced(_cropped_after))
 
-    task.mistake("stride ignored: weight (kh, kw) met pixel (i * stride + kh, j * stride + kw) at the place (i, j)")(
-        _with_dw(right, lambda dout, x, w, s, p: right(dout, _seen_one_apart(dout, x, w, p), w, 1, 0)[1])
-    )
+    task.mistake(
+        "stride ignored: at place (i, j), weight (kh, kw) acts on the pixel (i * stride + kh, j * stride + kw)"
+    )(_with_dw(right, lambda dout, x, w, s, p: right(dout, _seen_one_apart(dout, x, w, p), w, 1, 0)[1]))
     task.mistake("padding ignored: the forward multiplied the weights with the *padded* x")(
         _with_dw(right, lambda dout, x, w, s, p: right(dout, _one_sided(x, p), w, s, 0)[1])
     )
-    task.mistake(
-        "dw lies the wrong way round, by 180 degrees: dw[kh, kw] belongs to the pixel at (kh, kw) of the patch"
-    )(_with_dw(right, lambda dout, x, w, s, p: right(dout, x, w, s, p)[1][::-1, ::-1]))
+    task.mistake("dw is turned by 180 degrees: dw[kh, kw] belongs to the pixel at (kh, kw) of the patch")(
+        _with_dw(right, lambda dout, x, w, s, p: right(dout, x, w, s, p)[1][::-1, ::-1])
+    )
 
     task.mistake("only the last image's gradient: weights act in every image, so sum over the batch (+= in the loop)")(
         summed_over(lambda dout, x: (dout[-1:], x[-1:]))

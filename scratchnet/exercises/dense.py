@@ -143,17 +143,17 @@ def _relu_cases() -> list[Case]:
 relu = Task("relu_backward", ("dx",), relu_backward, _relu_cases())
 
 
-@relu.mistake("at x = 0 the gradient passes: 0 is the agreed slope there, so the test is x > 0 and not x >= 0")
+@relu.mistake("at x = 0 the gradient passes: by agreement the slope there is 0, so the test is x > 0 and not x >= 0")
 def _passes_at_zero(dout, x):
     return dout * (x >= 0)
 
 
-@relu.mistake("the mask comes from dout: what decides is whether the forward's *input* x was positive")
+@relu.mistake("the mask comes from dout: it has to come from the forward's *input*, x > 0")
 def _mask_from_dout(dout, x):
     return np.maximum(dout, 0)
 
 
-@relu.mistake("mask not applied: dout went through unchanged; where x <= 0 the output did not move with x")
+@relu.mistake("mask not applied: dout was passed on unchanged; where x <= 0, the output does not depend on x")
 def _no_mask(dout, x):
     return dout.copy()
 

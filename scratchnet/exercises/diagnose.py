@@ -1,10 +1,10 @@
-"""From a learner's function to a sentence about what is wrong with it.
+"""Find out what is wrong with a learner's function, and say it in a sentence.
 
-The function is run on every case of its task. The checks come in a teacher's order. First: did it run, did it return
-what was asked for, did it leave its inputs as they were, does it always give the same result? Then, for each output on
-its own ("dx is right, dw is not"): are its numbers those of a known mistake, or the right ones transposed, not summed,
-or times a factor? Is the dtype kept? If nothing is recognised, the finding is a list of facts: which cases fail, the
-worst entry, and a small picture of where the wrong entries are.
+The function is run on every case of its task. The checks come in the order in which a teacher would ask. First: did it
+run, did it return what was asked for, did it leave its inputs as they were, does it always give the same result? Then,
+for each output ("dx is right, dw is not"): are its numbers those of a known mistake? Are they right but transposed, not
+summed, or times a factor? Is the dtype kept? If nothing is recognised, the finding is a list of facts: which cases
+fail, the worst entry, and a small picture of where the wrong entries are.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Attempt:
 
 
 def diagnose(task: Task, function: Function) -> list[str]:
-    """What is wrong with `function`, one finding a string; an empty list if nothing is.
+    """The findings about what is wrong with `function`, each a string; an empty list if it is right.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def attempt(task: Task, function: Function, case: Case, dtype: Any = None) -> At
 
 
 def errors(task: Task, function: Function, attempts: Sequence[Attempt]) -> list[str]:
-    """The first error that the function raised, where, and on which cases."""
+    """A finding if the function raised an error: the first one, its line, and the cases that raise it."""
     failed = [a for a in attempts if a.error is not None]
     if not failed:
         return []
@@ -101,7 +101,7 @@ def learners_line(error: BaseException, file: str | None) -> str:
 
 
 def not_arrays(task: Task, attempts: Sequence[Attempt]) -> list[str]:
-    """A finding if the function returned nothing, something else than arrays, or another number of them."""
+    """A finding if the function returned nothing, something other than arrays, or another number of them."""
     asked = ", ".join(task.outputs)
     for a in attempts:
         if len(a.got) == 1 and a.got[0] is None:
@@ -137,8 +137,8 @@ def not_repeated(once: Attempt, again: Attempt) -> list[str]:
     ):
         return []
     return [
-        "two calls with the same arguments gave different results: are there random numbers of your own in it, or "
-        "does it keep something from call to call? What it returns may depend on its arguments alone"
+        "two calls with the same arguments gave different results: does it draw random numbers of its own, or keep "
+        "something from call to call? Its result may depend on its arguments only"
     ]
 
 
@@ -174,7 +174,7 @@ def wrong_numbers(task: Task, attempts: Sequence[Attempt], i: int) -> str | None
     wrong = [a for a in attempts if not same(a.got[i], a.want[i])]
     if not wrong:
         return None
-    # the mistake that explains all outputs, if there is one; else one that explains this output
+    # a mistake that explains all outputs, if there is one; else a mistake that explains this output
     matches = (m.what for whole in (None, i) for m in task.mistakes if _same_everywhere(task, m, attempts, whole))
     return (
         next(matches, None)
@@ -213,7 +213,7 @@ def same(got: Any, want: Any, rtol: float = RTOL) -> bool:
 
 
 def _same_everywhere(task: Task, mistake: Mistake, attempts: Sequence[Attempt], i: int | None) -> bool:
-    """Whether mistake and learner's function do the same on every case: give output i (or all), or raise an error."""
+    """Whether the mistake does the same as the learner's function on every case, in output i or, if None, in all."""
     different = False
     for a in attempts:
         try:
@@ -232,29 +232,28 @@ def _same_everywhere(task: Task, mistake: Mistake, attempts: Sequence[Attempt], 
 
 
 def _rounded(wrong: Sequence[Attempt], i: int) -> str | None:
-    """Whether the numbers are right to as many digits as float32 has."""
+    """A finding if the numbers are right only to about as many digits as float32 has."""
     if not all(np.shape(a.got[i]) == a.want[i].shape and same(a.got[i], a.want[i], rtol=1e-5) for a in wrong):
         return None
     if all(np.array_equal(a.got[i], np.float32(a.got[i]), equal_nan=True) for a in wrong):
-        return "right to some six digits only: computed in float32, though the inputs are float64"
+        return "right to about six digits only: computed in float32, though the inputs are float64"
     return (
-        "right to some six digits only: a part of it was rounded (float32 somewhere?), or a small number was added, "
+        "right to about six digits only: a part of it was rounded (float32 somewhere?), or a small number was added, "
         "such as an epsilon"
     )
 
 
 def _not_summed(wrong: Sequence[Attempt], i: int) -> str | None:
-    """Whether only a sum over some axes, or another shape, is missing."""
+    """A finding if the numbers are right, but a sum over some axes is missing or the shape is wrong."""
     shapes = f"its shape is {np.shape(wrong[0].got[i])}, expected {wrong[0].want[i].shape}"
     if all(np.size(a.got[i]) == a.want[i].size and _reshaped(a.got[i], a.want[i]) for a in wrong):
         return f"the numbers are right but {shapes}"
     for axes in ((0,), (0, 1), (0, 1, 2), (1,), (-1,)):
         if all(_sums_to(a.got[i], a.want[i], axes) for a in wrong):
             batch = axes == (0,) and all(len(a.got[i]) == a.case.sizes()["N"] for a in wrong)
-            what = "over the batch" if batch else "over everything that is to be summed"
+            what = "over the batch" if batch else "over everything that has to be summed"
             return (
-                f"not summed {what}: {shapes}. Each example, and each place, added its share to the loss, so their "
-                "gradients add up"
+                f"not summed {what}: {shapes}. Each example and each place acted on the loss, so their gradients add up"
             )
     return None
 
@@ -269,7 +268,7 @@ def _reshaped(got: Any, want: np.ndarray) -> bool:
 
 
 def _transposed(wrong: Sequence[Attempt], i: int) -> str | None:
-    """Whether the numbers are right, but along other axes."""
+    """A finding if the numbers are right, but along other axes."""
     ndim = wrong[0].want[i].ndim
     if any(np.ndim(a.got[i]) != ndim for a in wrong):
         return None
@@ -288,18 +287,16 @@ def _wrong_shape(wrong: Sequence[Attempt], i: int) -> str | None:
 
 
 def _factor(wrong: Sequence[Attempt], attempts: Sequence[Attempt], i: int) -> str | None:
-    """Whether wrong numbers are the right ones times a factor: a size of each case, or one number in all that fail."""
+    """A finding if the wrong numbers are the right ones times a factor: a size of each case, or one number for all."""
     factors = [_ratio(np.asarray(a.got[i]), a.want[i]) for a in wrong]
     if None in factors:
         return None
     for name in wrong[0].case.sizes():
         sizes = [a.case.sizes()[name] for a in wrong]
         if not all(a.case.sizes()[name] == 1 for a in attempts if not any(a is w for w in wrong)):
-            continue  # a case that is right, though the factor would show in it
+            continue  # a case is right in which this factor would show
         if np.allclose(factors, sizes):  # type: ignore[arg-type]
-            return (
-                f"an extra factor {name}: was a sum made once more for each of its terms, or a mean over them left out?"
-            )
+            return f"an extra factor {name}: was a sum added {name} times, or a division by {name} left out?"
         if np.allclose(factors, [1 / size for size in sizes]):  # type: ignore[arg-type]
             return f"an extra factor 1/{name if '*' not in name else f'({name})'}: a sum is asked for, not a mean"
     first = factors[0]
@@ -320,7 +317,7 @@ def _ratio(got: np.ndarray, want: np.ndarray) -> float | None:
     return ratio if ratio != 0 and same(got, ratio * want) else None
 
 
-# ---------------------------------------------------------------- what nothing recognised
+# ---------------------------------------------------------------- if nothing is recognised
 
 
 def _facts(name: str, wrong: Sequence[Attempt], attempts: Sequence[Attempt], i: int) -> str:
@@ -342,7 +339,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _which_cases(failing: Sequence[Attempt], attempts: Sequence[Attempt], fail: str, fine: str) -> str:
-    """What the failing cases have in common and no other case has, if there is such a thing."""
+    """A sentence on which cases fail: the traits that only these have, or else their number."""
     others = [a for a in attempts if not any(a is f for f in failing)]
     if not others:
         return ""
@@ -354,9 +351,9 @@ def _which_cases(failing: Sequence[Attempt], attempts: Sequence[Attempt], fail: 
 
 
 def picture(bad: Any, first: int = 1, most: int = 40) -> str:
-    """Where wrong entries are: `#` wrong, `.` right. Of four axes those of the picture are drawn: `first` and the next.
+    """Where wrong entries are: `#` wrong, `.` right. Of more than two axes, `first` and the next one are drawn.
 
-    Images (N, H, W, C) have theirs at 1, filters (KH, KW, C, F) at 0.
+    For images (N, H, W, C) `first` is 1, for filters (KH, KW, C, F) it is 0.
     """
     bad = bad.reshape(1, -1) if bad.ndim < 2 else bad
     first = first if bad.ndim > 2 else 0

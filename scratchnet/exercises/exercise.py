@@ -1,8 +1,8 @@
-"""What an exercise is made of: a function to write, cases to try it on, the right answer, and known wrong ones.
+"""The parts of an exercise: a function to write, cases to try it on, the right answer, and known wrong answers.
 
-A known wrong answer (`Mistake`) is a function as well: the reference with one error put in. The checker runs it beside
-the learner's function. If both give the same numbers on every case, the learner has made this mistake. So a new
-diagnosis takes five lines, and it is not a guess.
+A known wrong answer (`Mistake`) is also a function: the reference with one error put in. The checker runs it beside the
+learner's function. If both give the same numbers on every case, the learner has made this mistake. So a new diagnosis
+takes five lines, and it is not a guess.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Case:
     traits: frozenset[str] = frozenset()
 
     def sizes(self) -> dict[str, int]:
-        """The sizes that a mean may have been taken over, by name: the examples and the places of the first array."""
+        """The sizes that a mean may be taken over, by name: the number of examples and of places in the first array."""
         first = next(v for v in self.arguments.values() if isinstance(v, np.ndarray))
         N, places = len(first), int(np.prod(first.shape[1:-1]))
         return {"N": N, "OH*OW": places, "N*OH*OW": N * places} if first.ndim == 4 else {"N": N}
 
     def copy(self, dtype: Any = None) -> dict[str, Any]:
-        """The arguments, arrays copied, and floats among them cast to `dtype` if one is given."""
+        """The arguments, with arrays copied; arrays of floats are cast to `dtype` if one is given."""
 
         def copied(value: Any) -> Any:
             if not isinstance(value, np.ndarray):
@@ -65,9 +65,9 @@ class Task:
     reference : function
         The right answer.
     cases : list of Case
-        Awkward ones: non-square, N = 1, stride above 1, overlapping windows, ties.
+        Cases in which mistakes show: non-square, N = 1, stride above 1, overlapping windows, ties.
     mistakes : list of Mistake
-        Filled by the decorator `mistake`.
+        The known mistakes; the decorator `mistake` adds one.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Task:
     mistakes: list[Mistake] = field(default_factory=list)
 
     def mistake(self, what: str) -> Callable[[Function], Function]:
-        """Decorate a wrong version of the function with what is wrong about it."""
+        """A decorator that adds a wrong version of the function; `what` says what is wrong with it."""
 
         def remember(function: Function) -> Function:
             self.mistakes.append(Mistake(what, function))
@@ -88,14 +88,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Exercise:
-    """A file in lessons/exercises: what to write there, and hints, from a first idea to nearly the answer."""
+    """A file in lessons/exercises: the functions to write there, and hints, from a first idea to nearly the answer."""
 
     name: str  # the file's, without .py: "02_dense_backward"
     title: str
     lesson: int
     tasks: tuple[Task, ...]
     hints: tuple[str, ...]
-    check: Callable[[ModuleType], list[str]] | None = None  # in place of tasks, for an exercise without a right answer
+    check: Callable[[ModuleType], list[str]] | None = None  # instead of tasks, for an exercise with many right answers
 
     @property
     def number(self) -> str:
@@ -108,7 +108,7 @@ def traits(**present: bool) -> frozenset[str]:
 
 
 def as_tuple(result: Any) -> tuple[Any, ...]:
-    """What a function returned, as a tuple: one result becomes a tuple of one, `return [dx, dw]` one of two."""
+    """What a function returned, as a tuple: one result as a tuple of one, `return [dx, dw]` as a tuple of two."""
     several = isinstance(result, tuple) or (isinstance(result, list) and any(np.ndim(part) for part in result))
     return tuple(result) if several else (result,)
 

@@ -55,7 +55,7 @@ def _lr_inside(value, g, m, lr, momentum):
 
 
 @momentum_step.mistake(
-    "lr and the sign are inside m: in this form m = momentum * m + g holds neither, and value - lr * m has both"
+    "lr and the sign are inside m: here m = momentum * m + g has neither, and the step value - lr * m has both"
 )
 def _velocity(value, g, m, lr, momentum):
     m = momentum * m - lr * g
@@ -78,7 +78,9 @@ def _undamped(value, g, m, lr, momentum):
     return value - lr * (m + g), m + g
 
 
-@momentum_step.mistake("that is Nesterov's step, one step of momentum ahead; the plain one is value - lr * m")
+@momentum_step.mistake(
+    "that is Nesterov's step, which looks one step of momentum ahead; plain momentum is value - lr * m"
+)
 def _nesterov(value, g, m, lr, momentum):
     m = momentum * m + g
     return value - lr * (g + momentum * m), m
@@ -142,7 +144,7 @@ def _m_corrected(value, g, m, s, lr, beta1, beta2, eps, t):
     return value - lr * mc / (np.sqrt(s) + eps), m, s
 
 
-@adam_step.mistake("eps is outside of the division: brackets, / (sqrt(s) + eps)")
+@adam_step.mistake("eps is outside of the division: write brackets, / (sqrt(s) + eps)")
 def _eps_outside(value, g, m, s, lr, beta1, beta2, eps, t):
     m, s, mc, sc = _adam_parts(g, m, s, beta1, beta2, t)
     return value - lr * (mc / np.sqrt(sc) + eps), m, s
@@ -174,7 +176,7 @@ def _eps_inside(value, g, m, s, lr, beta1, beta2, eps, t):
     return value - lr * mc / np.sqrt(sc + eps), m, s
 
 
-@adam_step.mistake("eps is missing: without it the step divides by 0 where no gradient ever came")
+@adam_step.mistake("eps is missing: without it the step divides by 0 where all gradients were 0")
 def _no_eps(value, g, m, s, lr, beta1, beta2, eps, t):
     m, s, mc, sc = _adam_parts(g, m, s, beta1, beta2, t)
     return value - lr * mc / np.sqrt(sc), m, s

@@ -1,7 +1,7 @@
-"""Exercise 13: a layer of the learner's own. There is no right answer to compare with, so its behaviour is checked.
+"""Exercise 13: a layer of the learner's own. There is no reference to compare with, so its behaviour is checked.
 
-It has to do what every layer of the library does: its gradients agree with measured slopes, it keeps the dtype, it does
-not change its inputs, its backward may be called twice, and its output shape is known before anything runs.
+It has to do what every layer of the library does. Its gradients agree with measured slopes. It keeps the dtype and does
+not change its inputs. Its backward may be called twice. Its output shape is known before anything runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scratchnet.layers.base import Layer, Parameter
 
 
 def check_own_layer(module: ModuleType) -> list[str]:
-    """What is wrong with the class MyLayer of a learner's module, tried on its `example()`; empty if nothing is.
+    """What is wrong with the class MyLayer of a learner's module, tried on its `example()`; empty if it is right.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def check_own_layer(module: ModuleType) -> list[str]:
 
 
 def _changed(make: Any) -> Any:
-    """`make`, with other initial weights: with weights of 1 and 0 many mistakes do not show."""
+    """`make`, but with random weights: many mistakes do not show with weights of 1 and 0."""
 
     def made() -> Any:
         layer = make()
@@ -115,8 +115,8 @@ def _backward(make: Any, x: np.ndarray) -> list[str]:
             findings.append(f"backward: {p.name}.grad was not filled")
         elif grad.shape != p.value.shape:
             findings.append(
-                f"backward: {p.name}.grad has the shape {grad.shape}, expected {p.value.shape} as of {p.name} itself: "
-                "sum over all that share it, the batch first of all"
+                f"backward: {p.name}.grad has the shape {grad.shape}, expected {p.value.shape}, the shape of {p.name}: "
+                "sum over everything that shares it, above all the batch"
             )
         elif not np.allclose(grad, p.grad):
             findings.append(f"backward: called twice, {p.name}.grad changed: overwrite it (=), do not add to it (+=)")
@@ -178,7 +178,7 @@ EXERCISES = (
             "Begin with the formula on paper: out as a function of x, entry by entry. Then its slope.",
             "forward keeps what backward will need: self.x = self.check_input(x). backward begins with "
             "dout = self.check_dout(dout), and returns dout times the slope.",
-            "Look at scratchnet/layers/relu.py: 43 lines, docstrings included, are a complete layer.",
+            "Look at scratchnet/layers/relu.py: a complete layer in fewer than 50 lines, docstrings included.",
         ),
         check=check_own_layer,
     ),

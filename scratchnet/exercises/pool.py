@@ -45,13 +45,13 @@ max_pool = Task("max_pool2d_backward", ("dx",), _pool_reference, _pool_cases())
 
 
 def _windows(x, pool, stride):
-    """Every window as (N, OH, OW, pool*pool, C)."""
+    """All windows: (N, OH, OW, pool*pool, C)."""
     OH, OW = Window.on(x.shape[1:3], pool, stride, 0).out
     return layers.im2col(x, pool, stride, 0).reshape(x.shape[0], OH, OW, pool * pool, x.shape[3])
 
 
 def _handed_out(dout, x, pool, stride, share, **errors):
-    """dx, if each window's pixels get `share` (N, OH, OW, pool*pool, C) of its dout."""
+    """dx if the pixels of each window get `share` (N, OH, OW, pool*pool, C) of the window's dout."""
     patches = (share * dout[:, :, :, None]).astype(dout.dtype)
     N, OH, OW, _, C = patches.shape
     return place_patches(patches.reshape(N, OH, OW, pool, pool, C), x.shape, stride, 0, **errors)
@@ -64,7 +64,7 @@ def _winners(x, pool, stride):
 
 
 def _pool_assigns(in_order):
-    """The winner of each window overwrites what it got before; `in_order(OH, OW)` are the windows' places."""
+    """= for +=: a pixel keeps only the last gradient that it gets. `in_order(OH, OW)` is the order of the places."""
 
     def backward(dout, x, pool, stride):
         N, OH, OW, C = dout.shape
@@ -79,15 +79,15 @@ def _pool_assigns(in_order):
     return backward
 
 
-# Which of the windows comes last depends on the order of the loops, and with `=` it is the last one that counts.
+# With `=` only the last window counts, and which one is last depends on the order of the loops.
 for in_order in (
     lambda OH, OW: np.ndindex(OH, OW),
     lambda OH, OW: [(i, j) for j in range(OW) for i in range(OH)],
     lambda OH, OW: reversed(list(np.ndindex(OH, OW))),
 ):
-    max_pool.mistake(
-        "`=` where `+=` is needed: where windows overlap, one pixel may have won in several, and gets the sum"
-    )(_pool_assigns(in_order))
+    max_pool.mistake("`=` where `+=` is needed: where windows overlap, one pixel may win in several, and gets the sum")(
+        _pool_assigns(in_order)
+    )
 
 
 @max_pool.mistake("`=` where `+=` is needed: each window overwrites all the pixels that it shares with the one before")
@@ -120,7 +120,7 @@ def _pool_shared(dout, x, pool, stride):
 
 
 def _pool_elsewhere(dout, x, pool, taken, put):
-    """dx, if window (i, j) is taken at (i * taken, j * taken), and its winner counted from (i * put, j * put)."""
+    """dx if window (i, j) is read at (i * taken, j * taken) and its gradient is written from (i * put, j * put) on."""
     dx = np.zeros_like(dout, shape=x.shape)
     for n, i, j, c in np.ndindex(dout.shape):
         window = x[n, i * taken : i * taken + pool, j * taken : j * taken + pool, c]
@@ -168,7 +168,7 @@ def _pool_from_zero(dout, x, pool, stride):
 
 
 @max_pool.mistake(
-    "that is average pooling's backward: only the winner moved the maximum, so it alone gets the gradient"
+    "that is average pooling's backward: the output depends only on the winner, so it alone gets the gradient"
 )
 def _pool_mean(dout, x, pool, stride):
     return _handed_out(dout, x, pool, stride, np.ones((pool * pool, 1)) / pool**2)
@@ -296,7 +296,7 @@ def _dropout_backward_cases() -> list[Case]:
 dropout_backward = Task("dropout_backward", ("dx",), layers.dropout_backward, _dropout_backward_cases())
 
 
-@dropout_backward.mistake("mask not applied: dropped numbers did not move the loss, so they get no gradient")
+@dropout_backward.mistake("mask not applied: dropped numbers do not affect the loss, so they get no gradient")
 def _backward_no_mask(dout, mask):
     return dout.copy()
 
