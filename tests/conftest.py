@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -84,19 +86,50 @@ def copy_project(to):
     shutil.copytree(ROOT, to, ignore=left_out)
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    """The built pages. They are built from a copy, so that the project stays clean and no earlier build is used.
+class SiteBuild:
+    """The building of the pages, in a process of its own.
 
-    The build runs all lessons, and fails if one of them raises an error or a warning.
+    It builds from a copy, so that the project stays clean and no earlier build is used. It runs all lessons, and fails
+    if one of them does.
     """
+
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="scratchnet-site-")
+        copy_project(Path(self.folder.name, "project"))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "project/docs", "html"],
+            cwd=self.folder.name,
+            env={k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "COVERAGE", "SCRATCHNET"))},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def pages(self):
+        """Wait for the end of the build; the folder with the pages."""
+        output, _ = self.process.communicate(timeout=1200)
+        assert self.process.returncode == 0, output
+        return Path(self.folder.name, "html")
+
+    def remove(self):
+        self.process.kill()
+        self.process.communicate()
+        self.folder.cleanup()
+
+
+SITE_BUILD = pytest.StashKey[SiteBuild]()
+
+
+def pytest_collection_finish(session):
+    """Begin to build the site if a test needs it. That keeps one core busy for minutes, and tests can run meanwhile."""
+    needed = any("site" in getattr(item, "fixturenames", ()) for item in session.items)
+    if needed and not session.config.option.collectonly and importlib.util.find_spec("sphinx_gallery"):
+        build = session.config.stash[SITE_BUILD] = SiteBuild()
+        session.config.add_cleanup(build.remove)
+
+
+@pytest.fixture(scope="session")
+def site(pytestconfig):
+    """The folder of the built pages."""
     pytest.importorskip("sphinx_gallery", reason=INSTALL)
-    folder = tmp_path_factory.mktemp("site")
-    copy_project(folder / "project")
-    variables = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "COVERAGE"))}
-    built = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "project/docs", "html"],
-        cwd=folder, env=variables, capture_output=True, text=True, timeout=1200, check=False,
-    )  # fmt: skip
-    assert built.returncode == 0, f"{built.stdout}\n{built.stderr}"
-    return folder / "html"
+    return pytestconfig.stash[SITE_BUILD].pages()

@@ -469,14 +469,14 @@ DISTURBANCES = {
 def test_predict_reads_photographs(good_model, sample, disturb, tmp_path):
     """Grey ink on grey paper, as in a picture from a phone."""
     net, rng = sn.load(good_model), np.random.default_rng(0)
-    right = np.flatnonzero(net.predict(sample[1].images[:60]).argmax(1) == sample[1].labels[:60])[:30]
+    right = np.flatnonzero(net.predict(sample[1].images[:60]).argmax(1) == sample[1].labels[:60])[:15]
     read = 0
     for i in right:
         draw(sample[1].images[i], 200, 60, 210, "page.png")
         page = disturb(np.asarray(Image.open("page.png"), float), rng)
         Image.fromarray(page.clip(0, 255).astype(np.uint8)).save("photo.jpg")
         read += net.predict(read_digit("photo.jpg")[None]).argmax() == sample[1].labels[i]
-    assert read >= 26, f"{read} of {len(right)}"
+    assert read >= 13, f"{read} of {len(right)}"
 
 
 def test_white_ink_on_nothing_is_seen_by_its_transparency():

@@ -78,6 +78,7 @@ def test_the_engine_is_put_back_after_a_with_block_and_after_an_error():
 
 
 def test_an_engine_that_cannot_run_says_why_and_changes_nothing(monkeypatch):
+    sn.use_engine("numpy")
     monkeypatch.setitem(sys.modules, "scratchnet.fast", None)  # as if Numba were not installed
     with pytest.raises(RuntimeError, match=r'the numba engine cannot run here: .*use_engine\("numpy"\)'):
         sn.use_engine("numba")

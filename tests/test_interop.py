@@ -105,13 +105,13 @@ def test_every_gradient_on_real_digits(name, sample):
 
 
 @every_model
-def test_twenty_training_steps_side_by_side(name, sample):
+def test_ten_training_steps_side_by_side(name, sample):
     net = ARCHITECTURES[name].make(seed=5).astype(np.float64)
     torch_net = sn.interop.to_torch(net).eval()  # eval: no dropout
     optimizer = sn.SGD(net.parameters(), lr=0.05, momentum=0.9)
     torch_optimizer = torch.optim.SGD(torch_net.parameters(), lr=0.05, momentum=0.9)
     batches = sample[0].batches(16, np.random.default_rng(0))
-    for step, (x, labels) in zip(range(20), batches, strict=False):
+    for step, (x, labels) in zip(range(10), batches, strict=False):
         x = x.astype(np.float64)
         loss, dlogits = sn.softmax_cross_entropy(net.forward(x), labels)
         net.backward(dlogits)
