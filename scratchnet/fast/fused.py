@@ -136,6 +136,8 @@ class Fusion(NamedTuple):
 
     def applies(self, layers: Sequence[Layer]) -> bool:
         """Whether the row of layers begins with what this rule puts together."""
+        if type(layers[0]) is not self.kinds[0]:  # as nearly always: this is asked for every layer at every forward
+            return False
         row = layers[: len(self.kinds)]
         return tuple(map(type, row)) == self.kinds and self.when(*row)
 
@@ -152,8 +154,13 @@ def stages(layers: Sequence[Layer]) -> list[Layer | Fused]:
     found: list[Layer | Fused] = []
     rest = list(layers)
     while rest:
-        rule = next((fusion for fusion in FUSIONS if fusion.applies(rest)), None)
-        count = len(rule.kinds) if rule else 1
-        found.append(rule.make(*rest[:count]) if rule else rest[0])
+        for rule in FUSIONS:
+            if rule.applies(rest):
+                count = len(rule.kinds)
+                found.append(rule.make(*rest[:count]))
+                break
+        else:
+            count = 1
+            found.append(rest[0])
         del rest[:count]
     return found

@@ -82,8 +82,11 @@ class Window(NamedTuple):
         ValueError
             If an argument is out of range, or the window is larger than the padded image.
         """
-        H, W = image
-        return _window_on((H, W), pair(size, "window"), pair(stride, "stride"), check_padding(padding))
+        arguments = image, size, stride, padding
+        try:
+            return _window_on(*arguments)
+        except TypeError:  # a list, which cannot be looked up in a cache
+            return _window_on(*(tuple(given) if isinstance(given, list) else given for given in arguments))
 
     @property
     def pads(self) -> Pads:
@@ -92,9 +95,12 @@ class Window(NamedTuple):
         return (top, bottom), (left, right)
 
 
-@functools.lru_cache(maxsize=256)  # a network asks for the same few windows in every step
-def _window_on(image: Pair, size: Pair, stride: Pair, padding: Padding) -> Window:
-    """`Window.on`, for arguments that have been checked."""
+@functools.lru_cache(maxsize=256, typed=True)  # a network asks for the same few windows in every step
+def _window_on(image: Any, size: Any, stride: Any, padding: Any) -> Window:
+    """`Window.on`, for arguments that are no lists."""
+    height, width = image
+    image = int(height), int(width)
+    size, stride, padding = pair(size, "window"), pair(stride, "stride"), check_padding(padding)
     out, pads = [], []
     for axis in range(2):
         if padding == "same":
@@ -102,7 +108,7 @@ def _window_on(image: Pair, size: Pair, stride: Pair, padding: Padding) -> Windo
             total = max((places - 1) * stride[axis] + size[axis] - image[axis], 0)
             before, after = total // 2, total - total // 2
         else:
-            before = after = 0 if padding == "valid" else padding[axis]  # type: ignore[assignment, index]
+            before = after = 0 if padding == "valid" else padding[axis]
         padded = before + image[axis] + after
         if padded < size[axis] or image[axis] < 1:
             raise ValueError(
