@@ -18,11 +18,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from scratchnet.fast import choose, conv, conv_sparse, conv_winograd, dense
+from scratchnet.fast.padded import padded_copy
 from scratchnet.fast.product import sparse
 from scratchnet.fast.product.loops import product_rows
 from scratchnet.fast.product.tile import NARROW, WIDE, Stretches
 from scratchnet.fast.register.width import lanes
-from scratchnet.fast.window import padded_copy
 from scratchnet.layers.shapes import Window
 from scratchnet.runs.run import progress_bar
 from scratchnet.tables import table

@@ -8,7 +8,7 @@ the processor, read in this order:
     conv.py                convolution on the tile; then conv_winograd.py and conv_sparse.py, two other ways
     choose.py              the rules that say which way is taken
 
-The other layers have a file each. `compiled.py` compiles and caches, `process.py` sets up the process, and `window.py`
+The other layers have a file each. `compiled.py` compiles and caches, `process.py` sets up the process, and `padded.py`
 makes zero-padded copies. Dropout is the book's own: NumPy draws the mask on either engine, and the rest is too little
 work to be worth a kernel.
 """

@@ -23,7 +23,7 @@ KW = 5, SW = 1):
     w w w w w 0     the first pixel's F columns        The zeros cost (KW + (n-1)*SW) / KW times the multiply-adds. The
     0 w w w w w     the second pixel's F columns       lanes that are no longer empty save more than that.
 
-`choose.py` says which way is taken, the first of these that applies:
+`choose.py` has the conditions; the first of these ways that applies is taken:
 
     "nonzeros"   dw, dx        most of dout is zeros: they are left out       sparse_dw, sparse_dx     conv_sparse.py
     "Winograd"   out, dw, dx   5 x 5 kernels, many channels: fewer products   winograd_forward, _dw    conv_winograd.py
@@ -39,9 +39,9 @@ from scratchnet.fast import choose
 from scratchnet.fast.compiled import kernel
 from scratchnet.fast.conv_sparse import sparse_dw, sparse_dx
 from scratchnet.fast.conv_winograd import winograd_dw, winograd_forward
+from scratchnet.fast.padded import copy_into, padded_copy, window_starts
 from scratchnet.fast.product.loops import column_sums, product, weight_gradient
 from scratchnet.fast.product.tile import Stretches
-from scratchnet.fast.window import copy_into, padded_copy, window_starts
 from scratchnet.layers.shapes import IntOrPair, Padding, Window
 
 

@@ -40,6 +40,7 @@ from numba import prange
 
 from scratchnet.fast.choose import CHUNKS, GROUP, neighbours_in_vector
 from scratchnet.fast.compiled import kernel
+from scratchnet.fast.padded import copy_image, copy_stretch, window_starts
 from scratchnet.fast.product.sparse import add_products
 from scratchnet.fast.register.scratch import aligned_zeros, scratch, zeroed
 from scratchnet.fast.register.transpose import transpose
@@ -53,7 +54,6 @@ from scratchnet.fast.register.vector import (
     zeros,
 )
 from scratchnet.fast.register.width import lanes
-from scratchnet.fast.window import copy_image, copy_stretch, window_starts
 from scratchnet.layers.shapes import Window
 
 

@@ -47,6 +47,7 @@ from numba import prange
 
 from scratchnet.fast.choose import CHUNKS, tile_for, winograd_strips
 from scratchnet.fast.compiled import inlined, kernel
+from scratchnet.fast.padded import copy_image
 from scratchnet.fast.product.loops import addresses
 from scratchnet.fast.product.points import (
     EIGHT,
@@ -62,7 +63,6 @@ from scratchnet.fast.product.points import (
 from scratchnet.fast.product.tile import ACCUMULATORS, Spot, Stretches, add_to, padded_columns, tile
 from scratchnet.fast.register.scratch import aligned_zeros, scratch, zeroed
 from scratchnet.fast.register.vector import add, lanes_of, load, load_first, store_first
-from scratchnet.fast.window import copy_image
 from scratchnet.layers.shapes import Window
 
 

@@ -25,6 +25,7 @@ from numba import prange
 from scratchnet.fast import choose
 from scratchnet.fast.choose import CHUNKS
 from scratchnet.fast.compiled import kernel
+from scratchnet.fast.padded import copy_image, window_starts
 from scratchnet.fast.product.loops import addresses, column_sums
 from scratchnet.fast.product.tile import (
     ACCUMULATORS,
@@ -37,7 +38,6 @@ from scratchnet.fast.product.tile import (
 )
 from scratchnet.fast.register.scratch import zeroed
 from scratchnet.fast.register.vector import lanes_of
-from scratchnet.fast.window import copy_image, window_starts
 from scratchnet.layers.shapes import IntOrPair, Padding, Pair, Window
 
 

@@ -51,8 +51,9 @@ class Window(NamedTuple):
 
     `Window.on` works this out from the arguments of a layer, once for each image size. The code of both engines takes
     the numbers from here. All of it relies on a window's pixels being neighbours. For a dilation, begin here, in
-    `im2col.py` and in `definition.py`; in the mirror, the stretches of `fast/conv.py` and `fast/depthwise.py` and
-    `dx_window` in `fast/choose.py` come next, and Winograd's way and the lists of nonzeros have to be refused.
+    `im2col.py` and in `definition.py`; in the mirror, the stretches, `widened` and the explicit
+    columns of `fast/conv.py`, those of `fast/depthwise.py`, and `dx_window` in `fast/choose.py` come next. Winograd's
+    way, the lists of nonzeros and pooling have to refuse it.
     """
 
     size: Pair  #: (KH, KW), of the window

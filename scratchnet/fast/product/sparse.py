@@ -37,6 +37,7 @@ from numba import prange
 
 from scratchnet.fast.choose import FIRST_LEVEL, PANEL
 from scratchnet.fast.compiled import inlined, kernel
+from scratchnet.fast.padded import copy_stretch
 from scratchnet.fast.product.loops import pack_panel
 from scratchnet.fast.register.scratch import scratch, zeroed
 from scratchnet.fast.register.transpose import transpose, transposed
@@ -52,7 +53,6 @@ from scratchnet.fast.register.vector import (
     zeros,
 )
 from scratchnet.fast.register.width import REGISTER_BITS, lanes
-from scratchnet.fast.window import copy_stretch
 
 VECTORS = len(PANEL)
 
