@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 import platform
 import shlex
 import shutil
@@ -21,8 +20,8 @@ from typing import Any
 
 import scratchnet as sn
 from benchmarks import measure, report
+from benchmarks.machine import cores, on_first_cores
 from benchmarks.peers import OURS, PEERS
-from benchmarks.pool import first_cores
 from benchmarks.report import main_model
 from scratchnet.info import describe_machine
 from scratchnet.runs.files import written_atomically
@@ -34,8 +33,7 @@ RESULTS = Path(__file__).parent / "results"
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    assert __doc__ is not None
-    headline, _, rest = __doc__.partition("\n")
+    headline, _, rest = (__doc__ or "").partition("\n")  # python -OO leaves docstrings out
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=f"{headline}\n{rest}",
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="only a few parts, peers and rounds: takes 3 minutes")
@@ -50,16 +48,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--peers", nargs="+", choices=list(PEERS), help="what to compare with (default: all that are installed)"
     )
-    parser.add_argument(
-        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="(default: one for each core)"
-    )
+    parser.add_argument("--threads", type=int, default=len(cores()), help="(default: one for each core)")
     parser.add_argument("--rounds", type=int, help="(default: 7, with --quick 3)")
     parser.add_argument("--seconds", type=float, help="for each peer in each round (default: 0.6, with --quick 0.2)")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder (default: benchmarks/results)")
     options = parser.parse_args(arguments)
-    cores = len(os.sched_getaffinity(0))
-    if not 1 <= options.threads <= cores:
-        parser.error(f"--threads: expected 1 to {cores}, the cores of this machine, got {options.threads}")
+    if not 1 <= options.threads <= len(cores()):
+        parser.error(f"--threads: expected 1 to {len(cores())}, the cores of this machine, got {options.threads}")
     for module in options.modules:
         importlib.import_module(module)
     known = list(sn.models.ARCHITECTURES)
@@ -79,7 +74,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     session = measure.Session(options.threads, options.rounds, options.seconds, options.modules)
     if left_out := [name for name in PEERS if name not in options.peers]:
         session.note("not asked for: " + "; ".join(left_out))
-    os.sched_setaffinity(0, first_cores(options.threads))
     results: dict[str, Any] = {
         "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d"),
@@ -146,10 +140,11 @@ def _fewer_threads(options: argparse.Namespace, session: measure.Session) -> lis
 def main(arguments: list[str] | None = None) -> None:
     """Measure, write the results, print the table."""
     options = parse(arguments)
-    results = run(options)
+    with on_first_cores(options.threads):
+        results = run(options)
     options.output.mkdir(parents=True, exist_ok=True)
     with written_atomically(options.output / "results.json") as partial:
-        partial.write_text(json.dumps(results, indent=1))
+        partial.write_text(json.dumps(results, indent=1), encoding="utf-8")
     report.write(results, options.output)
     print(report.markdown(results))
 

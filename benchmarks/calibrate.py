@@ -189,8 +189,7 @@ def report(measured: dict[str, float]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and print the table."""
-    assert __doc__ is not None
-    headline, _, rest = __doc__.partition("\n")
+    headline, _, rest = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.calibrate",
         description=f"{headline}\n{rest}",

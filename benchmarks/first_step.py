@@ -7,11 +7,11 @@ step, and the largest resident size in MB after ten more.
 from __future__ import annotations
 
 import importlib
-import resource
 import sys
 
 
 def main(name: str, model: str, weights: str, batch: str, *modules: str) -> None:
+    from benchmarks.machine import peak_memory
     from benchmarks.peers import make_peer
 
     for module in modules:  # these register networks from outside the package
@@ -28,7 +28,7 @@ def main(name: str, model: str, weights: str, batch: str, *modules: str) -> None
     print("first step", flush=True)
     for _ in range(10):
         step()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, flush=True)
+    print(peak_memory(), flush=True)
 
 
 if __name__ == "__main__":

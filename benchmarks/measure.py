@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -18,8 +17,9 @@ from typing import Any
 import numpy as np
 
 import scratchnet as sn
+from benchmarks.machine import on_first_cores
 from benchmarks.peers import OURS
-from benchmarks.pool import PeerError, PeerMissing, PeerUnable, Remote, environment, first_cores
+from benchmarks.pool import PeerError, PeerMissing, PeerUnable, Remote, environment
 
 EXPLICIT = "scratchnet, im2col"  # in the table of layers: a convolution that writes its patches to memory
 TOLERANCE = 1e-4  # largest difference of float32 logits and gradients, relative to the largest entry
@@ -231,8 +231,8 @@ def image_sizes(session: Session, workers: dict[str, Remote], sizes: Sequence[in
 
 def start_ups(session: Session, names: Sequence[str], model: str, repeats: int) -> dict[str, Any]:
     """Seconds from the start of Python to the end of the first training step, seconds of imports, peak memory in MB."""
-    cold = tempfile.mkdtemp(prefix="scratchnet-cold-")
-    runs = [(f"{OURS}, first run ever", OURS, {"NUMBA_CACHE_DIR": cold})]
+    cold = session.folder / "compiled"
+    runs = [(f"{OURS}, first run ever", OURS, {"NUMBA_CACHE_DIR": str(cold)})]
     runs += [(name, name, {}) for name in names]
     results: dict[str, Any] = {"model": model, "first step": {}, "memory": {}, "import": {}}
     for label, name, extra in runs:
@@ -261,14 +261,16 @@ def _first_step(session: Session, name: str, model: str, extra: dict[str, str]) 
     ]
     command += session.modules
     start = time.perf_counter()
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=environment(session.threads) | extra,
-        preexec_fn=lambda: os.sched_setaffinity(0, first_cores(session.threads)),
-    ) as process:
+    with (
+        on_first_cores(session.threads),
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment(session.threads) | extra,
+        ) as process,
+    ):
         assert process.stdout is not None
         line = process.stdout.readline()
         seconds = time.perf_counter() - start
@@ -284,12 +286,12 @@ def _seconds_of(command: list[str], session: Session) -> float | None:
 def limits(session: Session) -> dict[str, float]:
     """Measure the processor's limits in a separate process."""
     session.say("the processor's limits")
-    run = subprocess.run(
-        [sys.executable, "-m", "benchmarks.limits"],
-        capture_output=True,
-        text=True,
-        env=environment(session.threads),
-        preexec_fn=lambda: os.sched_setaffinity(0, first_cores(session.threads)),
-        check=True,
-    )
+    with on_first_cores(session.threads):
+        run = subprocess.run(
+            [sys.executable, "-m", "benchmarks.limits"],
+            capture_output=True,
+            text=True,
+            env=environment(session.threads),
+            check=True,
+        )
     return json.loads(run.stdout)

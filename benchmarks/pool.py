@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import on_first_cores
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -36,25 +38,20 @@ def environment(threads: int) -> dict[str, str]:
     return os.environ | dict.fromkeys(names, str(threads)) | memory | {"PYTHONPATH": str(ROOT)}
 
 
-def first_cores(threads: int) -> set[int]:
-    """The cores that a process with so many threads may use."""
-    return set(sorted(os.sched_getaffinity(0))[:threads])
-
-
 class Remote:
     """A worker process, as the benchmark sees it."""
 
     def __init__(self, name: str, threads: int, modules: Sequence[str] = ()) -> None:
         self.name = name
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", name, *modules],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment(threads),
-            preexec_fn=lambda: os.sched_setaffinity(0, first_cores(threads)),
-        )
+        with on_first_cores(threads):
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.worker", name, *modules],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env=environment(threads),
+            )
         self.versions: dict[str, str] = {}
         try:
             self.versions = self.ask("versions")
@@ -70,7 +67,7 @@ class Remote:
             self.process.stdin.write(json.dumps({"do": do} | arguments) + "\n")
             self.process.stdin.flush()
             line = self.process.stdout.readline()
-        except BrokenPipeError:
+        except OSError:  # a broken pipe, which Windows reports as an invalid argument
             line = ""
         if not line:
             raise PeerError(f"{self.name}: its process ended while asked to {do} (exit {self.process.wait()})")
@@ -90,5 +87,5 @@ class Remote:
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
-        with contextlib.suppress(BrokenPipeError):  # unsent input for a process that has ended is lost
+        with contextlib.suppress(OSError):  # unsent input for a process that has ended is lost
             self.process.stdin.close()

@@ -374,7 +374,7 @@ def _two_lines(name: str) -> str:
 
 def write(results: Results, folder: Path) -> None:
     """Write the table and the figures to a folder, without those figures whose part was not measured."""
-    (folder / "README.md").write_text(markdown(results))
+    (folder / "README.md").write_text(markdown(results), encoding="utf-8")
     if select(results, "training", 128):
         save_figure(bars(results), folder / "training.png")
     if "sizes" in results and "threads scaling" in results:
@@ -387,7 +387,7 @@ def published() -> dict[Path, Results]:
     """The runs in this repository, by their folders: the newest on two cores first, then those on other machines."""
     here = Path(__file__).parent / "results"
     folders = [here, *sorted(path.parent for path in here.glob("*/results.json"))]
-    return {folder: json.loads((folder / "results.json").read_text()) for folder in folders}
+    return {folder: json.loads((folder / "results.json").read_text(encoding="utf-8")) for folder in folders}
 
 
 if __name__ == "__main__":

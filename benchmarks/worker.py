@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-import resource
 import sys
 import time
 import traceback
 
 import numpy as np
 
+from benchmarks.machine import peak_memory
 from benchmarks.peers import make_peer
 from scratchnet.interop.equivalents import NoEquivalent
 
@@ -85,7 +85,7 @@ class Worker:
 
     def memory(self):
         """The process's largest resident size so far, in MB."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        return peak_memory()
 
 
 def main() -> None:

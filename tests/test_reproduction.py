@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import scratchnet as sn
+from benchmarks import machine
 from benchmarks.reproduction import __main__ as study
 from benchmarks.reproduction import jobs, report, speed
 from benchmarks.reproduction import run_job as one_run
@@ -298,7 +299,7 @@ class TestStudy:
         monkeypatch.setattr(
             study, "run_job", lambda job, output, data, threads, processes: order.append((job, threads))
         )
-        cores = len(os.sched_getaffinity(0))
+        cores = len(machine.cores())
         study.main(["--parts", "time", "original", "--seeds", "1", "--jobs", "2", "--output", str(tmp_path)])
         timed = [bool(job.test_every) for job, _ in order]
         assert timed == sorted(timed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import os
 
 import numpy as np
 import torch
@@ -12,11 +11,12 @@ import torch
 import scratchnet as sn
 from benchmarks.peers import LEARNING_RATE
 from scratchnet.interop.equivalents import equivalent
+from scratchnet.study.experiments import threads
 
 
 class PyTorch:
     def __init__(self, channels_last: bool, compiled: bool = False) -> None:
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        torch.set_num_threads(threads())
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.compiled = compiled
 

@@ -13,12 +13,12 @@ import tensorflow as tf
 import scratchnet as sn
 from benchmarks.peers import LEARNING_RATE
 from scratchnet.interop.equivalents import equivalent
+from scratchnet.study.experiments import threads
 
 
 class TensorFlow:
     def __init__(self, xla: bool) -> None:
-        threads = len(os.sched_getaffinity(0))
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_intra_op_parallelism_threads(threads())
         tf.config.threading.set_inter_op_parallelism_threads(1)  # measured: 1 is faster than 2 for these networks
         self.xla = xla
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 import scratchnet as sn
+from benchmarks.machine import cores
 from benchmarks.pool import ROOT, environment
 from benchmarks.reproduction import report
 from benchmarks.reproduction.jobs import PARTS, RESULTS, Job, result_of
@@ -52,11 +52,11 @@ def run_all(jobs: list[Job], at_once: int, output: Path, data_dir: Path | None) 
     A message says why each one failed. If this ends early, as after Ctrl-C, the runs under way end too, and no others
     start.
     """
-    cores = max(1, len(os.sched_getaffinity(0)) // at_once)
+    share = max(1, len(cores()) // at_once)
     failed = 0
     with Processes() as processes, ThreadPoolExecutor(at_once) as pool:
         try:
-            running = {pool.submit(run_job, job, output, data_dir, cores, processes): job for job in jobs}
+            running = {pool.submit(run_job, job, output, data_dir, share, processes): job for job in jobs}
             for future in tqdm(as_completed(running), "runs", len(jobs), unit=" run", disable=not jobs):
                 if message := future.result():
                     failed += 1
