@@ -45,7 +45,7 @@ functions, so that the kernels can be stepped through.
 
 from __future__ import annotations
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import config, types
 from numba.core import cgutils
 from numba.core.errors import TypingError
@@ -54,6 +54,9 @@ from numba.extending import intrinsic, models, register_model
 
 from scratchnet.fast.register import plain
 from scratchnet.fast.register.width import REGISTER_BITS
+
+# Whether LLVM has llvm.experimental.vector.compress. To call an intrinsic that it does not have aborts the process.
+COMPRESSES = binding.llvm_version_info >= (19,)
 
 
 class Vector(types.Type):
@@ -322,6 +325,25 @@ def where_nan(typing, x, a, b):
     return a(x, a, a), emit
 
 
+def _append_at_once(builder, vector, mask, address):
+    """Store the lanes of a mask at an address, one after the other; the lanes after them are undefined."""
+    scalar, count = vector.type.element, vector.type.count
+    suffix = {ir.IntType(32): "i32", ir.FloatType(): "f32", ir.DoubleType(): "f64"}[scalar]
+    kind = ir.FunctionType(vector.type, [vector.type, mask.type, vector.type])
+    name = f"llvm.experimental.vector.compress.v{count}{suffix}"
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    first = builder.call(function, [vector, mask, ir.Constant(vector.type, ir.Undefined)])
+    builder.store(first, builder.bitcast(address, vector.type.as_pointer())).align = 4
+
+
+def _append_one_by_one(builder, vector, mask, address):
+    """As `_append_at_once`, in any LLVM. The address moves on behind lanes of the mask only, so others are replaced."""
+    for lane in map(ir.IntType(32), range(vector.type.count)):
+        builder.store(builder.extract_element(vector, lane), address)
+        step = builder.zext(builder.extract_element(mask, lane), ir.IntType(64))
+        address = builder.gep(address, [step])
+
+
 @intrinsic
 def append_nonzero(typing, x, numbers, i, values, places, at):
     """values[at:] = the nonzero lanes of x, places[at:] = the same lanes of numbers[i:]; returns how many they are.
@@ -330,22 +352,15 @@ def append_nonzero(typing, x, numbers, i, values, places, at):
     the new ones are undefined.
     """
     ints = ir.VectorType(ir.IntType(32), x.lanes)
-
-    def append(context, builder, vector, mask, array_type, array, at):
-        kind = ir.FunctionType(vector.type, [vector.type, mask.type, vector.type])
-        suffix = f"v{x.lanes}{'i32' if vector.type == ints else f'f{x.dtype.bitwidth}'}"
-        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.experimental.vector.compress.{suffix}")
-        first = builder.call(function, [vector, mask, ir.Constant(vector.type, ir.Undefined)])
-        address = _address(context, builder, array_type, array, at)
-        builder.store(first, builder.bitcast(address, first.type.as_pointer())).align = 4
+    append = _append_at_once if COMPRESSES else _append_one_by_one
 
     def emit(context, builder, signature, arguments):
         x_value, numbers, i, values, places, at = arguments
         mask = builder.fcmp_unordered("!=", x_value, _constant(x, 0.0))
+        append(builder, x_value, mask, _address(context, builder, signature.args[3], values, at))
         address = _address(context, builder, signature.args[1], numbers, i)
-        append(context, builder, x_value, mask, signature.args[3], values, at)
         lanes_numbers = _load_masked(builder, address, ints, "i32", mask)
-        append(context, builder, lanes_numbers, mask, signature.args[4], places, at)
+        append(builder, lanes_numbers, mask, _address(context, builder, signature.args[4], places, at))
         bits = builder.bitcast(mask, ir.IntType(x.lanes))
         return builder.zext(builder.ctpop(bits), ir.IntType(64))
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import llvmlite.binding
 import numpy as np
+from numba.core import codegen, config
+
+
+def processor_features() -> set[str]:
+    """The features that Numba compiles for: the host's, unless NUMBA_CPU_FEATURES, NUMBA_CPU_NAME=generic or the like
+    say otherwise."""
+    named = codegen.get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
+    return {feature[1:] for feature in named.split(",") if feature.startswith("+")}
 
 
 def register_bits() -> int:
-    """Bits of the host's widest vector register that LLVM knows of: 512, 256 or 128."""
-    features = llvmlite.binding.get_host_cpu_features()
-    if features.get("avx512f"):
+    """Bits of the widest vector register that the code may use: 512, 256 or 128."""
+    features = processor_features()
+    if "avx512f" in features:
         return 512
-    return 256 if features.get("avx2") and features.get("fma") else 128
+    return 256 if features >= {"avx2", "fma"} else 128
 
 
 REGISTER_BITS = register_bits()
