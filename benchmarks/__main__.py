@@ -25,6 +25,7 @@ from benchmarks.peers import OURS, PEERS
 from benchmarks.report import main_model
 from scratchnet.info import describe_machine
 from scratchnet.runs.files import written_atomically
+from scratchnet.show.console import never_refuse
 
 PARTS = ("training", "inference", "layers", "sizes", "threads", "start-up")
 SLOW_TO_COMPILE = ("PyTorch, torch.compile", "TensorFlow, XLA", "JAX, jit")  # for minutes; left out of --quick
@@ -139,6 +140,7 @@ def _fewer_threads(options: argparse.Namespace, session: measure.Session) -> lis
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, write the results, print the table."""
+    never_refuse()
     options = parse(arguments)
     with on_first_cores(options.threads):
         results = run(options)

@@ -38,6 +38,7 @@ from scratchnet.runs.options import (
 )
 from scratchnet.runs.recipes import ORIGINAL, RECIPES, SAMPLE, SCHEDULES, current_name
 from scratchnet.runs.run import METRICS
+from scratchnet.show.console import never_refuse
 from scratchnet.tables import table
 from scratchnet.version import __version__
 
@@ -51,6 +52,7 @@ DEFAULT_MODEL = REPRODUCE_FOLDER / "standard_cnn" / MODEL
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    never_refuse()
     options = build_parser().parse_args(arguments)
     try:
         if options.engine:
@@ -478,7 +480,7 @@ def _add(
     example: str,
     engine: str | None = None,
 ) -> Any:
-    description = (function.__doc__ or "").split("\n")[0]
+    description = (function.__doc__ or f"{name}.").split("\n")[0]  # python -OO leaves docstrings out
     command = commands.add_parser(
         name,
         help=description[0].lower() + description[1:].rstrip("."),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scratchnet.cache import cache_folder
 from scratchnet.data import DATASETS, DatasetInfo
 from scratchnet.data.sources import data_folder, find, holds_labels_of
 from scratchnet.engine import current_engine, is_compiled
@@ -27,7 +28,7 @@ def describe_machine() -> dict[str, str]:
             [*numba_layer(), *(f"{lib.get('threading_layer', 'unknown')} in {lib['internal_api']}" for lib in blas)]
         ),
         "BLAS": ", ".join(blas_line(lib) for lib in blas) or "not recognised",
-        "cache folder": str(data_folder(DATASETS["mnist"]).parent),
+        "cache folder": user_folder(),
         "compiled code": compiled_folder(),
         "data": "; ".join(f"{name}: {where(info)}" for name, info in DATASETS.items()),
     }
@@ -36,7 +37,7 @@ def describe_machine() -> dict[str, str]:
 def processor_name() -> str:
     """The processor's model name."""
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
@@ -62,13 +63,21 @@ def numba_layer() -> list[str]:
     return [f"{numba.threading_layer()} in numba"]
 
 
+def user_folder() -> str:
+    """The user's cache folder for scratchnet, or why there is none."""
+    try:
+        return str(cache_folder())
+    except FileNotFoundError as error:
+        return str(error)
+
+
 def compiled_folder() -> str:
     """The folder in which the compiled engine keeps its code."""
     if not is_compiled():
         return "not in use"
     from scratchnet.fast.compiled import code_folder
 
-    return str(code_folder())
+    return str(code_folder() or "not kept: its folder cannot be written")
 
 
 def vector_width() -> int | None:

@@ -21,10 +21,12 @@ from benchmarks.pool import ROOT, environment
 from benchmarks.reproduction import report
 from benchmarks.reproduction.jobs import PARTS, RESULTS, Job, result_of
 from scratchnet.runs.recipes import current_name
+from scratchnet.show.console import never_refuse
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the study; returns the exit code."""
+    never_refuse()
     options = parser().parse_args(arguments)
     planned = [job for part in options.parts for job in PARTS[part](options.seeds)]
     try:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from scratchnet.cache import cache_folder
 from scratchnet.data.dataset import Dataset, to_dataset
 from scratchnet.data.idx import as_array, read_content
 from scratchnet.data.registry import DATASETS, DatasetInfo
@@ -83,9 +84,7 @@ def one_of(names: Iterable[str]) -> str:
 
 def data_folder(info: DatasetInfo) -> Path:
     """Where a data set's downloaded files are kept for this user."""
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("scratchnet")) / info.name
+    return cache_folder() / info.name
 
 
 def find(info: DatasetInfo, data_dir: str | Path | None = None) -> Path | None:

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numba
-import platformdirs
 from numba.core import config, event
 
+from scratchnet.cache import cache_folder
 from scratchnet.fast.process import keep_memory, load_openmp
 from scratchnet.layers import shapes
 
@@ -48,28 +48,26 @@ def sources_digest() -> str:
 
 
 @functools.cache
-def code_folder() -> Path:
-    """Where compiled code is kept. If that folder cannot be written, a temporary one for this process alone."""
+def code_folder() -> Path | None:
+    """Where compiled code is kept; None, after a message on stderr, if that folder cannot be written."""
     named = os.environ.get("NUMBA_CACHE_DIR")
-    folder = Path(named) if named else Path(platformdirs.user_cache_dir("scratchnet")) / "compiled"
-    folder = folder / sources_digest()
     try:
+        folder = (Path(named) if named else cache_folder() / "compiled") / sources_digest()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError as error:
-        temporary = Path(tempfile.mkdtemp(prefix="scratchnet-"))
         print(
-            f"scratchnet: compiled code cannot be kept in {folder} ({error.strerror}); using {temporary}, so it "
-            "will be compiled anew in the next process. Set NUMBA_CACHE_DIR to a folder that can be written",
+            f"scratchnet: compiled code cannot be kept ({error}), so it will be compiled anew in the next process. Set "
+            "NUMBA_CACHE_DIR to a folder that can be written",
             file=sys.stderr,
         )
-        return temporary
+        return None
 
 
 def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(code_folder())  # read when a function is decorated; the user's own functions keep theirs
+    before = config.CACHE_DIR  # read when a function is decorated; the user's own functions keep theirs
+    config.CACHE_DIR = str(code_folder() or "")
     try:
         compiled: Callable[..., Any] = numba.njit(error_model="numpy", nogil=True, **options)(function)
     finally:
@@ -87,8 +85,8 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function whose `prange` loops run on all threads, and cache the compiled code on disk."""
-    compiled = _compile(function, parallel=True, cache=True)
+    """Compile a function whose `prange` loops run on all threads, and cache the compiled code in `code_folder`."""
+    compiled = _compile(function, parallel=True, cache=code_folder() is not None)
     if config.DISABLE_JIT:
         return function  # plain Python, to step through
 
