@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROJECT := setup.cfg pyproject.toml scratchnet/version.py
 
-.PHONY: help train test bench docs lint coverage clean
+.PHONY: help train test test-oldest bench docs lint coverage clean
 
 help:
 	@echo "make train     train the three networks on 8,000 real digits (a minute or two)"
 	@echo "make test      run all tests: every gradient against PyTorch autograd, and the rest"
+	@echo "make test-oldest  tests without PyTorch, with the oldest releases that setup.cfg allows (OLDEST=python3.10)"
 	@echo "make bench     time it beside PyTorch, TensorFlow and JAX (half an hour; python -m benchmarks --help)"
 	@echo "make docs      build the course and the reference as pages, in build/docs (some minutes)"
 	@echo "make lint      check style and types"
@@ -20,6 +21,23 @@ train: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
+
+# What is declared must run: the engines, the layers, files, runs and commands with the oldest release of every package,
+# on the oldest Python. Newer releases of what those packages need themselves may warn that an old one is out of date.
+OLDEST ?= python3.10
+OLD := build/oldest
+OLD_TESTS := $(addprefix tests/test_,layers.py network.py fast.py train.py checkpoint.py resume.py gradcheck.py \
+  data.py augment.py plots.py cli.py step.py platforms.py)
+
+test-oldest: $(OLD)/installed
+	$(OLD)/bin/python -m pytest -m "not slow" -W ignore::DeprecationWarning -p no:cacheprovider $(OLD_TESTS)
+
+$(OLD)/installed: setup.cfg scripts/oldest.py
+	rm -rf $(OLD)
+	$(OLDEST) -m venv $(OLD)
+	$(OLD)/bin/python scripts/oldest.py > $(OLD)/oldest.txt
+	$(OLD)/bin/pip install --disable-pip-version-check --quiet --requirement $(OLD)/oldest.txt --editable .
+	touch $@
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks
