@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -118,6 +119,16 @@ class SiteBuild:
 
 
 SITE_BUILD = pytest.StashKey[SiteBuild]()
+
+
+def pytest_configure(config):
+    """SIGTERM ends the tests as an error would, so that processes are ended and temporary folders removed."""
+
+    def end(number, frame):
+        pytest.exit("ended by SIGTERM", returncode=128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    config.add_cleanup(lambda: signal.signal(signal.SIGTERM, before))
 
 
 def pytest_collection_finish(session):
