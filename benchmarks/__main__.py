@@ -12,7 +12,7 @@ import importlib
 import json
 import platform
 import shlex
-import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             results["start-up"] = measure.start_ups(session, list(workers), main_model(options.models), repeats=3)
         results["limits"].append(measure.limits(session))
     finally:
-        shutil.rmtree(session.folder)
+        session.close()
     results["notes"] = session.notes
     results["seconds"] = time.perf_counter() - session.started
     return results
@@ -152,4 +152,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # as after an error, all is put away
     main()

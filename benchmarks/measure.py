@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ class Session:
         self.threads, self.rounds, self.seconds = threads, rounds, seconds
         self.modules = tuple(modules)  # these register networks from outside the package
         self.folder = Path(tempfile.mkdtemp(prefix="scratchnet-bench-"))
+        self.close = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)  # at the latest at exit
         self.images, self.labels = (np.concatenate([a] * 2) for a in _digits())
         self.notes: list[str] = []
         self.started = time.perf_counter()

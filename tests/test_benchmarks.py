@@ -130,3 +130,12 @@ def test_the_readme_shows_the_ratios_to_the_fastest_framework():
 
 def test_the_page_of_the_benchmark_shows_every_processor():
     assert report.processors_table(report.published().values()) in (ROOT / "benchmarks" / "README.md").read_text()
+
+
+def test_the_folder_of_a_session_is_removed_when_it_ends_or_is_forgotten():
+    closed, forgotten = (measure.Session(threads=1, rounds=1, seconds=0.1) for _ in range(2))
+    folders = closed.folder, forgotten.folder
+    assert all(folder.is_dir() for folder in folders)
+    closed.close()
+    del forgotten
+    assert not any(folder.exists() for folder in folders)
