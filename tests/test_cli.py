@@ -25,6 +25,7 @@ from scratchnet.runs.recipes import SAMPLE
 from scratchnet.study.reproduce import reproduce
 
 FAST = ["--steps", "3", "--batch-size", "16"]
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows, SIGTERM to a process ends it at once as well
 
 
 @pytest.fixture(autouse=True)
@@ -251,7 +252,7 @@ def test_other_digits_are_no_part_of_the_same_table(arguments, part, sample, mon
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("send", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "SIGKILL"])
+@pytest.mark.parametrize("send", [signal.SIGINT, KILL], ids=["Ctrl-C", "SIGKILL"])
 def test_a_stopped_command_is_resumed_to_the_same_bits(send, tmp_path):
     command = [sys.executable, "-m", "scratchnet", "train", "separable_cnn", "--steps", "40", "--batch-size", "16"]
     subprocess.run([*command, "--out", "whole"], check=True, capture_output=True)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import importlib
 import os
-import pty
 import re
 import select
 import struct
 import subprocess
 import sys
-import termios
 import time
 
 import numpy as np
@@ -550,6 +547,11 @@ def test_an_unknown_model_is_named(capsys):
 
 # ---------------------------------------------------------------- in a real terminal
 
+with contextlib.suppress(ImportError):  # on Windows, where the fixture `terminal` skips
+    import fcntl
+    import pty
+    import termios
+
 
 def for_pyte(written: bytes) -> bytes:
     """pyte's screen, which ignores a keyboard setting and clears where a terminal would switch screens."""
@@ -608,6 +610,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal():
+    pytest.importorskip("termios", reason="Windows has no pseudo-terminal that a test can open")
     opened = []
 
     def start(arguments, **variables):

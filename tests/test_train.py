@@ -257,7 +257,7 @@ def test_ctrl_c_finishes_the_step_saves_and_can_be_resumed(sample, tmp_path, mon
     def interrupted(self):
         calls.append(1)
         if len(calls) == 5:
-            os.kill(os.getpid(), signal.SIGINT)  # arrives before half of the weights have been updated
+            signal.raise_signal(signal.SIGINT)  # arrives before half of the weights have been updated
         original(self)
 
     monkeypatch.setattr(sn.SGD, "step", interrupted)
@@ -273,7 +273,7 @@ def test_ctrl_c_finishes_the_step_saves_and_can_be_resumed(sample, tmp_path, mon
 
 def test_ctrl_c_without_a_folder_says_that_nothing_was_saved(sample, monkeypatch):
     original = sn.SGD.step
-    monkeypatch.setattr(sn.SGD, "step", lambda self: (os.kill(os.getpid(), signal.SIGINT), original(self)))
+    monkeypatch.setattr(sn.SGD, "step", lambda self: (signal.raise_signal(signal.SIGINT), original(self)))
     with pytest.raises(
         KeyboardInterrupt, match="stopped after step 1; nothing was saved, since fit was given no folder"
     ):
@@ -282,8 +282,8 @@ def test_ctrl_c_without_a_folder_says_that_nothing_was_saved(sample, monkeypatch
 
 def test_a_second_ctrl_c_stops_at_once(sample, monkeypatch):
     def twice(self):
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         time.sleep(5)
         pytest.fail("went on")
 
