@@ -122,7 +122,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--data-dir",
         type=absolute,
-        help="the folder with the four MNIST files; otherwise as for `scratchnet train`",
+        help="the folder with the four MNIST files; otherwise SCRATCHNET_DATA, the cache folder, or a download",
     )
     made.add_argument("--output", type=absolute, default=RESULTS, help="(default: benchmarks/reproduction/results)")
     return made
