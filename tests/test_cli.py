@@ -297,7 +297,8 @@ def test_reproduce_trains_three_networks_and_sets_them_beside_the_original(sampl
     monkeypatch.setattr("scratchnet.cli.SAMPLE", SHORT)
     monkeypatch.setattr(sn.data, "load", lambda name: (train, test))
     assert main(["reproduce", "--out", "r"]) == 0
-    out = capsys.readouterr().out
+    printed = capsys.readouterr()
+    out = printed.out
     rows = {
         line.split()[0]: line
         for line in out.splitlines()
@@ -317,6 +318,9 @@ def test_reproduce_trains_three_networks_and_sets_them_beside_the_original(sampl
     assert "r/figures/training_curves.png" in out
     accuracy = sn.evaluate(sn.load("r/standard_cnn/model.safetensors"), test)[1]
     assert f"{accuracy:.2%}" in rows["standard_cnn"]
+    for name, row in rows.items():
+        bar = re.findall(rf"{name}: 100%.*, ([\d.]+) steps/s, loss", printed.err)[-1]
+        assert bar in row.split(), "the bar ends with the speed that the table says"
 
 
 @pytest.mark.usefixtures("no_figures")
