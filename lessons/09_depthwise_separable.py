@@ -146,7 +146,7 @@ for units, share in ((128, 0.40), (1024, 0.84)):
 
 # %%
 # Read such a plot with care. It has only one random seed: points that are less than a percentage point apart may change
-# places with the next seed. And multiply-adds are not time. A depthwise layer moves much memory for little arithmetic,
+# places with the next one. And multiply-adds are not time. A depthwise layer moves much memory for little arithmetic,
 # and how long it takes depends on the code (lessons 11 and 12).
 #
 # Exercises
