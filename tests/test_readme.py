@@ -66,6 +66,7 @@ def quick(sample, tmp_path, monkeypatch):
         monkeypatch.setattr(place, in_two_steps)
     for place in ("scratchnet.data.load", "scratchnet.study.experiments.Experiment.images"):
         monkeypatch.setattr(place, lambda *arguments: digits)
+    monkeypatch.setattr("scratchnet.study.reproduce.draw_all", lambda *arguments, **options: [])  # see test_plots
     sn.save(sn.models.standard_cnn(), tmp_path / "runs/reproduce/standard_cnn/model.safetensors", trained_on=digits[0])
     Image.fromarray((255 * digits[1].images[0, ..., 0]).astype(np.uint8)).save("photo.jpg")
     module = re.search(r"```python\n(\"\"\"my_things\.py.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S)[1]

@@ -63,12 +63,17 @@ def measure(rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, Any]:
     return {"batch": BATCH, "networks": results, "made": circumstances()}
 
 
-if __name__ == "__main__":
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, and keep the times."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reproduction.speed", description=__doc__)
     parser.add_argument(
         "--publish", action="store_const", const=RESULTS, default=OUTPUT, dest="output",
         help="replace the times that the study shows",
     )  # fmt: skip
-    output = parser.parse_args().output
+    output = parser.parse_args(arguments).output
     keep(measure(), output / SPEED)
     print(f"written: {output / SPEED}")
+
+
+if __name__ == "__main__":
+    main()

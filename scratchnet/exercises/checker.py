@@ -41,8 +41,8 @@ class Result:
             return f"{e.number} {e.title}: done, {'right on every case' if e.tasks else 'every check passed'}."
         if self.status == "not begun":
             return (
-                f"{e.number} {e.title}: not begun. Write it in place of the line that raises "
-                f"NotImplementedError, then check again; hints: {hints}"
+                f"{e.number} {e.title}: not begun. Write it in {e.name}.py, in place of the line that "
+                f"raises NotImplementedError, then check again; hints: {hints}"
             )
         listed = "\n".join(textwrap.indent(f"- {f}", "  ").replace("\n", "\n  ") for f in map(_wrapped, self.findings))
         return f"{e.number} {e.title}: not right yet.\n{listed}\n  (lesson {e.lesson}; hints: {hints})"
