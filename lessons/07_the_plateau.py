@@ -173,7 +173,7 @@ assert (smooth(losses["momentum 0.9"]) < 1).any()
 # %%
 # Exercises
 # ---------
-# 1. ``lessons/exercises/10_momentum.py``, and ``scratchnet check 10``.
+# 1. ``lessons/exercises/10_momentum.py``, and ``.venv/bin/scratchnet check 10``.
 # 2. How does twice the learning rate change the plateau? Guess first, then change ``lr``. (The plateau is about half as
 #    long, because each step goes twice as far.)
 # 3. Measure ``signals`` again after training. Which layer's signal has grown most?

@@ -151,7 +151,7 @@ for units, share in ((128, 0.40), (1024, 0.84)):
 #
 # Exercises
 # ---------
-# 1. ``lessons/exercises/12_depthwise_backward.py``, and ``scratchnet check 12``.
+# 1. ``lessons/exercises/12_depthwise_backward.py``, and ``.venv/bin/scratchnet check 12``.
 # 2. By hand: how many multiply-adds does the *first* separable layer need (28 x 28 pixels, 1 channel in, 32 filters
 #    out), and how many does the convolution that it replaces? (19,600 + 25,088 = 44,688 against 627,200.)
 #
