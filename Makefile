@@ -10,7 +10,7 @@ help:
 	@echo "make train     train the three networks on 8,000 real digits (a minute or two)"
 	@echo "make test      run all tests: every gradient against PyTorch autograd, and the rest"
 	@echo "make test-oldest  tests without PyTorch, with the oldest releases that setup.cfg allows (OLDEST=python3.10)"
-	@echo "make bench     time it beside PyTorch, TensorFlow and JAX (half an hour; python -m benchmarks --help)"
+	@echo "make bench     time it beside PyTorch, TensorFlow and JAX (20 minutes or more; $(BIN)/python -m benchmarks --help)"
 	@echo "make docs      build the course and the reference as pages, in build/docs (some minutes)"
 	@echo "make lint      check style and types"
 	@echo "make coverage  branch coverage of the package"

@@ -25,11 +25,13 @@ from benchmarks.peers import OURS, PEERS
 from benchmarks.report import main_model
 from scratchnet.info import describe_machine
 from scratchnet.runs.files import written_atomically
+from scratchnet.runs.options import output_folder
 from scratchnet.show.console import never_refuse
 
 PARTS = ("training", "inference", "layers", "sizes", "threads", "start-up")
 SLOW_TO_COMPILE = ("PyTorch, torch.compile", "TensorFlow, XLA", "JAX, jit")  # for minutes; left out of --quick
-RESULTS = Path(__file__).parent / "results"
+PUBLISHED = Path(__file__).parent / "results"  # the pages that this project shows
+OUTPUT = Path("build/benchmarks")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -52,8 +54,19 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=len(cores()), help="(default: one for each core)")
     parser.add_argument("--rounds", type=int, help="(default: 7, with --quick 3)")
     parser.add_argument("--seconds", type=float, help="for each peer in each round (default: 0.6, with --quick 0.2)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder (default: benchmarks/results)")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--output", type=Path, default=OUTPUT, help="folder for the results (default: %(default)s)")
+    place.add_argument(
+        "--publish", action="store_const", const=PUBLISHED, dest="output",
+        help="replace the results that this project shows, in benchmarks/results",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
+    if options.output == PUBLISHED and (options.quick or options.parts or options.models or options.peers):
+        parser.error("--publish: expected the whole benchmark, got a part of it; leave --publish out")
+    try:
+        output_folder(options.output)
+    except OSError as error:
+        parser.error(str(error))
     if not 1 <= options.threads <= len(cores()):
         parser.error(f"--threads: expected 1 to {len(cores())}, the cores of this machine, got {options.threads}")
     for module in options.modules:
@@ -149,6 +162,7 @@ def main(arguments: list[str] | None = None) -> None:
         partial.write_text(json.dumps(results, indent=1), encoding="utf-8")
     report.write(results, options.output)
     print(report.markdown(results))
+    print(f"written to {options.output}: results.json, README.md and figures")
 
 
 if __name__ == "__main__":

@@ -161,7 +161,7 @@ assert end[0.5] < end[20.0]
 # Exercise
 # --------
 # ``lessons/exercises/01_softmax_gradient.py``: write the gradient of softmax cross-entropy yourself. The file says what
-# to write. ``scratchnet check 01`` says whether your answer is right, and if not, what kind of mistake it is.
+# to write. ``.venv/bin/scratchnet check 01`` says whether your answer is right, and if not, what kind of mistake it is.
 #
 # Also worth a try: leave out the subtraction of the largest score, and pass logits of 1000. What does the loss become?
 #

@@ -216,8 +216,8 @@ assert not wrong.passed
 #
 # Exercises
 # ---------
-# 1. ``lessons/exercises/02_dense_backward.py``, and ``scratchnet check 02``.
-# 2. ``lessons/exercises/03_relu_backward.py``, and ``scratchnet check 03``.
+# 1. ``lessons/exercises/02_dense_backward.py``, and ``.venv/bin/scratchnet check 02``.
+# 2. ``lessons/exercises/03_relu_backward.py``, and ``.venv/bin/scratchnet check 03``.
 # 3. On paper: what are ``dw`` and ``dx`` above if ``dout`` is ``[[0, 0], [0, 4]]``? (All zeros: the only path leads
 #    through the ReLU whose slope is 0.)
 #

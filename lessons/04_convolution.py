@@ -216,9 +216,9 @@ assert loops / product > 20
 # %%
 # Exercises
 # ---------
-# 1. ``lessons/exercises/04_im2col.py``, and ``scratchnet check 04``. Begin with loops over the places. Afterwards,
-#    study the library's version, which needs no loop.
-# 2. ``lessons/exercises/05_conv_forward.py``, and ``scratchnet check 05``. Use any way you like: loops,
+# 1. ``lessons/exercises/04_im2col.py``, and ``.venv/bin/scratchnet check 04``. Begin with loops over the places.
+#    Afterwards, study the library's version, which needs no loop.
+# 2. ``lessons/exercises/05_conv_forward.py``, and ``.venv/bin/scratchnet check 05``. Use any way you like: loops,
 #    ``np.tensordot`` or im2col.
 #
 # *Next:* ``05_convolution_backward.py``. *In the library:* ``scratchnet/layers/im2col.py``,

@@ -206,9 +206,9 @@ for stride, padding in [(1, 0), (2, 1), ((3, 2), (0, 1))]:
 # %%
 # Exercises
 # ---------
-# 1. ``lessons/exercises/06_col2im.py``, and ``scratchnet check 06``.
-# 2. ``lessons/exercises/07_conv_backward.py``, and ``scratchnet check 07``. This is the most important exercise of the
-#    course. Write it with loops first, place by place, and then with im2col and col2im.
+# 1. ``lessons/exercises/06_col2im.py``, and ``.venv/bin/scratchnet check 06``.
+# 2. ``lessons/exercises/07_conv_backward.py``, and ``.venv/bin/scratchnet check 07``. This is the most important
+#    exercise of the course. Write it with loops first, place by place, and then with im2col and col2im.
 #
 # When you have done them, compare your code with the library's:
 

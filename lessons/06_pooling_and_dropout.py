@@ -176,7 +176,8 @@ keep(drawn, "06_dropout")
 # %%
 # Exercises
 # ---------
-# 1. ``lessons/exercises/08_max_pool_backward.py``, and ``scratchnet check 08``. It includes overlaps and ties.
-# 2. ``lessons/exercises/09_dropout.py``, and ``scratchnet check 09``.
+# 1. ``lessons/exercises/08_max_pool_backward.py``, and ``.venv/bin/scratchnet check 08``. It includes overlaps and
+#    ties.
+# 2. ``lessons/exercises/09_dropout.py``, and ``.venv/bin/scratchnet check 09``.
 #
 # *Next:* ``07_the_plateau.py``: the first network. *In the library:* ``scratchnet/layers/pool.py``, ``dropout.py``.

@@ -6,7 +6,7 @@
 layer by layer, and get past it in three different ways.
 
 *Needs:* lessons 2 to 6. *Takes:* a quarter of a minute to run, twenty minutes to read. On the very first run, compiling
-takes up to a minute more.
+comes on top.
 
 The first of the three networks that this project reproduces, ``four_conv_cnn``, reaches 98 % in the end. But its
 published log reads: step 500, loss 2.298; step 1000, loss 2.287; step 1500, loss 0.278. For a thousand steps it does no
@@ -173,7 +173,7 @@ assert (smooth(losses["momentum 0.9"]) < 1).any()
 # %%
 # Exercises
 # ---------
-# 1. ``lessons/exercises/10_momentum.py``, and ``scratchnet check 10``.
+# 1. ``lessons/exercises/10_momentum.py``, and ``.venv/bin/scratchnet check 10``.
 # 2. How does twice the learning rate change the plateau? Guess first, then change ``lr``. (The plateau is about half as
 #    long, because each step goes twice as far.)
 # 3. Measure ``signals`` again after training. Which layer's signal has grown most?

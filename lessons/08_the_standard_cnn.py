@@ -195,7 +195,7 @@ assert unsure[wrong].mean() > 0.5
 # %%
 # Exercises
 # ---------
-# 1. ``lessons/exercises/11_adam.py``, and ``scratchnet check 11``.
+# 1. ``lessons/exercises/11_adam.py``, and ``.venv/bin/scratchnet check 11``.
 # 2. Leave out the dropout: build the network's list of layers without it (``sn.models`` shows how). Does it still reach
 #    the same accuracy on 8,000 digits? And on 100?
 # 3. Look at the first column of ``08_mistakes.png``. In which of these digits do you agree with the network?

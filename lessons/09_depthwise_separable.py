@@ -146,12 +146,12 @@ for units, share in ((128, 0.40), (1024, 0.84)):
 
 # %%
 # Read such a plot with care. It has only one random seed: points that are less than a percentage point apart may change
-# places with the next seed. And multiply-adds are not time. A depthwise layer moves much memory for little arithmetic,
+# places with the next one. And multiply-adds are not time. A depthwise layer moves much memory for little arithmetic,
 # and how long it takes depends on the code (lessons 11 and 12).
 #
 # Exercises
 # ---------
-# 1. ``lessons/exercises/12_depthwise_backward.py``, and ``scratchnet check 12``.
+# 1. ``lessons/exercises/12_depthwise_backward.py``, and ``.venv/bin/scratchnet check 12``.
 # 2. By hand: how many multiply-adds does the *first* separable layer need (28 x 28 pixels, 1 channel in, 32 filters
 #    out), and how many does the convolution that it replaces? (19,600 + 25,088 = 44,688 against 627,200.)
 #

@@ -123,8 +123,8 @@ print("largest difference from the layer's own dw:", np.abs(product - backward.g
 np.testing.assert_allclose(product, backward.grads["conv2.w"], rtol=1e-4, atol=1e-6)
 
 # %%
-# ``scratchnet step standard_cnn`` shows the same stages in the terminal, with pictures of the digit and of its
-# gradient. The keys ``n`` and ``b`` go to the next stage and back to the previous one, and ``d`` starts pdb at the
+# ``.venv/bin/scratchnet step standard_cnn`` shows the same stages in the terminal, with pictures of the digit and of
+# its gradient. The keys ``n`` and ``b`` go to the next stage and back to the previous one, and ``d`` starts pdb at the
 # layer that is shown.
 
 gradient = np.abs(steps[-1].output[:1])  # |dx|: the gradient for the first digit's pixels
@@ -272,6 +272,6 @@ if kernel_transcript:
 #    on. relu1 returns only zeros. The biases of conv2 are 0 in a new network, so its outputs are 0 as well, and ReLU
 #    passes no gradient at 0. Only the last bias still learns, and nothing else ever changes again.) If you do the
 #    same after ``train_a_little``, the gradient is 0 only from relu1 on. Why? (By then the biases of conv2 are not 0.)
-# 3. Exercise 13, ``scratchnet check 13``: write a layer of your own, and step through it in the same way.
+# 3. Exercise 13, ``.venv/bin/scratchnet check 13``: write a layer of your own, and step through it in the same way.
 #
 # *Next:* ``11_to_the_limit.py``: how the compiled engine gets its speed. *In the library:* ``scratchnet/network.py``.

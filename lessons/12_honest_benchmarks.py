@@ -134,7 +134,7 @@ results = {"done right": honest}
 # -----------------------
 # The first call of compiled code compiles it, or at least loads what was compiled before. Frameworks trace, plan and
 # allocate in their first call. Here each engine runs one step in a new process, and the time includes the import and
-# the loading. (On the very first run, compiling would add half a minute.) Now the same code looks slow. Both numbers
+# the loading. (On the very first run, compiling would come on top.) Now the same code looks slow. Both numbers
 # are true: one answers "how long until it starts?", the other "how fast does it run?". The mistake is to mix them.
 
 ONE_STEP = """

@@ -1,13 +1,13 @@
 """The command line: `scratchnet train`, `evaluate`, `predict`, `reproduce`, `summary`, `explain`, `step` and more.
 
-Exit codes: 0 done; 1 failed, with a message on stderr; 2 wrong usage; 130 interrupted.
+Exit codes: 0 done; 1 failed, with a message on stderr; 2 wrong usage; 130 interrupted; 141 if whatever reads the output
+stopped early, as `head` does. The last two are 128 and the number of the signal, as usual.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,16 +22,19 @@ from scratchnet.data.registry import DATASETS, DIGITS
 from scratchnet.engine import DEFAULT_ENGINE, ENGINES, READABLE_ENGINE
 from scratchnet.layers.initial import RULES
 from scratchnet.models import ARCHITECTURES
+from scratchnet.program import Started, command_line
 from scratchnet.runs.checkpoint import trained_on
 from scratchnet.runs.identity import fingerprint
 from scratchnet.runs.options import (
     DEFAULT_LR,
     MODEL,
     as_recipe,
+    check_data_dir,
     check_same_engine,
     check_same_settings,
     make_room,
     new_settings,
+    output_folder,
     resume_command,
     resumed_settings,
     write_settings,
@@ -46,6 +49,7 @@ UNSURE = 0.6  # if the highest probability is below this, the answer is called u
 
 REPRODUCE_FOLDER = Path("runs/reproduce")
 STUDY_SEEDS = 5
+LAST_SEED = 2**63 - 1  # every framework's generator takes these
 WHERE = "the folder with the four IDX files; otherwise SCRATCHNET_DATA, the cache folder, or a download"
 DEFAULT_MODEL = REPRODUCE_FOLDER / "standard_cnn" / MODEL
 
@@ -53,7 +57,21 @@ DEFAULT_MODEL = REPRODUCE_FOLDER / "standard_cnn" / MODEL
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     never_refuse()
-    options = build_parser().parse_args(arguments)
+    Started.as_command |= arguments is None
+    try:
+        try:
+            return run(build_parser().parse_args(arguments))
+        finally:
+            sys.stdout.flush()  # here, where an error can still be caught
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # else Python's own flush at exit fails
+            os.dup2(nowhere, stream.fileno())
+        return 141
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command that the options name; returns the exit code."""
     try:
         if options.engine:
             sn.use_engine(options.engine)
@@ -61,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        raise
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         print(f"scratchnet: {error}", file=sys.stderr)
         return 1
@@ -72,8 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def train(options: argparse.Namespace) -> None:
     """Train one model, and write the model, its metrics and its training curves to a folder."""
-    folder = Path(options.out or f"runs/{options.model}")
-    command = f"scratchnet train {options.model} --out {shlex.quote(str(folder))}"
+    folder = output_folder(Path(options.out or f"runs/{options.model}"))
+    command = command_line("train", options.model, "--out", folder)
     settings = resumed_settings(folder, options) if options.resume else new_settings(options)
     sn.use_engine(sn.current_engine())  # an engine that cannot run raises its error before anything is written
     check_same_engine(folder, settings, command)
@@ -117,6 +137,7 @@ def resume_hint(command: str) -> Iterator[None]:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Loss and accuracy of a trained model."""
+    check_data_dir(options.data, options.data_dir)
     net = sn.load(options.model)
     _, test = sn.data.load(options.data, options.data_dir)
     check_fit(net, test)
@@ -130,7 +151,8 @@ def predict(options: argparse.Namespace) -> None:
 
     if not options.model.exists():
         raise FileNotFoundError(
-            f"{options.model}: no trained model here; train all with 'scratchnet reproduce', or name one with --model"
+            f"{options.model}: no trained model here; train all with '{command_line('reproduce')}', or name one with "
+            "--model"
         )
     sn.use_engine(sn.current_engine())
     net = sn.load(options.model)
@@ -207,11 +229,12 @@ def reproduce_whole(options: argparse.Namespace, recipe: str, data: str) -> None
     from scratchnet.study.experiments import planned
     from scratchnet.study.reproduce import reproduce_whole
 
-    folder = Path(options.out or f"{REPRODUCE_FOLDER}-{recipe}{'' if data == 'mnist' else f'-{data}'}")
+    default = f"{REPRODUCE_FOLDER}-{recipe}{'' if data == 'mnist' else f'-{data}'}"
+    folder = output_folder(Path(options.out or default))
     seeds = range(options.seed, options.seed + (options.seeds or STUDY_SEEDS))
-    again = ["scratchnet", "reproduce", "--recipe", recipe, "--data", data, "--out", str(folder)]
-    again += ["--data-dir", options.data_dir] if options.data_dir else []
-    command = f"{shlex.join(again)} --seed {options.seed} --seeds {len(seeds)}"
+    where = ["--data-dir", options.data_dir] if options.data_dir else []
+    again = ["--recipe", recipe, "--data", data, "--out", folder, *where, "--seed", options.seed, "--seeds", len(seeds)]
+    command = command_line("reproduce", *again)
     sn.use_engine(sn.current_engine())
     train, test = sn.data.load(data, options.data_dir)  # an error comes before anything is written
     networks = {e.network_name: asdict(e.recipe) for e in planned(recipe, [0], data)}
@@ -236,8 +259,9 @@ def reproduce_once(options: argparse.Namespace, data: str) -> None:
     """Make one run of each network on a sample, save the models and draw their figures."""
     from scratchnet.study.reproduce import architectures_for, reproduce
 
-    folder = Path(options.out or (REPRODUCE_FOLDER if data == "sample" else f"{REPRODUCE_FOLDER}-{data}"))
-    command = f"scratchnet reproduce --data {data} --out {shlex.quote(str(folder))} --seed {options.seed}"
+    default = REPRODUCE_FOLDER if data == "sample" else f"{REPRODUCE_FOLDER}-{data}"
+    folder = output_folder(Path(options.out or default))
+    command = command_line("reproduce", "--data", data, "--out", folder, "--seed", options.seed)
     sn.use_engine(sn.current_engine())
     training, test = sn.data.load(data)
     settings = {"seed": options.seed, "recipe": asdict(SAMPLE)} | engine_and_data(training, test)
@@ -277,6 +301,7 @@ def step(options: argparse.Namespace) -> None:
     """Walk one image forward and backward through a network, a stage at a time."""
     from scratchnet.show.stages import as_text, walk
 
+    check_data_dir(options.data, options.data_dir)
     net = network(options.model)
     _, digits = sn.data.load(options.data, options.data_dir)
     check_fit(net, digits)
@@ -292,7 +317,7 @@ def step(options: argparse.Namespace) -> None:
 
         run(stages, subject)
     else:
-        print_pages([subject, *map(as_text, stages)])
+        print("\n\n".join([subject, *map(as_text, stages)]))
 
 
 def info(options: argparse.Namespace) -> None:
@@ -369,14 +394,6 @@ def load_data(settings: dict[str, Any]) -> tuple[sn.Dataset, sn.Dataset]:
     return sn.data.load(settings["data"], settings["data_dir"], settings["train_images"])
 
 
-def print_pages(pages: Sequence[str]) -> None:
-    """Print pages one after another. It is no error if the reader (head, less) stops reading early."""
-    try:
-        print("\n\n".join(pages), flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python's flush at exit fails
-
-
 def print_written(paths: Sequence[Path]) -> None:
     """Print the paths of the files that a command wrote."""
     print("written:\n" + "\n".join(f"  {path}" for path in paths))
@@ -388,27 +405,25 @@ def print_written(paths: Sequence[Path]) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     parser = argparse.ArgumentParser(
-        prog="scratchnet",
+        prog=command_line(),
         description="Convolutional networks written by hand: train them, look at them, use them.",
         epilog="examples:\n"
-        "  scratchnet reproduce                      train the three networks on the built-in digits\n"
-        "  scratchnet reproduce --data mnist         the same on all of MNIST, as the original trained them\n"
-        "  scratchnet train standard_cnn --epochs 3  train one of them\n"
-        "  scratchnet predict digit.png              read a picture of a digit\n"
-        "  scratchnet COMMAND --help                 the options of a command",
+        "  %(prog)s reproduce                      train the three networks on the built-in digits\n"
+        "  %(prog)s reproduce --data mnist         the same on all of MNIST, as the original trained them\n"
+        "  %(prog)s train standard_cnn --epochs 3  train one of them\n"
+        "  %(prog)s predict digit.png              read a picture of a digit\n"
+        "  %(prog)s COMMAND --help                 the options of a command",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"scratchnet {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_train(commands)
 
-    command = _add(
-        commands, "evaluate", evaluate, "scratchnet evaluate runs/standard_cnn/model.safetensors --data mnist"
-    )
+    command = _add(commands, "evaluate", evaluate, "%(prog)s runs/standard_cnn/model.safetensors --data mnist")
     command.add_argument("model", type=Path, help="a trained model's file")
     _add_data_options(command, default="sample")
 
-    command = _add(commands, "predict", predict, "scratchnet predict photo.jpg digit.png --model my.safetensors")
+    command = _add(commands, "predict", predict, "%(prog)s photo.jpg digit.png --model my.safetensors")
     command.add_argument(
         "images", nargs="+", type=Path, metavar="IMAGE", help="PNG or JPEG, dark on light or light on dark"
     )
@@ -420,7 +435,7 @@ def build_parser() -> argparse.ArgumentParser:
         "classes and how pictures are prepared (default: the one that its file names)"
     )  # fmt: skip
 
-    command = _add(commands, "reproduce", reproduce, "scratchnet reproduce --data mnist --recipe modern --seeds 1")
+    command = _add(commands, "reproduce", reproduce, "%(prog)s --data mnist --recipe modern --seeds 1")
     command.add_argument(
         "--recipe",
         type=current_name,
@@ -435,41 +450,48 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--data-dir", help=WHERE)
     command.add_argument(
-        "--seed", type=int, default=0, help="random seed of the weights, the batches and dropout (default: 0)"
+        "--seed",
+        type=_whole(0, LAST_SEED),
+        default=0,
+        help="random seed of the weights, the batches and dropout (default: 0)",
     )
     command.add_argument(
         "--seeds",
-        type=_positive,
+        type=_whole(1),
         metavar="COUNT",
         help="on a whole data set: how many runs of each network, with the random seeds --seed, --seed + 1 and so on "
         f"(default: {STUDY_SEEDS})",
     )
     _add_folder_options(command, f"{REPRODUCE_FOLDER}, or {REPRODUCE_FOLDER}-RECIPE on mnist, or -RECIPE-DATA")
 
-    command = _add(commands, "summary", summary, "scratchnet summary separable_cnn")
+    command = _add(commands, "summary", summary, "%(prog)s separable_cnn")
     command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or a trained model's file")
 
-    command = _add(commands, "explain", explain, "scratchnet explain four_conv_cnn --batch-size 1")
+    command = _add(commands, "explain", explain, "%(prog)s four_conv_cnn --batch-size 1")
     command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or a trained model's file")
-    command.add_argument("--batch-size", type=_positive, default=128, help="images a step (default: %(default)s)")
+    command.add_argument("--batch-size", type=_whole(1, 4096), default=128, help="images a step (default: %(default)s)")
 
-    command = _add(commands, "step", step, "scratchnet step standard_cnn --digit 3", engine=READABLE_ENGINE)
+    command = _add(commands, "step", step, "%(prog)s standard_cnn --digit 3", engine=READABLE_ENGINE)
     command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or a trained model's file")
-    command.add_argument("--digit", type=int, default=0, metavar="K", help="which of the test images (default: 0)")
+    command.add_argument(
+        "--digit", type=_whole(0), default=0, metavar="K", help="which of the test images (default: 0)"
+    )
     _add_data_options(command, default="sample")
 
-    command = _add(commands, "check", check, "scratchnet check 05")
-    command.add_argument("exercises", nargs="*", metavar="NUMBER", help="which exercises: 05, or 05 06; none means all")
-    command.add_argument("--all", action="store_true", help="a table of all exercises and their state")
+    command = _add(commands, "check", check, "%(prog)s 05")
+    which = command.add_mutually_exclusive_group()
+    numbers = "which exercises: 05, or 05 06; none means all"
+    which.add_argument("exercises", nargs="*", default=[], metavar="NUMBER", help=numbers)
+    which.add_argument("--all", action="store_true", help="a table of all exercises and their state")
     command.add_argument("--folder", help="where the exercises are (default: lessons/exercises, here or above)")
 
-    command = _add(commands, "hint", hint, "scratchnet hint 05 2")
+    command = _add(commands, "hint", hint, "%(prog)s 05 2")
     command.add_argument("exercise", metavar="NUMBER", help="of the exercise: 05")
     command.add_argument(
         "level", type=int, nargs="?", default=1, help="from 1, a first idea, to 3, nearly the answer (default: 1)"
     )
 
-    _add(commands, "info", info, "scratchnet info")
+    _add(commands, "info", info, "%(prog)s")
     return parser
 
 
@@ -495,17 +517,15 @@ def _add(
 
 
 def _add_train(commands: Any) -> None:
-    command = _add(
-        commands, "train", train, "scratchnet train four_conv_cnn --optimizer sgd --lr 0.05 --epochs 5 --seed 1"
-    )
+    command = _add(commands, "train", train, "%(prog)s four_conv_cnn --optimizer sgd --lr 0.05 --epochs 5 --seed 1")
     known = "; ".join(f"{name}: {architecture.title}" for name, architecture in ARCHITECTURES.items())
     command.add_argument("model", choices=list(ARCHITECTURES), help=f"the architecture. {known}")
     length = command.add_mutually_exclusive_group()
     # An option that is not given must be absent from the result: a resumed run compares only those that were given.
     unset: Any = {"default": argparse.SUPPRESS}
-    length.add_argument("--epochs", type=_positive, **unset, help=f"passes over the data (default: {SAMPLE.epochs})")
-    length.add_argument("--steps", type=_positive, **unset, help="batches to train on, instead of epochs")
-    command.add_argument("--batch-size", type=_positive, **unset, help=f"images a step (default: {SAMPLE.batch_size})")
+    length.add_argument("--epochs", type=_whole(1), **unset, help=f"passes over the data (default: {SAMPLE.epochs})")
+    length.add_argument("--steps", type=_whole(1), **unset, help="batches to train on, instead of epochs")
+    command.add_argument("--batch-size", type=_whole(1), **unset, help=f"images a step (default: {SAMPLE.batch_size})")
     command.add_argument("--optimizer", choices=list(DEFAULT_LR), **unset, help="(default: adam)")
     command.add_argument(
         "--lr", type=float, **unset, help="highest learning rate (default: 0.004 for adam, 0.05 for sgd)"
@@ -513,12 +533,14 @@ def _add_train(commands: Any) -> None:
     command.add_argument("--momentum", type=float, **unset, help="of sgd (default: 0.9)")
     command.add_argument("--schedule", choices=SCHEDULES, **unset, help="of the learning rate (default: one-cycle)")
     command.add_argument("--init", choices=RULES, **unset, help=f"of the weights (default: {SAMPLE.init})")
-    command.add_argument("--seed", type=int, **unset, help="of the weights, the batches and dropout (default: 0)")
+    command.add_argument(
+        "--seed", type=_whole(0, LAST_SEED), **unset, help="of the weights, the batches and dropout (default: 0)"
+    )
     _add_data_options(command, default=argparse.SUPPRESS)
     command.add_argument(
         "--train-images", type=int, choices=[60_000, 55_000], **unset, help="of mnist: 55000 leaves out the first 5,000"
     )
-    command.add_argument("--checkpoint-every", type=_positive, metavar="STEPS", help="(default: once an epoch)")
+    command.add_argument("--checkpoint-every", type=_whole(1), metavar="STEPS", help="(default: once an epoch)")
     _add_folder_options(command, "runs/MODEL")
 
 
@@ -534,7 +556,12 @@ def _add_folder_options(command: Any, shown: str) -> None:
     earlier.add_argument("--overwrite", action="store_true", help="delete the run in that folder and start anew")
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected one whole number of at least 1, got {text!r}")
-    return int(text)
+def _whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
+    """A reader of whole numbers within these limits."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or len(text) > len(str(most)) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"expected one whole number from {least} to {most}, got {text!r}")
+        return int(text)
+
+    return read

@@ -109,7 +109,7 @@ class use_engine:
     """
 
     def __init__(self, name: str) -> None:
-        self.previous = current_engine()
+        self.previous = _asked_for()
         _activate(name)
         self.name = name
 
@@ -121,8 +121,13 @@ class use_engine:
 
 
 def current_engine() -> str:
-    """The name of the engine in use, or of the one that the first kernel will start: "numpy" or "numba"."""
-    return ops.engine or os.environ.get("SCRATCHNET_ENGINE", DEFAULT_ENGINE)
+    """The name of the engine in use, or of the one that the first kernel will start: "numpy" or "numba".
+
+    Raises ValueError if the environment names an engine that does not exist.
+    """
+    name = _asked_for()
+    _find(name)
+    return name
 
 
 def is_compiled() -> bool:
@@ -186,6 +191,10 @@ def recorded() -> Iterator[list[Any]]:
 
 # What `ops` holds besides kernels, for an engine that has no such function itself.
 DEFAULTS: dict[str, Function] = {"stages": stages, "recorded": recorded}
+
+
+def _asked_for() -> str:
+    return ops.engine or os.environ.get("SCRATCHNET_ENGINE", DEFAULT_ENGINE)
 
 
 def _activate(name: str) -> None:

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 import benchmarks.__main__ as command
+import benchmarks.reproduction.__main__ as study
 import scratchnet as sn
 from benchmarks import measure, report
 from benchmarks.peers import OURS, make_peer
 from benchmarks.pool import PeerError, Remote
+from benchmarks.reproduction import jobs, speed
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -112,6 +114,37 @@ def test_more_threads_than_cores_are_refused(capsys):
     with pytest.raises(SystemExit):
         command.main(["--threads", "1000"])
     assert "--threads: expected 1 to" in capsys.readouterr().err
+
+
+def test_nothing_is_published_unless_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shown = (command.PUBLISHED, jobs.RESULTS)
+    for place in (command.parse([]).output, command.parse(["--quick"]).output, study.parser().parse_args([]).output):
+        assert "build" in place.parts
+        assert not any(place.resolve().is_relative_to(folder) for folder in shown)
+    assert command.parse(["--publish"]).output == command.PUBLISHED
+    assert study.parser().parse_args(["--publish"]).output == jobs.RESULTS
+    for part in (["--quick"], ["--models", "standard_cnn"], ["--parts", "training"], ["--output", "here"]):
+        with pytest.raises(SystemExit):
+            command.parse(["--publish", *part])
+        assert "--publish: expected the whole benchmark" in capsys.readouterr().err or part[0] == "--output"
+
+
+def test_the_times_of_the_study_are_kept_elsewhere_unless_published(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(speed, "measure", lambda: {})
+    monkeypatch.setattr(speed, "keep", lambda result, path: kept.append(path))
+    speed.main([])
+    speed.main(["--publish"])
+    assert kept == [jobs.OUTPUT / speed.SPEED, jobs.RESULTS / speed.SPEED]
+
+
+def test_the_folder_for_the_results_is_looked_at_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").write_text("keep me")
+    with pytest.raises(SystemExit):
+        command.main(["--output", "notes.txt"])
+    assert "notes.txt: expected a folder to write to, but notes.txt is a file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("folder", report.published(), ids=lambda folder: folder.name)

@@ -21,6 +21,7 @@ import scratchnet as sn
 from scratchnet.cli import main
 from scratchnet.data.photographs import as_text, read_digit, read_object
 from scratchnet.engine import ops
+from scratchnet.program import command_line
 from scratchnet.runs.recipes import SAMPLE
 from scratchnet.study.reproduce import reproduce
 
@@ -207,7 +208,7 @@ def test_what_was_interrupted_is_resumed_by_the_command_printed_and_on_no_other_
     flag, variable = ["--engine", engine] if source == "flag" else [], engine if source == "variable" else None
     code, errors = in_a_new_process([*arguments, *flag], variable)
     assert (code, began_on) == (130, [engine])
-    printed = re.search("To go on:  (scratchnet .*)\n", errors)[1]
+    printed = re.search("To go on:  (.*)\n", errors)[1]
     assert printed.endswith(f"--engine {engine} --resume")
 
     other = {"numpy": "numba", "numba": "numpy"}[engine]
@@ -215,7 +216,7 @@ def test_what_was_interrupted_is_resumed_by_the_command_printed_and_on_no_other_
     assert (code, began_on) == (1, [engine]), "nothing was trained"
     assert f"a run: was begun on the engine {engine}; on {other} it would end with other weights" in errors
     assert f"To go on:  {printed}\n" in errors
-    code, _ = in_a_new_process(shlex.split(printed)[1:], other)
+    code, _ = in_a_new_process(shlex.split(printed.removeprefix(command_line())), other)
     assert (code, began_on) == (130, [engine, engine])
 
 
@@ -266,7 +267,8 @@ def test_a_stopped_command_is_resumed_to_the_same_bits(send, tmp_path):
     _, errors = child.communicate()
     if send == signal.SIGINT:
         assert child.returncode == 130, errors
-        assert "To go on:  scratchnet train separable_cnn --out stopped --engine numba --resume" in errors
+        again = shlex.join([*command[:4], "separable_cnn", "--out", "stopped", "--engine", "numba", "--resume"])
+        assert f"To go on:  {again}" in errors
         assert "Traceback" not in errors
     assert not Path("stopped/model.safetensors").exists(), "it was to be stopped in the middle"
     resume = [sys.executable, "-m", "scratchnet", "train", "separable_cnn", "--out", "stopped", "--resume"]
@@ -296,7 +298,8 @@ def test_reproduce_trains_three_networks_and_sets_them_beside_the_original(sampl
     monkeypatch.setattr("scratchnet.cli.SAMPLE", SHORT)
     monkeypatch.setattr(sn.data, "load", lambda name: (train, test))
     assert main(["reproduce", "--out", "r"]) == 0
-    out = capsys.readouterr().out
+    printed = capsys.readouterr()
+    out = printed.out
     rows = {
         line.split()[0]: line
         for line in out.splitlines()
@@ -316,6 +319,9 @@ def test_reproduce_trains_three_networks_and_sets_them_beside_the_original(sampl
     assert "r/figures/training_curves.png" in out
     accuracy = sn.evaluate(sn.load("r/standard_cnn/model.safetensors"), test)[1]
     assert f"{accuracy:.2%}" in rows["standard_cnn"]
+    for name, row in rows.items():
+        bar = re.findall(rf"{name}: 100%.*, ([\d.]+) steps/s, loss", printed.err)[-1]
+        assert bar in row.split(), "the bar ends with the speed that the table says"
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -409,6 +415,16 @@ def test_info_describes_the_machine(capsys, monkeypatch, mnist_folder):
     ):
         assert f"\n{line}" in f"\n{out}"
     assert f"mnist: {mnist_folder}" in out
+
+
+def test_an_engine_that_does_not_exist_is_not_described(fresh_engine, capsys, monkeypatch):
+    monkeypatch.setenv("SCRATCHNET_ENGINE", "abacus")
+    assert main(["info"]) == 1
+    assert capsys.readouterr().out == ""
+    with pytest.raises(ValueError, match="engine: expected one of numpy, numba, got 'abacus'"):
+        sn.current_engine()
+    assert main(["info", "--engine", "numpy"]) == 0, "the option counts, not the variable"
+    assert "engine           numpy" in capsys.readouterr().out
 
 
 def test_info_says_where_data_would_come_from_or_why_not(capsys, monkeypatch):
@@ -575,7 +591,7 @@ def test_pictures_that_cannot_be_read_are_named(good_model, capsys):
 def test_predict_without_a_model_says_how_to_get_one(capsys):
     assert main(["predict", "x.png"]) == 1
     assert (
-        "no trained model here; train all with 'scratchnet reproduce', or name one with --model"
+        f"no trained model here; train all with '{command_line('reproduce')}', or name one with --model"
         in capsys.readouterr().err
     )
 
@@ -588,7 +604,7 @@ def test_wrong_usage_is_2_and_shows_the_usage(capsys):
         with pytest.raises(SystemExit) as stop:
             main(arguments)
         assert stop.value.code == 2
-        assert "usage: scratchnet" in capsys.readouterr().err
+        assert f"usage: {command_line()}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -600,7 +616,87 @@ def test_help_has_an_example(command, capsys):
     assert stop.value.code == 0
     out = capsys.readouterr().out
     assert "example" in out
-    assert f"  scratchnet {command}" in out
+    assert f"  {command_line(*command.split())}" in out
+
+
+ODD_OPTIONS = {
+    "train standard_cnn --out notes.txt": "notes.txt: expected a folder to write to, but notes.txt is a file",
+    "train standard_cnn --out notes.txt/run --resume": "but {here}/notes.txt is a file; name one with --out",
+    "train standard_cnn --data-dir nowhere": "--data-dir says where a data set's files are, and the sample has none",
+    "train standard_cnn --data mnist --data-dir notes.txt": "expected a folder with the four MNIST files, but it is a",
+    "train standard_cnn --lr nan": "expected lr to be a finite number of at least 0, got nan",
+    "train standard_cnn --optimizer sgd --momentum 1": "expected momentum to be at least 0 and below 1, got 1.0",
+    "reproduce --out notes.txt": "notes.txt: expected a folder to write to, but notes.txt is a file",
+    "reproduce --data mnist --out notes.txt": "notes.txt: expected a folder to write to, but notes.txt is a file",
+    "reproduce --seeds 2": "--seeds 2: expected a whole data set to train on, got the sample; add --data mnist",
+    "reproduce --data-dir nowhere": "--data-dir nowhere: expected a whole data set to train on, got the sample",
+    "reproduce --recipe modern --data sample": "--recipe modern: expected --data mnist or fashion-mnist, got --data",
+    "evaluate standard_cnn.safetensors --data-dir nowhere": "--data-dir says where a data set's files are, and the",
+    "step standard_cnn --data-dir nowhere": "--data-dir says where a data set's files are, and the sample has none",
+    "step standard_cnn --digit 2000": "--digit: expected 0 to 1999, one of the held-out digits of the sample; got 2000",
+    "check --folder notes.txt": "expected exercises in notes.txt, found none; run this inside a clone",
+    "check 14": "expected an exercise from 01 to 13, got 14",
+    "check \N{SUPERSCRIPT TWO}": "expected an exercise from 01 to 13, got \N{SUPERSCRIPT TWO}",
+    "hint 05 0": "exercise 05 has hints 1 to 3, got 0",
+    "predict notes.txt --model nowhere": "nowhere: no trained model here; train all with",
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), ODD_OPTIONS.items(), ids=list(ODD_OPTIONS))
+def test_an_odd_option_is_one_clear_line(arguments, message, tmp_path, capsys):
+    """It is said before anything is loaded, trained or written."""
+    Path("notes.txt").write_text("keep me")
+    assert main([*arguments.split(), "--engine", "numpy"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("scratchnet: ")
+    assert err.count("\n") == 1
+    assert message.format(here=tmp_path) in err
+    assert [(path.name, path.read_text()) for path in Path().iterdir()] == [("notes.txt", "keep me")]
+
+
+WHOLE_NUMBERS = [
+    "train standard_cnn --epochs", "train standard_cnn --steps", "train standard_cnn --batch-size",
+    "train standard_cnn --seed", "train standard_cnn --checkpoint-every", "reproduce --seed", "reproduce --seeds",
+    "explain standard_cnn --batch-size", "step standard_cnn --digit",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", ["-1", "1.5", "", "ten", "9" * 400, "1e3"])
+@pytest.mark.parametrize("option", WHOLE_NUMBERS)
+def test_a_whole_number_is_one_within_limits(option, number, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*option.split(), number])
+    assert stop.value.code == 2
+    assert f"{option.split()[-1]}: expected one whole number from " in capsys.readouterr().err
+    assert not list(Path().iterdir())
+
+
+def test_exercises_are_named_or_all_of_them(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["check", "05", "--all"])
+    assert stop.value.code == 2
+    assert "--all: not allowed with argument NUMBER" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("buffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+@pytest.mark.parametrize("arguments", ["summary standard_cnn", "step standard_cnn", "check --all", "evaluate nowhere"])
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(arguments, closed, buffered):
+    """As with `| head`, or `2>&1 | head`: no traceback, and the exit code that others have: 128 + SIGPIPE."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "scratchnet", *arguments.split(), "--engine", "numpy"],
+        env=os.environ | {"PYTHONUNBUFFERED": buffered},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        getattr(child, closed).close()
+        other = (child.stderr if closed == "stdout" else child.stdout).read()
+    fails = arguments.startswith("evaluate")
+    writes = fails if closed == "stderr" else not fails
+    assert child.wait() == (141 if writes else 1 if fails or arguments.startswith("check") else 0)
+    assert b"Traceback" not in other
+    assert b"Exception ignored" not in other
 
 
 def test_a_failure_is_1_with_a_message_and_no_traceback():

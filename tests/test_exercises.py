@@ -842,7 +842,7 @@ def test_the_solution_is_right_and_the_exercise_not_begun(exercise):
 @pytest.mark.parametrize("exercise", EXERCISES.values(), ids=lambda e: e.name)
 def test_an_exercise_says_what_to_write_and_the_solution_has_the_same_functions(exercise):
     given, answer = (load_module(LESSONS / folder / f"{exercise.name}.py") for folder in ("exercises", "solutions"))
-    assert f"scratchnet check {exercise.number}" in given.__doc__
+    assert f"`.venv/bin/scratchnet check {exercise.number}`" in given.__doc__
     assert f"(lesson {exercise.lesson})" in given.__doc__
     for task in exercise.tasks:
         assert getattr(given, task.name).__doc__ == getattr(answer, task.name).__doc__

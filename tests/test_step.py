@@ -505,17 +505,9 @@ def test_piped_it_prints_all_stages(model, sample):
     assert "\x1b" not in result.stdout
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(model):
-    """As with `scratchnet step small.safetensors | head`."""
-    child = subprocess.Popen(command(model), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    child.stdout.close()
-    _, errors = child.communicate(timeout=WAIT)
-    assert (child.returncode, errors) == (0, b"")
-
-
 MISTAKES = {
     "a digit that is not there": (["--digit", "2000"], "--digit: expected 0 to 1999, one of the held-out digits"),
-    "a negative digit": (["--digit", "-1"], "; got -1"),
+    "a digit far away": (["--digit", "2000000"], "; got 2000000"),
 }
 
 
@@ -533,7 +525,7 @@ def test_help_has_an_example_and_names_the_engine(capsys):
         main(["step", "--help"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
-    assert "  scratchnet step standard_cnn --digit 3" in out
+    assert "scratchnet step standard_cnn --digit 3" in out
     assert "the kernels to run (default: numpy)" in out
 
 

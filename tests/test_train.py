@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -68,6 +69,34 @@ def test_the_history_holds_every_step_and_epoch(sample):
     assert [s["lr"] for s in history.steps] == pytest.approx([0.1] * 7 + [0.01] * 7 + [0.001] * 7)
     assert [e["step"] for e in history.epochs] == [7, 14, 21]
     assert all(e["test_set"] == sample[0].name and e["steps_per_second"] > 0 for e in history.epochs)
+
+
+@pytest.mark.parametrize("place", ["compiling", "evaluation", "a checkpoint"])
+def test_the_speed_leaves_out_what_is_no_step(place, sample, monkeypatch, tmp_path, capsys):
+    """A second is lost in one of three places. The bar and the history still say how fast the steps are."""
+    lose_a_second = iter([True]).__next__
+
+    def slow(function):
+        def run(*arguments, **options):
+            try:
+                lose_a_second()
+                time.sleep(1)
+            except StopIteration:
+                pass
+            return function(*arguments, **options)
+
+        return run
+
+    target = {
+        "compiling": "scratchnet.network.Network.backward",
+        "evaluation": "scratchnet.train.evaluate",
+        "a checkpoint": "scratchnet.runs.run.save_checkpoint",
+    }[place]
+    monkeypatch.setattr(target, slow(pkgutil.resolve_name(target)))
+    with sn.use_engine("numpy"):
+        _, history = train_small(sample[0], tmp_path, progress=True, epochs=None, steps=16, checkpoint_every=2)
+    assert all(epoch["steps_per_second"] > 20 for epoch in history.epochs)
+    assert f", {history.steps_per_second():.1f} steps/s, loss" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_steps_in_place_of_epochs_end_anywhere(sample):

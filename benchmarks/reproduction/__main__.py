@@ -19,7 +19,7 @@ import scratchnet as sn
 from benchmarks.machine import cores
 from benchmarks.pool import ROOT, environment
 from benchmarks.reproduction import report
-from benchmarks.reproduction.jobs import PARTS, RESULTS, Job, result_of
+from benchmarks.reproduction.jobs import OUTPUT, PARTS, RESULTS, Job, result_of
 from scratchnet.runs.recipes import current_name
 from scratchnet.show.console import never_refuse
 
@@ -124,9 +124,16 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--data-dir",
         type=absolute,
-        help="the folder with the four MNIST files; otherwise as for `scratchnet train`",
+        help="the folder with the four MNIST files; otherwise SCRATCHNET_DATA, the cache folder, or a download",
     )
-    made.add_argument("--output", type=absolute, default=RESULTS, help="(default: benchmarks/reproduction/results)")
+    place = made.add_mutually_exclusive_group()
+    place.add_argument(
+        "--output", type=absolute, default=OUTPUT, help=f"folder with the runs (default: {OUTPUT.relative_to(ROOT)})"
+    )
+    place.add_argument(
+        "--publish", action="store_const", const=RESULTS, dest="output",
+        help="add what is missing to the runs that this project shows, and make their tables and figures again",
+    )  # fmt: skip
     return made
 
 

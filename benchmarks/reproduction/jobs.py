@@ -11,7 +11,8 @@ from scratchnet.models import ARCHITECTURES
 from scratchnet.runs.recipes import AUGMENTED, CANDIDATES, MODERN, ORIGINAL, SEPARABLE_CANDIDATES, Recipe
 from scratchnet.study.experiments import Experiment, planned, read
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent / "results"  # those that this project shows; nothing is written there unless asked for
+OUTPUT = Path(__file__).parents[2] / "build" / "reproduction"
 
 WIDTHS, RESOLUTIONS = (0.25, 0.5, 0.75, 1.0, 2.0), (0.5, 0.75, 1.0)
 # What the original's first notebook printed during training: step, training loss in nats.

@@ -83,7 +83,7 @@ def original_recipe(results: Path) -> str:
             mean_and_range(accuracies(ours)),
             mean_and_range(accuracies(theirs)),
             paired_difference(ours, theirs),
-            f"{published:.2f}" if published else "none",
+            f"{published:.2f}" if published else "not stated",
             f"{(published - mean) / deviation:+.1f}" if published and deviation else "",
         ])  # fmt: skip
     header = ["test accuracy, %", "runs", "scratchnet", "PyTorch", "difference", "published", "in deviations"]
@@ -112,7 +112,7 @@ def plateau(results: Path) -> str:
     lines = []
     for framework in ("scratchnet", "PyTorch"):
         ends = [end_of_plateau(r["losses"]) for r in four_conv_runs(results) if r["framework"] == framework]
-        lines.append(f"- {framework}, seed by seed: {', '.join(str(end or 'never') for end in ends) or 'not run'}")
+        lines.append(f"- {framework}, by random seed: {', '.join(str(end or 'never') for end in ends) or 'not run'}")
     on, left = (
         max(step for step, loss in PUBLISHED_LOSSES if loss > 2),
         min(step for step, loss in PUBLISHED_LOSSES if loss < 2),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 import scratchnet as sn
 from benchmarks.reproduction.frameworks import Scratchnet
-from benchmarks.reproduction.jobs import RESULTS, causes_jobs, multipliers_jobs, original_jobs
+from benchmarks.reproduction.jobs import OUTPUT, RESULTS, causes_jobs, multipliers_jobs, original_jobs
 from scratchnet.runs.recipes import AUGMENTED
 from scratchnet.study.experiments import Experiment, circumstances, keep
 
@@ -62,5 +63,17 @@ def measure(rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, Any]:
     return {"batch": BATCH, "networks": results, "made": circumstances()}
 
 
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, and keep the times."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.reproduction.speed", description=__doc__)
+    parser.add_argument(
+        "--publish", action="store_const", const=RESULTS, default=OUTPUT, dest="output",
+        help="replace the times that the study shows",
+    )  # fmt: skip
+    output = parser.parse_args(arguments).output
+    keep(measure(), output / SPEED)
+    print(f"written: {output / SPEED}")
+
+
 if __name__ == "__main__":
-    keep(measure(), RESULTS / SPEED)
+    main()

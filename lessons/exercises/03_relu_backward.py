@@ -5,7 +5,7 @@
 Given dout, find dx. At x = 0 there is no single slope; by convention it is 0. dout belongs to the caller, so do not
 change it. 1 line.
 
-Run this file, or `scratchnet check 03`, to check it. Hints: `scratchnet hint 03`.
+Run this file, or `.venv/bin/scratchnet check 03`, to check it. Hints: `.venv/bin/scratchnet hint 03`.
 """
 
 import numpy as np

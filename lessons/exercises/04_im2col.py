@@ -11,7 +11,7 @@ then its columns, then the channels. First, pad the image with `padding` rows an
 
 About 10 lines.
 
-Run this file, or `scratchnet check 04`, to check it. Hints: `scratchnet hint 04`.
+Run this file, or `.venv/bin/scratchnet check 04`, to check it. Hints: `.venv/bin/scratchnet hint 04`.
 """
 
 import numpy as np

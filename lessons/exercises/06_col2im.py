@@ -9,7 +9,7 @@ gets the *sum* of their numbers. Then cut off the padding.
 
 About 10 lines.
 
-Run this file, or `scratchnet check 06`, to check it. Hints: `scratchnet hint 06`.
+Run this file, or `.venv/bin/scratchnet check 06`, to check it. Hints: `.venv/bin/scratchnet hint 06`.
 """
 
 import numpy as np

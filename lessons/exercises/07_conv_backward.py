@@ -7,7 +7,7 @@ Given dout, find dx, dw and db. The gradient of a number is a sum with one term 
 factor of. dx has the shape of x, so cut off the padding. dout has OH rows and OW columns. 10 to 20 lines, with loops or
 with im2col and col2im (exercises 4 and 6; you may copy your answers here).
 
-Run this file, or `scratchnet check 07`, to check it. Hints: `scratchnet hint 07`.
+Run this file, or `.venv/bin/scratchnet check 07`, to check it. Hints: `.venv/bin/scratchnet hint 07`.
 """
 
 import numpy as np

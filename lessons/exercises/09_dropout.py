@@ -8,7 +8,7 @@ In training, each number is dropped with probability `rate`. The others are scal
 Outside training, nothing is dropped or scaled: out has the numbers of x, and the mask is all ones. The random numbers
 `draws`, uniform in [0, 1), are given, so that your result can be compared. 2 to 5 lines for forward, 1 for backward.
 
-Run this file, or `scratchnet check 09`, to check it. Hints: `scratchnet hint 09`.
+Run this file, or `.venv/bin/scratchnet check 09`, to check it. Hints: `.venv/bin/scratchnet hint 09`.
 """
 
 import numpy as np

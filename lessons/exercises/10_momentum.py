@@ -6,7 +6,7 @@
 Return both as new arrays, and do not change the given ones. (The library's `momentum_update` changes them in place, to
 save memory.) 2 lines.
 
-Run this file, or `scratchnet check 10`, to check it. Hints: `scratchnet hint 10`.
+Run this file, or `.venv/bin/scratchnet check 10`, to check it. Hints: `.venv/bin/scratchnet hint 10`.
 """
 
 import numpy as np

@@ -10,7 +10,7 @@ divides by this factor; the returned m and s are not divided:
 
 Return all three as new arrays, and do not change the given ones. 4 to 6 lines.
 
-Run this file, or `scratchnet check 11`, to check it. Hints: `scratchnet hint 11`.
+Run this file, or `.venv/bin/scratchnet check 11`, to check it. Hints: `.venv/bin/scratchnet hint 11`.
 """
 
 import numpy as np

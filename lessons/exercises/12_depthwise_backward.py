@@ -6,7 +6,7 @@ Each channel has its own filter, and sees no other channel:
 
 Given dout, find dx and dw. About 10 lines.
 
-Run this file, or `scratchnet check 12`, to check it. Hints: `scratchnet hint 12`.
+Run this file, or `.venv/bin/scratchnet check 12`, to check it. Hints: `.venv/bin/scratchnet hint 12`.
 """
 
 import numpy as np

@@ -17,7 +17,7 @@ Some ideas, from easy to less easy:
 
 `scratchnet/layers/relu.py` is a complete layer to learn from. 10 to 30 lines.
 
-Run this file, or `scratchnet check 13`, to check it. Hints: `scratchnet hint 13`.
+Run this file, or `.venv/bin/scratchnet check 13`, to check it. Hints: `.venv/bin/scratchnet hint 13`.
 """
 
 import numpy as np

@@ -14,6 +14,7 @@ import scratchnet
 from scratchnet.exercises import conv, dense, optim, own_layer, pool
 from scratchnet.exercises.diagnose import NotBegun, diagnose
 from scratchnet.exercises.exercise import Exercise, Task
+from scratchnet.program import command_line
 from scratchnet.tables import table
 
 EXERCISES = {
@@ -35,17 +36,16 @@ class Result:
 
     def __str__(self) -> str:
         e = self.exercise
+        hints = command_line("hint", e.number)
         if self.status == "done":
             return f"{e.number} {e.title}: done, {'right on every case' if e.tasks else 'every check passed'}."
         if self.status == "not begun":
             return (
-                f"{e.number} {e.title}: not begun. Write it in place of the line that raises "
-                f"NotImplementedError, then check again; hints: scratchnet hint {e.number}"
+                f"{e.number} {e.title}: not begun. Write it in {e.name}.py, in place of the line that "
+                f"raises NotImplementedError, then check again; hints: {hints}"
             )
         listed = "\n".join(textwrap.indent(f"- {f}", "  ").replace("\n", "\n  ") for f in map(_wrapped, self.findings))
-        return (
-            f"{e.number} {e.title}: not right yet.\n{listed}\n  (lesson {e.lesson}; hints: scratchnet hint {e.number})"
-        )
+        return f"{e.number} {e.title}: not right yet.\n{listed}\n  (lesson {e.lesson}; hints: {hints})"
 
 
 def check(path: str | Path) -> bool:
@@ -136,7 +136,7 @@ def find_exercise(number: str) -> Exercise:
     ValueError
         If there is none.
     """
-    key = Path(number).name[:2] if not number.isdigit() else f"{int(number):02}"
+    key = Path(number).name[:2] if not number.isdecimal() else f"{int(number):02}"
     if key not in EXERCISES:
         raise ValueError(f"expected an exercise from 01 to {max(EXERCISES)}, got {number}")
     return EXERCISES[key]
@@ -153,7 +153,7 @@ def hint(exercise: Exercise, level: int) -> str:
     count = len(exercise.hints)
     if not 1 <= level <= count:
         raise ValueError(f"exercise {exercise.number} has hints 1 to {count}, got {level}")
-    more = f"the next: scratchnet hint {exercise.number} {level + 1}"
+    more = f"the next: {command_line('hint', exercise.number, level + 1)}"
     last = f"the last one; an answer is in lessons/solutions/{exercise.name}.py"
     return f"hint {level} of {count}: {_wrapped(exercise.hints[level - 1])}\n({more if level < count else last})"
 

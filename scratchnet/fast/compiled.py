@@ -116,7 +116,7 @@ class Announcer(event.Listener):
         self.depth -= 1
         if self.depth == 0 and self.is_ours(event):
             self.seconds += time.perf_counter() - self.started
-            print(f" done ({self.seconds:.1f} s so far; later runs start at once)", file=sys.stderr, flush=True)
+            print(f" done ({self.seconds:.1f} s so far; kept for later runs)", file=sys.stderr, flush=True)
 
     @staticmethod
     def is_ours(event: event.Event) -> bool:

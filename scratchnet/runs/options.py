@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,16 +49,21 @@ def new_settings(options: argparse.Namespace) -> dict[str, Any]:
     """
     given = given_settings(options)
     settings = complete(TRAIN_DEFAULTS | given) | {"engine": current_engine()}
-    if not DATASETS[settings["data"]].files and "data_dir" in given:
-        raise ValueError(
-            f"--data-dir says where a data set's files are, and {DATASETS[settings['data']].title} has none: "
-            "add --data mnist, or leave it out"
-        )
+    check_data_dir(settings["data"], settings["data_dir"])
     if settings["data"] != "mnist" and "train_images" in given:
         raise ValueError("--train-images chooses among MNIST's images: add --data mnist, or leave it out")
     if settings["optimizer"] != "sgd" and "momentum" in given:
         raise ValueError("--momentum is for sgd: add --optimizer sgd, or leave it out")
     return settings
+
+
+def check_data_dir(data: str, data_dir: str | None) -> None:
+    """A ValueError if a folder is named for a data set that is not read from one."""
+    if data_dir is not None and not DATASETS[data].files:
+        raise ValueError(
+            f"--data-dir says where a data set's files are, and {DATASETS[data].title} has none: add --data mnist, or "
+            "leave it out"
+        )
 
 
 def resumed_settings(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -158,6 +164,22 @@ def check_same_engine(folder: Path, begun: dict[str, Any], command: str) -> None
 def resume_command(command: str, engine: str) -> str:
     """The command that resumes what `command` began. It names the engine, even if the first one did not."""
     return f"{command} --engine {engine} --resume"
+
+
+def output_folder(folder: Path) -> Path:
+    """The folder itself, if it is one or can be made one; called first of all, so that nothing is done in vain.
+
+    Raises
+    ------
+    NotADirectoryError, PermissionError
+        If it, or what it would be made in, is a file or cannot be written to.
+    """
+    place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not place.is_dir():
+        raise NotADirectoryError(f"{folder}: expected a folder to write to, but {place} is a file; name one with --out")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(f"{folder}: expected a folder to write to, but {place} is read-only; name one with --out")
+    return folder
 
 
 def make_room(folder: Path, overwrite: bool, results: Sequence[str] = ()) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import signal
+import statistics
 import sys
 import threading
 import time
@@ -50,8 +51,8 @@ class History:
     steps : list of dict
         For each step: event "step", epoch and step (1, 2, ...), loss and accuracy on its batch, lr.
     epochs : list of dict
-        For each epoch: event "epoch", epoch, step, steps_per_second (the time of the evaluation is not counted) and, if
-        there was a test set, test_set (its name), test_loss and test_accuracy.
+        For each epoch: event "epoch", epoch, step, steps_per_second (of its median step) and, if there was a test set,
+        test_set (its name), test_loss and test_accuracy.
     """
 
     steps: list[dict[str, Any]] = field(default_factory=list)
@@ -60,6 +61,10 @@ class History:
     def add(self, record: dict[str, Any]) -> None:
         """Append a record to `steps` or `epochs`, as its event says."""
         (self.steps if record["event"] == "step" else self.epochs).append(record)
+
+    def steps_per_second(self) -> float:
+        """That of the median epoch."""
+        return statistics.median(epoch["steps_per_second"] for epoch in self.epochs)
 
     def records(self) -> list[dict[str, Any]]:
         """All records, in the order in which they were added."""
@@ -156,7 +161,8 @@ class Run:
     def rest_of_epoch(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The remaining batches of this epoch, or of the run if that ends sooner."""
         self.order_at_epoch_start = self.order.bit_generator.state
-        self.epoch_clock, self.epoch_first_step = time.perf_counter(), self.step
+        self.step_seconds: list[float] = []
+        self.step_began = time.perf_counter()
         batches = self.train.batches(self.batch_size, self.order, first=self.step % self.steps_per_epoch)
         return itertools.islice(batches, self.total_steps - self.step)
 
@@ -173,6 +179,7 @@ class Run:
         evaluate: Callable[[Network, Dataset], tuple[float, float]],
     ) -> None:
         """Count, record and show the step; evaluate at the end of an epoch; write a checkpoint when one is due."""
+        self.step_seconds.append(time.perf_counter() - self.step_began)
         epoch = self.step // self.steps_per_epoch + 1
         self.step += 1
         accuracy = float(np.mean(logits.argmax(axis=1) == labels))
@@ -182,8 +189,7 @@ class Run:
         if epoch_ends or checkpoint_due:
             self.require_finite_weights()
         if epoch_ends:
-            seconds = time.perf_counter() - self.epoch_clock
-            figures: dict[str, Any] = {"steps_per_second": (self.step - self.epoch_first_step) / seconds}
+            figures: dict[str, Any] = {"steps_per_second": self.steps_per_second()}
             if self.test is not None:
                 test_loss, test_accuracy = evaluate(self.net, self.test)
                 figures |= {"test_set": self.test.name, "test_loss": test_loss, "test_accuracy": test_accuracy}
@@ -191,6 +197,11 @@ class Run:
         self.show(bar)
         if checkpoint_due:
             self.save_checkpoint()
+        self.step_began = time.perf_counter()
+
+    def steps_per_second(self) -> float:
+        """That of the epoch's median step: it leaves out compiling, evaluation and checkpoints."""
+        return 1 / statistics.median_low(self.step_seconds)
 
     def ends_epoch(self, step: int) -> bool:
         """Whether this step is the last of an epoch or of the run. The network is evaluated after it."""
@@ -241,13 +252,19 @@ class Run:
     # ---------------------------------------------------------------- progress
 
     def bar(self, progress: bool) -> Any:
-        """A progress bar over all steps."""
-        return progress_bar(None, self.net.name, progress, total=self.total_steps, initial=self.step, unit=" steps")
+        """A progress bar over all steps. `show` adds the speed: tqdm's own would count compiling and evaluation."""
+        parts = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+        return progress_bar(None, self.net.name, progress, total=self.total_steps, initial=self.step, bar_format=parts)
 
     def show(self, bar: Any) -> None:
-        """Advance the bar. It shows loss and accuracy on the last 20 batches, and the last accuracy on the test set."""
+        """Advance the bar: steps a second, loss and accuracy on the last 20 batches, the last accuracy on the test set.
+
+        The speed is that of the finished epochs, as in the tables of `study/`; in the first epoch, of its steps so far.
+        """
         recent = self.history.steps[-20:]
-        text = f"loss {np.mean([s['loss'] for s in recent]):.3f}, {np.mean([s['accuracy'] for s in recent]):.1%} right"
+        speed = self.history.steps_per_second() if self.history.epochs else self.steps_per_second()
+        loss, accuracy = (np.mean([step[name] for step in recent]) for name in ("loss", "accuracy"))
+        text = f"{speed:.1f} steps/s, loss {loss:.3f}, {accuracy:.1%} right"
         if self.history.epochs and self.test is not None:
             text += f", after epoch {len(self.history.epochs)} {self.history.epochs[-1]['test_accuracy']:.1%}"
         bar.set_postfix_str(text, refresh=False)
