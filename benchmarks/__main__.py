@@ -25,6 +25,7 @@ from benchmarks.peers import OURS, PEERS
 from benchmarks.pool import first_cores
 from benchmarks.report import main_model
 from scratchnet.info import describe_machine
+from scratchnet.reading import user_path
 from scratchnet.runs.files import written_atomically
 
 PARTS = ("training", "inference", "layers", "sizes", "threads", "start-up")
@@ -55,7 +56,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, help="(default: 7, with --quick 3)")
     parser.add_argument("--seconds", type=float, help="for each peer in each round (default: 0.6, with --quick 0.2)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder (default: benchmarks/results)")
+    parser.add_argument("--output", type=user_path, default=RESULTS, help="folder (default: benchmarks/results)")
     options = parser.parse_args(arguments)
     cores = len(os.sched_getaffinity(0))
     if not 1 <= options.threads <= cores:

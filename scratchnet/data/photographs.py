@@ -23,7 +23,7 @@ BOX, SIDE = 20, 28
 WORKING_SIDE = 256  # larger pictures are reduced to this first
 PAPER_FITS = 12  # rounds of separating paper from ink
 LEAST_CONTRAST = 16  # of 255
-FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")  # MPO: JPEG of some cameras
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
 LARGEST_PIXELS = 40_000_000  # with 4 to 20 bytes each while a picture is decoded and made grey
 TRIMMED = 0.05  # of the range of brightness: a pixel that is nearer to the background belongs to it
 
