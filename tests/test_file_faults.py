@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 import tracemalloc
+from argparse import Namespace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,18 @@ import safetensors.numpy
 from test_checkpoint import change_metadata
 
 import scratchnet as sn
+from scratchnet.engine import current_engine
 from scratchnet.layers.base import snapshot
 from scratchnet.reading import FileFault
 from scratchnet.runs.checkpoint import load_checkpoint, save_checkpoint
+from scratchnet.runs.options import (
+    TRAIN_DEFAULTS,
+    check_same_settings,
+    new_settings,
+    resumed_settings,
+    write_settings,
+)
+from scratchnet.runs.recipes import SAMPLE
 
 
 def small(seed=0):
@@ -309,6 +320,119 @@ def test_an_optimiser_that_does_not_name_its_state_gets_what_the_file_has(tmp_pa
     net, optimizer = stepped("momentum", seed=1, steps=1)
     load_checkpoint(tmp_path / "c", net, optimizer, ARGUMENTS).restore(net, optimizer)
     assert held(net, optimizer) == held(*stepped("momentum"))
+
+
+# ---------------------------------------------------------------- settings and metrics
+
+
+def settings_file(folder, **changes):
+    """The settings of a run with some of them changed; `...` removes one. Returns the settings."""
+    settings = new_settings(Namespace(model="standard_cnn")) | changes
+    settings = {name: value for name, value in settings.items() if value is not ...}
+    write_settings(folder, settings)
+    return settings
+
+
+BAD_SETTINGS = {
+    "an unknown schedule": ({"schedule": "cubic"}, "expected schedule to be one of 'constant', .*, got 'cubic'"),
+    "an unknown network": ({"model": "alexnet"}, "expected model to be one of .*, got 'alexnet'"),
+    "an unknown engine": ({"engine": "cuda"}, "expected engine to be one of .*, got 'cuda'"),
+    "unknown data": ({"data": "cifar"}, "expected data to be one of .*, got 'cifar'"),
+    "an unknown optimizer": ({"optimizer": "lion"}, "expected optimizer to be one of .*, got 'lion'"),
+    "an unknown init": ({"init": "zeros"}, "expected init to be one of .*, got 'zeros'"),
+    "a string for a number": ({"lr": "0.1"}, "expected lr to be a finite number of at least 0, got '0.1'"),
+    "infinity": ({"lr": math.inf}, "expected lr to be a finite number"),
+    "a momentum of 1": ({"momentum": 1.0}, "expected momentum to be a number of at least 0 and below 1, got 1.0"),
+    "half a batch": ({"batch_size": 1.5}, "expected batch_size to be a whole number of at least 1, got 1.5"),
+    "true": ({"batch_size": True}, "expected batch_size to be a whole number of at least 1, got True"),
+    "no images": ({"train_images": 0}, "expected train_images to be one of 60000, 55000, got 0"),
+    "a seed below 0": ({"seed": -1}, "expected seed to be a whole number of at least 0, got -1"),
+    "a folder that is a list": ({"data_dir": []}, r"expected data_dir to be text, or null, got \[\]"),
+    "neither epochs nor steps": ({"epochs": None}, "expected epochs to be a whole number"),
+    "epochs and steps": ({"steps": 3}, "expected steps to be None, got 3"),
+    "a setting too few": ({"seed": ...}, "damaged, or of another version: expected the settings .*; start a new run"),
+    "a setting too many": ({"colour": 1}, "damaged, or of another version: expected the settings .*, colour; start"),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), list(BAD_SETTINGS.values()), ids=list(BAD_SETTINGS))
+def test_settings_that_no_run_can_have_are_named(tmp_path, changes, message):
+    settings_file(tmp_path, **changes)
+    with pytest.raises(FileFault, match=rf"settings\.json: {message}"):
+        resumed_settings(tmp_path, Namespace(model="standard_cnn"))
+
+
+OTHER = {
+    "model": "separable_cnn", "data": "mnist", "data_dir": "x", "train_images": 55_000, "epochs": 4, "steps": 5,
+    "batch_size": 33, "optimizer": "sgd", "lr": 0.005, "momentum": 0.8, "schedule": "cosine", "init": "pytorch",
+    "seed": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*TRAIN_DEFAULTS, "model"])
+def test_each_setting_that_is_changed_on_resuming_is_named(tmp_path, name):
+    settings = settings_file(tmp_path)
+    assert resumed_settings(tmp_path, Namespace(**{"model": "standard_cnn", name: settings[name]})) == settings
+    with pytest.raises(
+        ValueError, match=f"was started with {name} = {settings[name]!r}, not {OTHER[name]!r}; a resumed"
+    ):
+        resumed_settings(tmp_path, Namespace(**{"model": "standard_cnn", name: OTHER[name]}))
+
+
+def each_changed(settings):
+    """Every value in nested settings, by its path, with the settings that have another one there."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}.{path}", settings | {key: other}) for path, other in each_changed(value))
+        else:
+            yield key, settings | {key: "changed"}
+
+
+def test_each_setting_of_a_reproduction_that_is_changed_is_named(tmp_path):
+    begun = {"seed": 0, "engine": current_engine(), "recipe": asdict(SAMPLE), "data": {"training images": "checksum 1"}}
+    write_settings(tmp_path, begun)
+    check_same_settings(tmp_path, begun, "scratchnet reproduce")
+    others = [(path, other) for path, other in each_changed(begun) if path != "engine"]
+    assert len(others) == len(asdict(SAMPLE)) + 2
+    for path, other in others:
+        with pytest.raises(ValueError, match=re.escape(f"was begun with {path} = ")):
+            check_same_settings(tmp_path, other, "scratchnet reproduce")
+
+
+STEP = {"event": "step", "epoch": 1, "step": 1, "loss": 2.5, "accuracy": 0.5, "lr": 0.1}
+EPOCH = {"event": "epoch", "epoch": 1, "step": 2, "steps_per_second": 9.5, "test_loss": math.nan, "test_accuracy": 1}
+BAD_METRICS = {
+    **{f"no {key}": ({key: ...}, 1, rf"expected line 2\.{key}, but there is none") for key in STEP},
+    **{f"no {key} of an epoch": ({key: ...}, 2, rf"expected line 3\.{key}, but") for key in list(EPOCH)[:4]},
+    "another event": ({"event": "stop"}, 1, r"expected line 2\.event to be one of 'step', 'epoch', got 'stop'"),
+    "a loss in words": ({"loss": "low"}, 1, r"expected line 2\.loss to be a number, got 'low'"),
+    "an accuracy above 1": ({"accuracy": 1.5}, 1, r"expected line 2\.accuracy to be a number from 0 to 1, got 1\.5"),
+    "an infinite lr": ({"lr": math.inf}, 1, r"expected line 2\.lr to be a finite number"),
+    "a step left out": ({"step": 3}, 1, r"expected line 2\.step to be 2, got 3"),
+    "a step twice": ({"step": 1}, 1, r"expected line 2\.step to be 2, got 1"),
+    "an epoch elsewhere": ({"step": 1}, 2, r"expected line 3\.step to be 2, got 1"),
+    "a test set that is none": ({"test_set": 3}, 2, r"expected line 3\.test_set to be text, got 3"),
+}
+
+
+@pytest.mark.parametrize(("changes", "line", "message"), list(BAD_METRICS.values()), ids=list(BAD_METRICS))
+def test_metrics_that_no_run_writes_are_named(tmp_path, changes, line, message):
+    records = [STEP, STEP | {"step": 2}, EPOCH]
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert [record["step"] for record in sn.read_metrics(path).steps] == [1, 2]
+    records[line] = {key: value for key, value in (records[line] | changes).items() if value is not ...}
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    with pytest.raises(FileFault, match=rf"metrics\.jsonl: {message}"):
+        sn.read_metrics(path)
+
+
+def test_metrics_that_are_no_text_or_a_folder_are_named(tmp_path):
+    (tmp_path / "m").write_bytes(b"\xff\n")
+    with pytest.raises(FileFault, match="m: damaged: expected text in UTF-8"):
+        sn.read_metrics(tmp_path / "m")
+    with pytest.raises(FileFault, match="is a folder, expected the metrics of a run"):
+        sn.read_metrics(tmp_path)
 
 
 # ---------------------------------------------------------------- paths

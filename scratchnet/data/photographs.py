@@ -115,8 +115,8 @@ def _grey(picture: Image.Image) -> Image.Image:
     if picture.mode in ("I", "I;16", "I;16B", "I;16L", "F"):  # wider ranges: the darkest to 0, the lightest to 255
         values = np.array(picture, np.float32)
         low, high = float(values.min()), float(values.max())
-        if not np.isfinite(high - low):
-            raise ValueError("it holds NaN or infinite pixels")
+        if not high - low <= np.finfo(np.float32).max:
+            raise ValueError("it holds NaN, infinite or too large pixels")
         values -= low
         values *= 255 / ((high - low) or 1.0)
         grey = Image.fromarray(values.astype(np.uint8))
