@@ -24,6 +24,7 @@ from benchmarks.machine import cores, on_first_cores
 from benchmarks.peers import OURS, PEERS
 from benchmarks.report import main_model
 from scratchnet.info import describe_machine
+from scratchnet.reading import user_path
 from scratchnet.runs.files import written_atomically
 from scratchnet.runs.options import output_folder
 from scratchnet.show.console import never_refuse
@@ -55,7 +56,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="(default: 7, with --quick 3)")
     parser.add_argument("--seconds", type=float, help="for each peer in each round (default: 0.6, with --quick 0.2)")
     place = parser.add_mutually_exclusive_group()
-    place.add_argument("--output", type=Path, default=OUTPUT, help="folder for the results (default: %(default)s)")
+    place.add_argument("--output", type=user_path, default=OUTPUT, help="folder for the results (default: %(default)s)")
     place.add_argument(
         "--publish", action="store_const", const=PUBLISHED, dest="output",
         help="replace the results that this project shows, in benchmarks/results",

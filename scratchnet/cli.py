@@ -23,6 +23,7 @@ from scratchnet.engine import DEFAULT_ENGINE, ENGINES, READABLE_ENGINE
 from scratchnet.layers.initial import RULES
 from scratchnet.models import ARCHITECTURES
 from scratchnet.program import Started, command_line
+from scratchnet.reading import user_path
 from scratchnet.runs.checkpoint import trained_on
 from scratchnet.runs.identity import fingerprint
 from scratchnet.runs.options import (
@@ -92,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> None:
     """Train one model, and write the model, its metrics and its training curves to a folder."""
-    folder = output_folder(Path(options.out or f"runs/{options.model}"))
+    folder = output_folder(user_path(options.out or f"runs/{options.model}"))
     command = command_line("train", options.model, "--out", folder)
     settings = resumed_settings(folder, options) if options.resume else new_settings(options)
     sn.use_engine(sn.current_engine())  # an engine that cannot run raises its error before anything is written
@@ -230,7 +231,7 @@ def reproduce_whole(options: argparse.Namespace, recipe: str, data: str) -> None
     from scratchnet.study.reproduce import reproduce_whole
 
     default = f"{REPRODUCE_FOLDER}-{recipe}{'' if data == 'mnist' else f'-{data}'}"
-    folder = output_folder(Path(options.out or default))
+    folder = output_folder(user_path(options.out or default))
     seeds = range(options.seed, options.seed + (options.seeds or STUDY_SEEDS))
     where = ["--data-dir", options.data_dir] if options.data_dir else []
     again = ["--recipe", recipe, "--data", data, "--out", folder, *where, "--seed", options.seed, "--seeds", len(seeds)]
@@ -260,7 +261,7 @@ def reproduce_once(options: argparse.Namespace, data: str) -> None:
     from scratchnet.study.reproduce import architectures_for, reproduce
 
     default = REPRODUCE_FOLDER if data == "sample" else f"{REPRODUCE_FOLDER}-{data}"
-    folder = output_folder(Path(options.out or default))
+    folder = output_folder(user_path(options.out or default))
     command = command_line("reproduce", "--data", data, "--out", folder, "--seed", options.seed)
     sn.use_engine(sn.current_engine())
     training, test = sn.data.load(data)
@@ -357,7 +358,7 @@ def network(model: str) -> sn.Network:
     """An untrained architecture by its name, or a trained model by its file."""
     if model in ARCHITECTURES:
         return ARCHITECTURES[model].make()
-    if not Path(model).exists():
+    if not user_path(model).exists():
         raise FileNotFoundError(f"{model}: neither a trained model's file nor one of {', '.join(ARCHITECTURES)}")
     return sn.load(model)
 
@@ -420,15 +421,15 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands)
 
     command = _add(commands, "evaluate", evaluate, "%(prog)s runs/standard_cnn/model.safetensors --data mnist")
-    command.add_argument("model", type=Path, help="a trained model's file")
+    command.add_argument("model", type=user_path, help="a trained model's file")
     _add_data_options(command, default="sample")
 
     command = _add(commands, "predict", predict, "%(prog)s photo.jpg digit.png --model my.safetensors")
     command.add_argument(
-        "images", nargs="+", type=Path, metavar="IMAGE", help="PNG or JPEG, dark on light or light on dark"
+        "images", nargs="+", type=user_path, metavar="IMAGE", help="PNG or JPEG, dark on light or light on dark"
     )
     command.add_argument(
-        "--model", type=Path, default=DEFAULT_MODEL, help="a trained model's file (default: %(default)s)"
+        "--model", type=user_path, default=DEFAULT_MODEL, help="a trained model's file (default: %(default)s)"
     )
     command.add_argument(
         "--data", choices=list(DATASETS), help="the data set that it was trained on: it decides the names of the "

@@ -110,6 +110,13 @@ class Optimizer:
         """Change `value` in place by its gradient g; `state` is empty at the first call and kept between calls."""
         raise NotImplementedError(f"{type(self).__name__} has to define update")
 
+    def state_names(self) -> tuple[str, ...] | None:
+        """The arrays that `update` keeps for each parameter after a step, by name; None: a subclass does not say.
+
+        A checkpoint must hold exactly these.
+        """
+        return None
+
     def settings(self) -> dict[str, Any]:
         """What the optimiser was made with, apart from lr, which a schedule may change."""
         hidden = ("parameters", "lr", "steps", "state")
@@ -154,6 +161,9 @@ class SGD(Optimizer):
         if nesterov and momentum == 0:
             raise ValueError("SGD: expected a momentum above 0 with nesterov=True, got 0")
 
+    def state_names(self) -> tuple[str, ...]:
+        return ("momentum",) if self.momentum else ()
+
     def update(self, value: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray]) -> None:
         if self.momentum == 0:
             ops.sgd_update(value, g, self.lr)
@@ -197,6 +207,9 @@ class Adam(Optimizer):
         super().__init__(parameters, lr, weight_decay)
         self.betas = (below_one("beta1", betas[0]), below_one("beta2", betas[1]))
         self.eps = at_least_zero("eps", eps)
+
+    def state_names(self) -> tuple[str, ...]:
+        return ("m", "s")
 
     def update(self, value: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray]) -> None:
         m = state.setdefault("m", np.zeros_like(value))

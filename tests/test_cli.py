@@ -140,10 +140,14 @@ def test_a_mistake_costs_nothing(options, message, capsys):
 
 def test_damaged_settings_are_named(capsys):
     Path("runs/separable_cnn").mkdir(parents=True)
-    for content in ("{}", "", "[1]"):
+    for content, message in (
+        ("{}", "damaged, or of"),
+        ("", "damaged: expected JSON"),
+        ("[1]", "expected the content to"),
+    ):
         Path("runs/separable_cnn/settings.json").write_text(content)
         assert main(["train", "separable_cnn", "--resume"]) == 1
-        assert "scratchnet: runs/separable_cnn/settings.json: damaged" in capsys.readouterr().err
+        assert f"scratchnet: runs/separable_cnn/settings.json: {message}" in capsys.readouterr().err
 
 
 def test_overwrite_leaves_foreign_files_alone(capsys):

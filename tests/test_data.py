@@ -8,6 +8,7 @@ import http.server
 import struct
 import threading
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +18,7 @@ import pytest
 
 import scratchnet as sn
 from scratchnet.data import DATASETS, sources
+from scratchnet.reading import FileFault
 
 MNIST, FASHION = DATASETS["mnist"], DATASETS["fashion-mnist"]
 HISTOGRAM_OF_FIRST_10000 = [1001, 1127, 991, 1032, 980, 863, 1014, 1070, 944, 978]
@@ -157,12 +159,13 @@ def test_files_are_recognised_by_their_content_whatever_was_asked_for(small, tmp
         assert train[:2].info is info, "a part of it is of the same data set"
 
 
-def test_one_changed_byte_is_another_file(small):
+@pytest.mark.parametrize("place", [16, 17, 28 * 28, 2 * 28 * 28, -2, -1])
+def test_one_changed_byte_is_another_file(small, place):
     """Each part is recognised by itself: the training set keeps its name."""
     folder, _ = small
     path = folder / "t10k-images-idx3-ubyte"
     content = bytearray(path.read_bytes())
-    content[-1] ^= 1
+    content[place] ^= 1
     path.write_bytes(content)
     train, test = sn.data.load("small", folder)
     assert train.name == "Small training set"
@@ -170,7 +173,7 @@ def test_one_changed_byte_is_another_file(small):
 
 
 def test_hashing_all_of_mnist_is_quick(mnist_folder):
-    content = sources.read_content(mnist_folder / "train-images-idx3-ubyte.gz")
+    content = sources.read_content(sources.path_of(mnist_folder, "train-images-idx3-ubyte"), rank=3)
     started = time.process_time()
     assert sources.sha256(content) == MNIST.files["train-images-idx3-ubyte"]
     assert time.process_time() - started < 0.5, "0.03 s where the processor has instructions for it"
@@ -210,6 +213,16 @@ BROKEN = {
         ValueError,
         "train-images.*expected 4,720 bytes, got 4,719",
     ),
+    "a byte too many": (
+        {"t10k_labels_idx1_ubyte": idx(np.zeros(4)) + b"\0"},
+        ValueError,
+        "t10k-labels.*expected 12 bytes, got more",
+    ),
+    "a header that claims the most there can be": (
+        {"train_images_idx3_ubyte": b"\0\0\x08\3" + b"\xff" * 12 + bytes(100)},
+        ValueError,
+        "train-images.*expected 79,228,162,458,924,105,385,300,197,391 bytes, got 116",
+    ),
     "counts differ": ({"t10k_labels_idx1_ubyte": idx(np.zeros(5))}, ValueError, "t10k-labels.*5 labels, but t10k-images.* holds 4 images"),  # noqa: E501
     "label above 9": ({"train_labels_idx1_ubyte": idx(np.array([1, 2, 3, 4, 5, 10]))}, ValueError, "train-labels.*labels from 0 to 9, got 10"),  # noqa: E501
     "images of another size": ({"t10k_images_idx3_ubyte": idx(np.zeros((4, 8, 9)))}, ValueError, "t10k-images.*28x28 pixels, got 8x9"),  # noqa: E501
@@ -220,6 +233,92 @@ BROKEN = {
 def test_a_bad_file_is_named_with_what_is_wrong(tmp_path, replaced, error, message):
     with pytest.raises(error, match=message):
         sn.data.load("mnist", data_dir=write_mnist(tmp_path / "m", **replaced))
+
+
+@pytest.mark.parametrize("extra", [b"\1", b"\x1f\x8b", gzip.compress(b"\0")], ids=["a byte", "a start", "a member"])
+def test_a_gzip_file_that_goes_on_is_refused(tmp_path, extra):
+    folder = write_mnist(tmp_path / "m", compress=True)
+    path = folder / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes() + extra)
+    with pytest.raises(FileFault, match=r"train-images-idx3-ubyte\.gz: the (gzip|IDX) data is truncated or damaged"):
+        sn.data.load("mnist", data_dir=folder)
+
+
+def test_a_gzip_file_whose_checksum_is_wrong_is_refused(tmp_path):
+    folder = write_mnist(tmp_path / "m", compress=True)
+    path = folder / "train-images-idx3-ubyte.gz"
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(FileFault, match=r"the gzip data is truncated or damaged \(CRC check failed"):
+        sn.data.load("mnist", data_dir=folder)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((10, 28, 28), "expected 7,856 bytes, got more"), ((1_000_000, 28, 28), "at most 67,108,864 bytes in a gzipped")],
+    ids=["more than it says", "as much as it says"],
+)
+def test_a_gzip_bomb_is_not_unpacked(tmp_path, shape, message):
+    path = tmp_path / "bomb.gz"
+    with gzip.open(path, "wb") as file:
+        file.write(struct.pack(">4B3I", 0, 0, 8, 3, *shape))
+        for _ in range(200):
+            file.write(bytes(2**20))
+    tracemalloc.start()
+    with pytest.raises(FileFault, match=f"bomb.gz: .*{message}"):
+        sn.data.read_idx(path, rank=3)
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+
+
+def test_blank_images_are_no_bomb(tmp_path):
+    """They shrink to a thousandth. The limit is for large files."""
+    (tmp_path / "blank.gz").write_bytes(gzip.compress(idx(np.zeros((60_000, 28, 28)))))
+    assert sn.data.read_idx(tmp_path / "blank.gz", rank=3).shape == (60_000, 28, 28)
+
+
+def kaggle(name):
+    return name.replace("-idx", ".idx")
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["raw", "gzipped"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda name: kaggle(name),
+        lambda name: f"{name}/{name}",
+        lambda name: f"{kaggle(name)}/{kaggle(name)}",
+        lambda name: f"{name.removesuffix('.gz')}/{name}",
+    ],
+    ids=["a dot", "folders", "a dot and folders", "folders without .gz"],
+)
+def test_files_are_found_as_archives_unpack_them(tmp_path, place, compress):
+    written = write_mnist(tmp_path / "m", compress)
+    for path in list(written.iterdir()):
+        to = tmp_path / "unpacked" / place(path.name)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(to)
+    assert len(sn.data.load("mnist", tmp_path / "unpacked")[0]) == 6
+
+
+def test_a_folder_in_the_place_of_a_file_is_a_missing_file(tmp_path):
+    folder = write_mnist(tmp_path / "m", train_images_idx3_ubyte=None)
+    (folder / "train-images-idx3-ubyte").mkdir()
+    with pytest.raises(FileNotFoundError, match="train-images-idx3-ubyte is missing"):
+        sn.data.load("mnist", folder)
+    with pytest.raises(FileFault, match="m: is a folder, expected an IDX file of labels"):
+        sn.data.read_idx(folder, rank=1)
+
+
+def test_the_home_folder_and_names_with_spaces_and_umlauts(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write_mnist(tmp_path / "Größe ½ Daten")
+    assert len(sn.data.load("mnist", "~/Größe ½ Daten")[0]) == 6
+    assert sn.data.read_idx("~/Größe ½ Daten/t10k-labels-idx1-ubyte", rank=1).shape == (4,)
+    monkeypatch.setenv("SCRATCHNET_DATA", "~/Größe ½ Daten")
+    assert len(sn.data.load("mnist")[0]) == 6
 
 
 def test_truncated_gzip_is_named(tmp_path):
@@ -348,7 +447,7 @@ def test_the_second_mirror_helps_out(mirror, trouble):
 
 def test_a_failed_download_leaves_nothing_that_passes_for_whole(mirror):
     mirror.files[FIRST] = None
-    mirror.files[FIRST.replace("one", "two")] = b"wrong content"
+    mirror.files[FIRST.replace("one", "two")] = gzip.compress(idx(np.zeros((6, 28, 28))))
     with pytest.raises(ConnectionError) as error:
         sn.data.load("mnist")
     message = str(error.value)

@@ -147,3 +147,15 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_is_changed():
     with pytest.raises(ValueError, match=r"dense1\.w: expected shape \(3, 4\), but PyTorch's"):
         sn.interop.from_torch(swapped, sn.Network([sn.Dense(3, 4, bias=False)], input_shape=(3,)))
     assert all(np.array_equal(p.value, b) for p, b in zip(net.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("which", [0, -1])
+def test_weights_of_another_dtype_are_refused_and_nothing_is_changed(dtype, which):
+    net = sn.Network([sn.Dense(4, 3), sn.Dense(3, 2)], input_shape=(4,))
+    theirs = sn.interop.to_torch(sn.Network([sn.Dense(4, 3, rng=1), sn.Dense(3, 2, rng=1)], input_shape=(4,)))
+    theirs[which].to(dtype)
+    before = [p.value.copy() for p in net.parameters()]
+    with pytest.raises(ValueError, match=f"dense.: expected weights of torch.float32 or .*, but .* has {dtype}"):
+        sn.interop.from_torch(theirs, net)
+    assert all(np.array_equal(p.value, b) for p, b in zip(net.parameters(), before, strict=True))

@@ -230,11 +230,11 @@ def test_a_model_file_holds_the_arrays(make, sample, tmp_path):
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_a_model_file_without_state_is_as_it_was(name, tmp_path):
     """The names of arrays and the keys of the description are those of existing files."""
-    from scratchnet.runs.checkpoint import _read
+    from scratchnet.runs.container import read
 
     net = ARCHITECTURES[name].make()
     sn.save(net, tmp_path / "m")
-    arrays, description = _read(tmp_path / "m", "model")
+    arrays, description = read(tmp_path / "m", "model")
     assert arrays.keys() == {p.name for p in net.parameters()}
     assert description.keys() == {"kind", "network"}
     assert description["network"].keys() == {"name", "input_shape", "layers"}

@@ -13,11 +13,19 @@ import gzip
 import math
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from scratchnet.reading import FileFault, as_file
+
 GZIP_MAGIC = b"\x1f\x8b"
 UNSIGNED_BYTE = 8
+WHAT = {3: "images", 1: "labels"}  # by rank
+
+# The most that a gzipped file may hold: so many times its own size (MNIST's images 5 times), or so many bytes.
+LARGEST_RATIO = 20
+LARGEST_SMALL = 2**26
 
 
 def read_idx(path: str | Path, rank: int) -> np.ndarray:
@@ -37,39 +45,64 @@ def read_idx(path: str | Path, rank: int) -> np.ndarray:
     ------
     FileNotFoundError
         If there is no such file.
-    ValueError
-        If it is not a complete IDX file of that rank; the message names the file and what is wrong.
+    FileFault
+        If it is not a complete IDX file of that rank; the message names the file and what is wrong. It is a ValueError.
     """
-    return as_array(read_content(path), path, rank)
+    return as_array(read_content(path, rank), rank)
 
 
-def read_content(path: str | Path) -> bytes:
-    """The bytes of a file, decompressed if it is gzipped; errors as for `read_idx`."""
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
-    content = path.read_bytes()
-    if not content.startswith(GZIP_MAGIC):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: the gzip data is truncated or damaged ({error}); fetch the file again") from None
+def as_array(content: bytes, rank: int) -> np.ndarray:
+    """The array (rank axes) in what `read_content` returned."""
+    return np.frombuffer(content, np.uint8, offset=_header_size(rank)).reshape(_shape(content, rank))
 
 
-def as_array(content: bytes, path: str | Path, rank: int) -> np.ndarray:
-    """The array that an IDX file's content describes; errors as for `read_idx`, which name `path`."""
-    expected_magic = bytes([0, 0, UNSIGNED_BYTE, rank])
-    if content[:4] != expected_magic:
-        raise ValueError(
-            f"{path}: not an IDX file of {'images' if rank == 3 else 'labels'}: "
-            f"expected it to begin with {expected_magic.hex(' ')}, got {content[:4].hex(' ') or 'nothing'}"
+def read_content(path: str | Path, rank: int) -> bytes:
+    """The bytes of an IDX file of that rank, decompressed if it is gzipped; errors as for `read_idx`.
+
+    The header says how many bytes there are. No more than these are read or decompressed, whatever the file holds.
+    """
+    found = as_file(path, f"an IDX file of {WHAT[rank]}")
+    size = found.stat().st_size
+    with open(found, "rb") as raw:
+        packed = raw.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        raw.seek(0)
+        if not packed:
+            return _read_content(path, raw, rank, size)
+        try:
+            with gzip.open(raw) as unpacked:
+                return _read_content(path, unpacked, rank, max(LARGEST_RATIO * size, LARGEST_SMALL), packed)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise FileFault(f"{path}: the gzip data is truncated or damaged ({error}); fetch the file again") from None
+
+
+def _read_content(path: str | Path, file: Any, rank: int, largest: int, packed: bool = False) -> bytes:
+    """The header and the entries from an open file, which can hold `largest` bytes."""
+    magic = bytes([0, 0, UNSIGNED_BYTE, rank])
+    header: bytes = file.read(_header_size(rank))
+    if header[:4] != magic:
+        raise FileFault(
+            f"{path}: not an IDX file of {WHAT[rank]}: "
+            f"expected it to begin with {magic.hex(' ')}, got {header[:4].hex(' ') or 'nothing'}"
         )
-    header = 4 + 4 * rank
-    shape = np.frombuffer(content[4:header].ljust(4 * rank, b"\0"), ">u4")
-    expected_size = header + math.prod(map(int, shape))
-    if len(content) != expected_size:
-        raise ValueError(
-            f"{path}: the IDX data is truncated or damaged: expected {expected_size:,} bytes, got {len(content):,}"
+    expected = _header_size(rank) + math.prod(_shape(header, rank))
+    if packed and expected > largest:
+        raise FileFault(
+            f"{path}: expected at most {largest:,} bytes in a gzipped file of this size, but its header says "
+            f"{expected:,}; if that is right, unpack it with gunzip, and name the unpacked file"
         )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    # A byte more than expected shows whether the data goes on. At its end, gzip compares it with its checksum.
+    content = header + file.read(min(expected - len(header) + 1, largest))
+    if len(content) != expected:
+        got = f"{len(content):,}" if len(content) < expected else "more"
+        raise FileFault(f"{path}: the IDX data is truncated or damaged: expected {expected:,} bytes, got {got}")
+    return content
+
+
+def _header_size(rank: int) -> int:
+    return 4 + 4 * rank
+
+
+def _shape(header: bytes, rank: int) -> tuple[int, ...]:
+    """The sizes of the axes; 0 for those that a truncated header lacks."""
+    sizes = np.frombuffer(header[4 : _header_size(rank)].ljust(4 * rank, b"\0"), ">u4")
+    return tuple(map(int, sizes))

@@ -15,13 +15,19 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFilter, ImageOps
+
+from scratchnet.reading import FileFault, as_file
 
 BOX, SIDE = 20, 28
 WORKING_SIDE = 256  # larger pictures are reduced to this first
 PAPER_FITS = 12  # rounds of separating paper from ink
 LEAST_CONTRAST = 16  # of 255
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
+LARGEST_PIXELS = 40_000_000  # with 4 to 20 bytes each while a picture is decoded and made grey
 TRIMMED = 0.05  # of the range of brightness: a pixel that is nearer to the background belongs to it
+
+TOO_LARGE = f"expected a picture of at most {LARGEST_PIXELS:,} pixels"
 
 
 def read_digit(path: str | Path, side: int = SIDE) -> np.ndarray:
@@ -29,7 +35,7 @@ def read_digit(path: str | Path, side: int = SIDE) -> np.ndarray:
 
     Parameters
     ----------
-    path : path of a PNG, JPEG or any other file that Pillow reads; dark on light or light on dark.
+    path : path of a PNG, JPEG, GIF, BMP, TIFF, WebP, PPM or JPEG 2000 file; dark on light or light on dark.
     side : int
         Height and width of the image, in pixels.
 
@@ -41,12 +47,10 @@ def read_digit(path: str | Path, side: int = SIDE) -> np.ndarray:
     ------
     FileNotFoundError
         If there is no such file.
-    ValueError
-        If it is not a picture, or holds nothing but background.
+    FileFault
+        If it is not a picture, has too many pixels, or shows nothing but background. It is a ValueError.
     """
-    ink = _ink(_opened(path))
-    if ink is None:
-        raise ValueError(f"{path}: expected a digit, but the picture is all of one colour")
+    ink = _ink(path, _opened(path))
     digit = _boxed(ink, round(BOX * side / SIDE))
     mass = [digit.sum(axis=1 - axis) for axis in range(2)]
     centres = [float((np.arange(len(m)) + 0.5) @ m / m.sum()) for m in mass]
@@ -60,39 +64,68 @@ def read_object(path: str | Path, side: int = SIDE) -> np.ndarray:
     thing = (background - values if background > 0.5 else values - background).clip(0)
     thing[thing < TRIMMED] = 0
     if not thing.any():
-        raise ValueError(f"{path}: expected an object on a background, but the picture is all of one colour")
+        raise _too_pale(path, "an object on a background", values * 255, 255 * TRIMMED)
     boxed = _boxed(thing, side)
     return _placed(boxed, [length / 2 for length in boxed.shape], side)
 
 
+def _too_pale(path: str | Path, expected: str, values: np.ndarray, least: float) -> FileFault:
+    """The error for a picture (H, W), 0 to 255, in which nothing stands out from the background by `least`."""
+    contrast = np.ptp(values)
+    if contrast == 0:
+        return FileFault(f"{path}: expected {expected}, but the picture is all of one colour")
+    return FileFault(
+        f"{path}: expected {expected}, but the contrast is too low: from its darkest to its lightest part are "
+        f"{contrast:.0f} of 255 shades, and nothing differs from the background by {least:.0f}. Use a darker pen, more "
+        "light, or raise the contrast in a picture editor"
+    )
+
+
 def _opened(path: str | Path) -> Image.Image:
     """The picture of a file, in shades of grey; errors as for `read_digit`."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                return _grey(ImageOps.exif_transpose(picture))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: not a picture that can be read ({error})") from None
-    except Image.DecompressionBombWarning:
-        raise ValueError(
-            f"{path}: expected a picture of at most {Image.MAX_IMAGE_PIXELS:,} pixels; scale it down"
-        ) from None
+    with open(as_file(path, "a picture"), "rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damaged notes beside the picture
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            picture = Image.open(file, formats=FORMATS)
+            _check_size(path, picture)
+            picture.load()
+            ImageOps.exif_transpose(picture, in_place=True)
+            return _grey(picture)
+        except FileFault:
+            raise
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            raise FileFault(f"{path}: {TOO_LARGE}, got more ({error}); scale it down") from None
+        except Exception as error:  # Pillow's decoders raise errors of many kinds for damaged files
+            raise FileFault(
+                f"{path}: not a picture that can be read ({error}); expected one of {', '.join(FORMATS)}"
+            ) from error
+
+
+def _check_size(path: str | Path, picture: Image.Image) -> None:
+    """A FileFault if a picture that has not been decoded yet would take too much memory."""
+    if picture.width * picture.height > LARGEST_PIXELS:
+        picture.draft(picture.mode, (8 * WORKING_SIDE, 8 * WORKING_SIDE))  # a JPEG can be decoded to a smaller one
+    if picture.width * picture.height > LARGEST_PIXELS:
+        raise FileFault(f"{path}: {TOO_LARGE}, got {picture.width} x {picture.height}; scale it down")
 
 
 def _grey(picture: Image.Image) -> Image.Image:
     """The picture in shades of grey, 0 to 255, reduced to a working size."""
     if picture.mode in ("I", "I;16", "I;16B", "I;16L", "F"):  # wider ranges: the darkest to 0, the lightest to 255
-        values = np.asarray(picture, np.float32)
-        span = float(np.ptp(values)) or 1.0
-        grey = Image.fromarray(((values - values.min()) / span * 255).astype(np.uint8))
+        values = np.array(picture, np.float32)
+        low, high = float(values.min()), float(values.max())
+        if not high - low <= np.finfo(np.float32).max:
+            raise ValueError("it holds NaN, infinite or too large pixels")
+        values -= low
+        values *= 255 / ((high - low) or 1.0)
+        grey = Image.fromarray(values.astype(np.uint8))
     elif picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        rgba = picture.convert("RGBA")
-        grey = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("L")
+        rgba = picture if picture.mode == "RGBA" else picture.convert("RGBA")
+        alpha = rgba.getchannel("A")
+        grey = Image.composite(rgba.convert("L"), Image.new("L", rgba.size, 255), alpha)  # on white paper
         if np.ptp(np.asarray(grey)) < LEAST_CONTRAST:  # white ink on transparency: only the alpha channel shows it
-            grey = ImageOps.invert(rgba.getchannel("A"))
+            grey = ImageOps.invert(alpha)
     else:
         grey = picture.convert("L")
     if max(grey.size) > WORKING_SIDE:
@@ -101,17 +134,17 @@ def _grey(picture: Image.Image) -> Image.Image:
     return grey
 
 
-def _ink(grey: Image.Image) -> np.ndarray | None:
-    """How much ink each pixel holds, 0 to 1. None if there is no ink."""
-    values = np.asarray(grey, np.float32)
+def _ink(path: str | Path, grey: Image.Image) -> np.ndarray:
+    """How much ink each pixel holds, 0 to 1; errors as for `read_digit`."""
+    values = given = np.asarray(grey, np.float32)
     if np.ptp(values) < LEAST_CONTRAST:
-        return None
+        raise _too_pale(path, "a digit", given, LEAST_CONTRAST)
     error = values - _surface(values, np.ones(values.shape, bool))
     if (error**3).sum() > 0:  # the few pixels that differ most from the paper are lighter than it: light ink
         values = 255 - values
     ink = (_paper(values) - values).clip(0)
     if ink.max() < LEAST_CONTRAST:
-        return None
+        raise _too_pale(path, "a digit", given, LEAST_CONTRAST)
     ink /= ink.max()
     ink[ink < _threshold(ink) / 2] = 0  # a digit's soft edges may lie below the threshold; noise lies below its half
     return ink

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from scratchnet.cache import cache_folder
 from scratchnet.data.dataset import Dataset, to_dataset
 from scratchnet.data.idx import as_array, read_content
 from scratchnet.data.registry import DATASETS, DatasetInfo
+from scratchnet.reading import FileFault, user_path
 
 TRAIN_SIZES = (60_000, 55_000)
 PARTS = {"train": "training", "t10k": "test"}  # the first word of MNIST's file names
@@ -55,7 +56,7 @@ def load(
     ConnectionError
         If the files have to be downloaded and no mirror has them complete.
     ValueError
-        If there is no such data set, or a file is damaged; the message names the file.
+        If there is no such data set, or a file is damaged (FileFault); the message names the file.
     """
     info = DATASETS.get(name)
     if info is None:
@@ -97,14 +98,14 @@ def find(info: DatasetInfo, data_dir: str | Path | None = None) -> Path | None:
     if named is None:
         places = [data_folder(info), *map(Path, info.folders)]
         return next((folder for folder in places if not missing_files(info, folder)), None)
-    if not str(named) or not Path(named).is_dir():
-        what = "is a file" if str(named) and Path(named).exists() else "does not exist"
+    place = user_path(named)
+    if not str(named) or not place.is_dir():
+        what = "is a file" if str(named) and place.exists() else "does not exist"
         raise FileNotFoundError(
             f"{named or repr(named)}: expected a folder with the four {info.title} files, but it {what}. Name the "
             "folder that holds them with --data-dir or SCRATCHNET_DATA, or name none to have them downloaded"
         )
-    inside = Path(named) / info.name
-    folder = inside if inside.is_dir() else Path(named)
+    folder = place / info.name if (place / info.name).is_dir() else place
     if missing := missing_files(info, folder):
         raise FileNotFoundError(
             f"{folder}: expected the four {info.title} files here (raw or .gz), but {', '.join(missing)} "
@@ -116,13 +117,26 @@ def find(info: DatasetInfo, data_dir: str | Path | None = None) -> Path | None:
 
 def missing_files(info: DatasetInfo, folder: Path) -> list[str]:
     """Which of a data set's files a folder lacks, raw and gzipped."""
-    return [name for name in info.files if not path_of(folder, name).exists()]
+    return [name for name in info.files if not path_of(folder, name).is_file()]
 
 
 def path_of(folder: Path, name: str) -> Path:
     """The path of a file: raw if it is there like that, else gzipped."""
-    raw = folder / name
-    return raw if raw.exists() else folder / f"{name}.gz"
+    return next((path for path in spellings(folder, name) if path.is_file()), folder / f"{name}.gz")
+
+
+def spellings(folder: Path, name: str) -> Iterator[Path]:
+    """Where a file may be, raw first: Kaggle writes `train-images.idx3-ubyte`, and puts files into folders so named."""
+    names = (name, name.replace("-idx", ".idx"))
+    for ending in ("", ".gz"):
+        for spelled in names:
+            yield folder / f"{spelled}{ending}"
+            yield from (folder / inner / f"{spelled}{ending}" for inner in (f"{spelled}{ending}", spelled))
+
+
+def rank_of(name: str) -> int:
+    """The rank of the array in one of a data set's files: 3 for images, 1 for labels."""
+    return 3 if "images" in name else 1
 
 
 # ---------------------------------------------------------------- what the files hold
@@ -132,15 +146,15 @@ def read_part(info: DatasetInfo, folder: Path, part: str) -> Dataset:
     """Images and labels of one part, "train" or "t10k", checked against each other and named by their content."""
     names = [f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"]
     images_path, labels_path = (path_of(folder, name) for name in names)
-    contents = [read_content(path) for path in (images_path, labels_path)]
-    images, labels = as_array(contents[0], images_path, rank=3), as_array(contents[1], labels_path, rank=1)
+    contents = [read_content(images_path, rank=3), read_content(labels_path, rank=1)]
+    images, labels = as_array(contents[0], rank=3), as_array(contents[1], rank=1)
     H, W, _ = info.image_shape
     if images.shape[1:] != (H, W):
-        raise ValueError(f"{images_path}: expected images of {H}x{W} pixels, got {images.shape[1]}x{images.shape[2]}")
+        raise FileFault(f"{images_path}: expected images of {H}x{W} pixels, got {images.shape[1]}x{images.shape[2]}")
     if len(images) != len(labels):
-        raise ValueError(f"{labels_path}: {len(labels):,} labels, but {images_path.name} holds {len(images):,} images")
+        raise FileFault(f"{labels_path}: {len(labels):,} labels, but {images_path.name} holds {len(images):,} images")
     if len(labels) and labels.max() >= len(info.classes):
-        raise ValueError(f"{labels_path}: expected labels from 0 to {len(info.classes) - 1}, got {labels.max()}")
+        raise FileFault(f"{labels_path}: expected labels from 0 to {len(info.classes) - 1}, got {labels.max()}")
     known = recognised(dict(zip(names, contents, strict=True)))
     name = f"{known.title} {PARTS[part]} set" if known else f"{PARTS[part]} images of the IDX files in {folder}"
     return to_dataset(images, labels, name, known)
@@ -155,7 +169,7 @@ def recognised(contents: dict[str, bytes]) -> DatasetInfo | None:
 def holds_labels_of(info: DatasetInfo, folder: Path) -> bool:
     """Whether a folder's label files, which are small, are those of the data set; `load` checks the images too."""
     names = [name for name in info.files if "labels" in name]
-    return all(sha256(read_content(path_of(folder, name))) == info.files[name] for name in names)
+    return all(sha256(read_content(path_of(folder, name), rank_of(name))) == info.files[name] for name in names)
 
 
 def sha256(content: bytes) -> str:
@@ -178,10 +192,10 @@ def download(info: DatasetInfo, name: str, folder: Path) -> None:
     import pooch
 
     path = folder / f"{name}.gz"
-    if path.exists():
+    if path.is_file():
         try:
             return check_content(info, name, path)
-        except ValueError:
+        except FileFault:
             path.unlink()  # damaged, or of another data set
     pooch.get_logger().setLevel(logging.WARNING)  # its progress bar is enough
     failures = []
@@ -213,6 +227,6 @@ def checked_downloader(info: DatasetInfo, name: str) -> Any:
 
 
 def check_content(info: DatasetInfo, name: str, path: Path) -> None:
-    """Raise ValueError if a file's content does not have the hash that the record gives for `name`."""
-    if (found := sha256(read_content(path))) != info.files[name]:
-        raise ValueError(f"{path}: expected content with the SHA-256 hash {info.files[name]}, got {found}")
+    """Raise FileFault if a file's content does not have the hash that the record gives for `name`."""
+    if (found := sha256(read_content(path, rank_of(name)))) != info.files[name]:
+        raise FileFault(f"{path}: expected content with the SHA-256 hash {info.files[name]}, got {found}")

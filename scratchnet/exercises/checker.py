@@ -15,6 +15,7 @@ from scratchnet.exercises import conv, dense, optim, own_layer, pool
 from scratchnet.exercises.diagnose import NotBegun, diagnose
 from scratchnet.exercises.exercise import Exercise, Task
 from scratchnet.program import command_line
+from scratchnet.reading import user_path
 from scratchnet.tables import table
 
 EXERCISES = {
@@ -61,7 +62,7 @@ def check(path: str | Path) -> bool:
     FileNotFoundError, ValueError
         If there is no such file, or it is not one of the exercises.
     """
-    result = check_file(Path(path))
+    result = check_file(user_path(path))
     print(result)
     return result.status == "done"
 
@@ -118,7 +119,7 @@ def find_folder(given: str | None = None) -> Path:
     """
     here = Path.cwd()
     beside = Path(scratchnet.__file__).parent.parent
-    places = [Path(given)] if given else [p / FOLDER for p in (here, *here.parents, beside)]
+    places = [user_path(given)] if given else [p / FOLDER for p in (here, *here.parents, beside)]
     for place in places:
         if any((place / f"{e.name}.py").is_file() for e in EXERCISES.values()):
             return place

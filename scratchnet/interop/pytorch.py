@@ -52,8 +52,8 @@ def from_torch(torch_net: torch.nn.Module, net: Network) -> Network:
     Raises
     ------
     ValueError
-        If the numbers of layers or the shapes do not match, or if either network has arrays that are not trained.
-        Nothing is changed then.
+        If the numbers of layers, the shapes or the dtypes do not match, or if either network has arrays that are not
+        trained. Nothing is changed then.
     """
     for layer in net.layers:
         _require_no_state(layer)
@@ -115,6 +115,14 @@ def _set_values(layer: Layer, module: torch.nn.Module, flattened: Shape | None) 
 
 def _values_from(layer: Layer, module: torch.nn.Module, flattened: Shape | None) -> list[np.ndarray]:
     """The layer's new values, from a torch module's parameters: checked, but not yet set."""
+    import torch
+
+    for name, p in module.named_parameters(recurse=False):
+        if p.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"{layer.name}: expected weights of torch.float32 or torch.float64, but {name} of PyTorch's {module} "
+                f"has {p.dtype}; convert the network with .float()"
+            )
     theirs = [p.detach().cpu().numpy() for p in module.parameters(recurse=False)]
     ours = layer.parameters()
     if len(theirs) != len(ours) or theirs[0].size != ours[0].value.size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -206,7 +207,7 @@ class WeightedLayer(Layer):
         """Draw w of the given shape, and `biases` biases (0: none); `rng` is a Generator or a seed."""
         rng = np.random.default_rng(rng)
         self.w = Parameter("w", self.on_this_layer(initial_weights, init, shape, fan_in, rng))
-        self.b = Parameter("b", initial_bias(init, biases, fan_in, rng)) if biases else None
+        self.b = Parameter("b", self.on_this_layer(initial_bias, init, biases, fan_in, rng)) if biases else None
 
     def parameters(self) -> list[Parameter]:
         return [self.w] if self.b is None else [self.w, self.b]
@@ -259,11 +260,7 @@ def _check_declared(layer: Layer, name: str, held: Any) -> None:
 def _check_state_value(owner: str, held: np.ndarray | np.random.Generator, value: Any) -> None:
     """Raise an error that names the owner if `value` cannot replace `held`."""
     if isinstance(held, np.random.Generator):
-        kind = type(held.bit_generator)
-        try:
-            kind().state = value
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
-            raise ValueError(f"{owner}: expected the state of a {kind.__name__}, got {value!r} ({error})") from None
+        check_generator_state(owner, held, value)
         return
     if held.dtype.kind == "f":
         check_float(owner, "an array", value)
@@ -303,3 +300,16 @@ def positive(owner: str, what: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{owner}: expected {what} to be a positive integer, got {value!r}")
     return int(value)
+
+
+def check_generator_state(owner: str, generator: np.random.Generator, value: Any) -> None:
+    """ValueError, naming the owner, if `value` is no state that the generator's bit generator can be put into."""
+    kind = type(generator.bit_generator)
+    try:
+        trial = kind()
+        trial.state = value
+        if isinstance(trial, np.random.MT19937) and not 0 <= trial.state["state"]["pos"] <= 624:
+            raise ValueError("a position outside its 624 words")  # NumPy would read beyond them
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
+        got = reprlib.repr(value)
+        raise ValueError(f"{owner}: expected the state of a {kind.__name__}, got {got} ({error})") from None

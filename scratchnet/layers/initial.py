@@ -8,10 +8,15 @@ the number of outputs that one input reaches.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 
 RULES = ("glorot_uniform", "pytorch", "he_normal")
+
+_left: ContextVar[int | None] = ContextVar("numbers that may still be drawn", default=None)
 
 
 def initial_weights(init: str, shape: tuple[int, ...], fan_in: int, rng: np.random.Generator) -> np.ndarray:
@@ -41,8 +46,9 @@ def initial_weights(init: str, shape: tuple[int, ...], fan_in: int, rng: np.rand
     Raises
     ------
     ValueError
-        If there is no such rule.
+        If there is no such rule, or the array would be larger than `drawing_at_most` allows.
     """
+    _count(shape)
     if init == "glorot_uniform":
         kernel_size = math.prod(shape[:-2])
         limit = math.sqrt(6.0 / (kernel_size * (shape[-2] + shape[-1])))
@@ -61,4 +67,28 @@ def initial_bias(init: str, size: int, fan_in: int, rng: np.random.Generator) ->
     """Biases (size,), float32, before training: within ±1 / sqrt(fan_in) for "pytorch", else 0 as in the papers."""
     if init == "pytorch":
         return initial_weights(init, (size,), fan_in, rng)
+    _count((size,))
     return np.zeros(size, np.float32)
+
+
+@contextmanager
+def drawing_at_most(numbers: int) -> Iterator[None]:
+    """Within the block, layers get no more than so many weights and biases in all; ValueError if they ask for more.
+
+    A file's description may claim any size. The arrays in the file say how many numbers there can be.
+    """
+    token = _left.set(numbers)
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
+def _count(shape: tuple[int, ...]) -> None:
+    """Take an array of this shape from what may still be drawn."""
+    left = _left.get()
+    if left is None:
+        return
+    if math.prod(shape) > left:
+        raise ValueError(f"weights of shape {shape} are more than the {left:,} numbers that are left for them")
+    _left.set(left - math.prod(shape))

@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from scratchnet.reading import user_path
+
 
 @contextmanager
 def written_atomically(path: str | Path) -> Iterator[Path]:
     """Yield a path to write to; that file is renamed to `path` when the block ends without an error.
 
+    A ~ at the start of `path` is the home folder.
     If the process is killed before that, `path` is as it was. A file that ends in `.partial` is left beside it, and the
     next write replaces that.
     """
-    path = Path(path)
+    path = user_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.touch()

@@ -14,10 +14,27 @@ from pathlib import Path
 from typing import Any
 
 from scratchnet.data import DATASETS
-from scratchnet.engine import current_engine
+from scratchnet.data.sources import TRAIN_SIZES
+from scratchnet.engine import ENGINES, current_engine
+from scratchnet.layers.initial import RULES
+from scratchnet.models import ARCHITECTURES
+from scratchnet.reading import (
+    BELOW_ONE,
+    COUNT,
+    NOT_NEGATIVE,
+    OBJECT,
+    POSITIVE,
+    TEXT,
+    FileFault,
+    check,
+    one_of,
+    or_null,
+    parse_json,
+    read_text,
+)
 from scratchnet.runs.files import write_text_atomically
 from scratchnet.runs.identity import difference
-from scratchnet.runs.recipes import SAMPLE, Recipe
+from scratchnet.runs.recipes import SAMPLE, SCHEDULES, Recipe
 from scratchnet.runs.run import CHECKPOINT, METRICS
 
 SETTINGS = "settings.json"
@@ -40,6 +57,32 @@ TRAIN_DEFAULTS: dict[str, Any] = {
     "init": SAMPLE.init,
     "seed": 0,
 }
+
+
+def check_settings(path: Path, settings: dict[str, Any]) -> None:
+    """A FileFault that names the first setting which no run can have, in the settings that a file holds."""
+    expected = {
+        "model": one_of(*ARCHITECTURES),
+        "engine": one_of(*ENGINES),
+        "data": one_of(*DATASETS),
+        "data_dir": or_null(TEXT),
+        "train_images": one_of(*TRAIN_SIZES),
+        "epochs": or_null(POSITIVE) if settings.get("steps") is not None else POSITIVE,
+        "steps": or_null(POSITIVE) if settings.get("epochs") is None else one_of(None),
+        "batch_size": POSITIVE,
+        "optimizer": one_of(*DEFAULT_LR),
+        "lr": NOT_NEGATIVE,
+        "momentum": BELOW_ONE,
+        "schedule": one_of(*SCHEDULES),
+        "init": one_of(*RULES),
+        "seed": COUNT,
+    }
+    if settings.keys() != expected.keys():
+        raise FileFault(
+            f"{path}: damaged, or of another version: expected the settings {', '.join(expected)}, got "
+            f"{', '.join(settings) or 'none'}; start a new run"
+        )
+    check(path, settings, expected)
 
 
 def new_settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -82,8 +125,7 @@ def resumed_settings(folder: Path, options: argparse.Namespace) -> dict[str, Any
             f"{folder}: no run to resume here ({SETTINGS} is missing); leave --resume out to start one"
         )
     settings = read_settings(path)
-    if settings.keys() != TRAIN_DEFAULTS.keys() | {"model", "engine"}:
-        raise ValueError(f"{path}: damaged, or of another version: expected the settings of a run; start a new one")
+    check_settings(path, settings)
     for name, value in given_settings(options).items():
         if settings[name] != value:
             raise ValueError(
@@ -109,13 +151,9 @@ def complete(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; a ValueError that names the file if it holds none."""
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: damaged ({error}); start a new run") from None
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path}: damaged: expected a JSON object, got {settings!r}; start a new run")
+    """The JSON object in a file; a FileFault that names the file if it holds none."""
+    settings: dict[str, Any] = parse_json(path, read_text(path, "the settings of a run"))
+    check(path, settings, OBJECT)
     return settings
 
 

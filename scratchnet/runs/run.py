@@ -28,12 +28,38 @@ from scratchnet.engine import current_engine
 from scratchnet.layers.base import positive, state_arrays
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer, Schedule
+from scratchnet.reading import (
+    NOT_NEGATIVE,
+    NUMBER,
+    POSITIVE,
+    SHARE,
+    TEXT,
+    check,
+    if_given,
+    one_of,
+    parse_json,
+    read_text,
+    user_path,
+)
 from scratchnet.runs.checkpoint import load_checkpoint, save_checkpoint
 from scratchnet.runs.files import write_text_atomically
 from scratchnet.runs.identity import fingerprint
 
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
+
+# What a line of the metrics holds, by its event. A loss on the test set may be NaN or infinite.
+RECORDS = {
+    "step": {"epoch": POSITIVE, "step": POSITIVE, "loss": NUMBER, "accuracy": SHARE, "lr": NOT_NEGATIVE},
+    "epoch": {
+        "epoch": POSITIVE,
+        "step": POSITIVE,
+        "steps_per_second": NUMBER,
+        "test_set": if_given(TEXT),
+        "test_loss": if_given(NUMBER),
+        "test_accuracy": if_given(SHARE),
+    },
+}
 
 Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -99,6 +125,7 @@ class Run:
             if getattr(self, what) is not None:
                 setattr(self, what, positive("fit", what, getattr(self, what)))
         self.seed = int(self.seed)
+        self.folder = None if self.folder is None else user_path(self.folder)
         if not len(self.train):
             raise ValueError(f"{self.train.name}: expected at least one image to train on, got none")
         if {id(p) for p in self.optimizer.parameters} - {id(p) for p in self.net.parameters()}:
@@ -314,16 +341,21 @@ class Run:
 def read_metrics(path: str | Path) -> History:
     """The history in a run's `metrics.jsonl`; empty if there is no file. A last line that was cut off is ignored.
 
-    Raises ValueError, naming the line, if any other line is damaged.
+    Raises FileFault, a ValueError that names the line, if any other line is damaged or a step is missing.
     """
     history = History()
-    path = Path(path)
-    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else [""]
+    if not user_path(path).exists():
+        return history
+    lines = read_text(path, "the metrics of a run").split("\n")
     for number, line in enumerate(lines[:-1], 1):  # what follows the last line break is empty or was cut off
-        try:
-            history.add(json.loads(line))
-        except (json.JSONDecodeError, TypeError, KeyError) as error:
-            raise ValueError(f"{path}: line {number} is damaged ({error}); expected a JSON object of a run") from None
+        where = f"line {number}"
+        record = parse_json(path, line, where)
+        check(path, record, {"event": one_of(*RECORDS)}, where)
+        check(path, record, RECORDS[record["event"]], where)
+        taken = len(history.steps)
+        expected = max(taken, 1) if record["event"] == "epoch" else taken + 1
+        check(path, record["step"], one_of(expected), f"{where}.step")
+        history.add(record)
     return history
 
 

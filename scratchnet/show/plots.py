@@ -17,6 +17,7 @@ from scratchnet.data import Dataset
 from scratchnet.layers.conv import Conv2D
 from scratchnet.layers.depthwise import DepthwiseConv2D
 from scratchnet.network import Network
+from scratchnet.reading import user_path
 from scratchnet.runs.files import written_atomically
 from scratchnet.runs.run import History, progress_bar
 
@@ -30,8 +31,8 @@ COLOURS = ("#0072b2", "#d55e00", "#000000", "#009e73")  # of Okabe and Ito, whic
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as a PNG file; returns the path."""
-    path = Path(path)
+    """Write a figure as a PNG file; returns the path, with ~ replaced by the home folder."""
+    path = user_path(path)
     with written_atomically(path) as partial:
         figure.savefig(partial, dpi=110, format="png")
     return path
@@ -174,7 +175,7 @@ def draw_all(
 
     A network without convolutions has no figure of its filters.
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     paths = [
         save_figure(digit_grid(train), folder / "digits.png"),
         save_figure(training_curves(histories), folder / "training_curves.png"),
