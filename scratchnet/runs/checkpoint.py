@@ -22,7 +22,7 @@ from scratchnet.layers.base import Layer, Parameter, snapshot, state_arrays
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer
 from scratchnet.runs.files import written_atomically
-from scratchnet.runs.identity import difference
+from scratchnet.runs.identity import defaults, difference, with_newer_arguments
 
 FORMAT = "scratchnet 1"
 
@@ -147,8 +147,9 @@ def load_checkpoint(path: str | Path, net: Network, optimizer: Optimizer, argume
     network = (
         _describe(net) if net.input_shape else _describe(net) | {"input_shape": description["network"]["input_shape"]}
     )
-    _require_same(path, "network", description["network"], network)
-    _require_same(path, "optimizer", description["optimizer"], _describe_optimizer(optimizer))
+    _require_same(path, "network", with_newer_arguments(description["network"], network, net), network)
+    settings = _describe_optimizer(optimizer)
+    _require_same(path, "optimizer", defaults(type(optimizer), settings) | description["optimizer"], settings)
     _require_same(path, "generators", [*description["generators"]], [*_generators(net)])
     try:
         net.check_state(description["generators"])
