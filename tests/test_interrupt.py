@@ -499,6 +499,13 @@ def test_a_full_disk_stops_the_run_with_what_there_is_to_go_on_from(what, step, 
     assert [e["step"] for e in history.epochs] == [7, 14, 21]
 
 
+def test_a_full_disk_after_resuming_leaves_the_checkpoint_that_was_resumed(sample, tmp_path, monkeypatch):
+    train_small(sample[0], tmp_path, epochs=1)
+    at_step(monkeypatch, 1, FullDisk(monkeypatch).checkpoints)
+    with pytest.raises(RunNotKept, match="stopped after step 8, since .*; the last checkpoint is of step 7$"):
+        train_small(sample[0], tmp_path, resume=True, checkpoint_every=1)
+
+
 def test_a_full_disk_when_asked_to_stop_is_not_called_saved(sample, tmp_path, monkeypatch):
     at_step(monkeypatch, 2, lambda: (FullDisk(monkeypatch).checkpoints(), signal.raise_signal(signal.SIGINT)))
     with pytest.raises(RunNotKept, match="stopped after step 2, since .*; there is no checkpoint yet"):
