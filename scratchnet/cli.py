@@ -26,7 +26,6 @@ from scratchnet.layers.initial import RULES
 from scratchnet.models import ARCHITECTURES
 from scratchnet.runs.checkpoint import trained_on
 from scratchnet.runs.identity import fingerprint
-from scratchnet.runs.interrupt import say
 from scratchnet.runs.lock import locked
 from scratchnet.runs.options import (
     DEFAULT_LR,
@@ -43,6 +42,7 @@ from scratchnet.runs.options import (
 )
 from scratchnet.runs.recipes import ORIGINAL, RECIPES, SAMPLE, SCHEDULES, current_name
 from scratchnet.runs.run import METRICS, RunNotKept
+from scratchnet.stderr import say
 from scratchnet.tables import table
 from scratchnet.version import __version__
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,14 @@ def test_a_message_that_nobody_can_read_does_not_stop_the_saving(error, sample, 
     at_step(monkeypatch, 3, lambda: (monkeypatch.setattr(sys, "stderr", Broken(error)), signal.raise_signal(2)))
     with pytest.raises(Stopped, match="stopped after step 3 and saved"):
         train_small(sample[0], tmp_path)
+
+
+def test_compiling_goes_on_without_anyone_to_read_of_it(monkeypatch):
+    kernel = types.SimpleNamespace(py_func=pytest.importorskip("scratchnet.fast.relu").forward_kernel)
+    monkeypatch.setattr(sys, "stderr", Broken(OSError(errno.EIO, "no terminal")))
+    announcer = sys.modules["scratchnet.fast.compiled"].Announcer()
+    for listen in (announcer.on_start, announcer.on_end):
+        listen(types.SimpleNamespace(data={"dispatcher": kernel}))
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(), OSError(errno.EIO, "no terminal")], ids=repr)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+
+from scratchnet.stderr import say
 
 # Ctrl-C, the end that a system or a job scheduler asks for, and a terminal that is closed (Windows has no such signal).
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -71,12 +71,3 @@ def interruptible() -> Iterator[Interrupt]:
     finally:
         for number in ours:
             signal.signal(number, before[number])
-
-
-def say(text: str) -> None:
-    """Print a line on stderr, even from a signal's handler; without an error if nobody can read it any more."""
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except (OSError, ValueError, RuntimeError):  # a closed pipe or terminal; or a signal in the middle of a print
-        with suppress(OSError):
-            os.write(2, f"{text}\n".encode())
