@@ -572,10 +572,18 @@ def test_the_next_run_removes_what_a_killed_one_left(sample, tmp_path):
     leftovers += [f".{METRICS}.elsewhere.1.0.partial"]
     alive = [f".{METRICS}.{host}.{os.getppid()}.0.partial", f".{CHECKPOINT}.elsewhere.2.0.partial", ".mine.partial"]
     for name in leftovers + alive:
-        (tmp_path / name).write_text("part of a file")
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".tmpX1").write_text("part of a file")  # as safetensors does
     os.utime(tmp_path / leftovers[-1], (time.time() - 2 * files.DAY,) * 2)
     train_small(sample[0], tmp_path, epochs=1)
     assert {path.name for path in tmp_path.iterdir()} == {CHECKPOINT, METRICS, *alive}
+
+
+def test_what_a_library_writes_beside_a_file_goes_with_it(tmp_path):
+    with written_atomically(tmp_path / "file") as partial:
+        partial.write_text("all of it")
+        partial.with_name(".tmpX1").write_text("part of it")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_two_writers_of_one_file_do_not_mix(tmp_path):

@@ -6,6 +6,7 @@ import itertools
 import os
 import platform
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,15 +23,17 @@ _being_written: set[Path] = set()  # by this process
 def written_atomically(path: str | Path) -> Iterator[Path]:
     """Yield a path to write to; that file is renamed to `path` when the block ends without an error.
 
-    If the process is killed before that, `path` is as it was. A file that ends in `.partial` is left beside it, which
-    is removed by the next process that writes a file to this folder.
+    It is in a folder of its own beside `path`, since some libraries write to yet another file first. If the process is
+    killed, `path` is as it was. The next process that writes to the same place removes that folder.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(path.parent)
-    partial = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{next(_count)}.partial")
-    _being_written.add(partial)
+    folder = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{next(_count)}.partial")
+    partial = folder / path.name
+    _being_written.add(folder)
     try:
+        folder.mkdir()
         partial.touch()
         mode = partial.stat().st_mode  # what the user's umask asks for; some libraries would make it stricter
         yield partial
@@ -39,9 +42,8 @@ def written_atomically(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())  # the content reaches the disk before the name does
         partial.replace(path)
     finally:
-        with suppress(OSError):  # the folder may have been deleted or replaced; that error is the one to raise
-            partial.unlink(missing_ok=True)
-        _being_written.discard(partial)
+        shutil.rmtree(folder, ignore_errors=True)
+        _being_written.discard(folder)
 
 
 def write_text_atomically(path: str | Path, text: str) -> None:
@@ -50,16 +52,16 @@ def write_text_atomically(path: str | Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def remove_abandoned(folder: Path) -> None:
-    """Remove the partial files of processes that were killed, never those of a process that still writes."""
-    for partial in folder.glob(".*.partial"):
+def remove_abandoned(place: Path) -> None:
+    """Remove what processes that were killed have left in a folder, but nothing of a process that still writes."""
+    for partial in place.glob(".*.partial"):
         with suppress(OSError):  # another process may be removing it, too
             if is_abandoned(partial):
-                partial.unlink()
+                shutil.rmtree(partial)
 
 
 def is_abandoned(partial: Path) -> bool:
-    """Whether the process that wrote a partial file is dead. On another machine, that is assumed after a day."""
+    """Whether the process that writes there is dead. On another machine, that is assumed after a day."""
     named = re.fullmatch(r"\..+\.(\w*)\.(\d+)\.\d+\.partial", partial.name)
     if named is None:
         return False
