@@ -508,6 +508,26 @@ def test_a_full_disk_stops_the_run_with_what_there_is_to_go_on_from(what, step, 
     assert [e["step"] for e in history.epochs] == [7, 14, 21]
 
 
+def test_when_the_power_fails_the_metrics_are_not_behind_the_checkpoint(sample, tmp_path, monkeypatch):
+    """What a checkpoint counts on is on the disk before it."""
+    synced, real_fsync, real_save = {}, os.fsync, run.save_checkpoint
+
+    def fsync(descriptor):
+        synced[os.fstat(descriptor).st_ino] = os.fstat(descriptor).st_size
+        real_fsync(descriptor)
+
+    def save(*given):
+        lines = (tmp_path / METRICS).stat()
+        checked.append(synced[lines.st_ino] == lines.st_size)
+        real_save(*given)
+
+    checked = []
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(run, "save_checkpoint", save)
+    train_small(sample[0], tmp_path, checkpoint_every=4)
+    assert checked == [True] * 5
+
+
 def test_a_full_disk_after_resuming_leaves_the_checkpoint_that_was_resumed(sample, tmp_path, monkeypatch):
     train_small(sample[0], tmp_path, epochs=1)
     at_step(monkeypatch, 1, FullDisk(monkeypatch).checkpoints)
@@ -601,7 +621,7 @@ def test_ctrl_c_in_the_middle_of_a_checkpoint_leaves_the_one_before(sample, tmp_
 
     def interrupted(descriptor):
         calls.append(1)
-        if len(calls) == 4:  # the metrics, and three checkpoints
+        if len(calls) == 7:  # the metrics at the start; the metrics and a checkpoint for each step
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
         real_fsync(descriptor)

@@ -45,6 +45,11 @@ class MetricsFile:
         if not in_place:
             raise FileExistsError(f"another file was put in the place of {self.path}")
 
+    def sync(self) -> None:
+        """Have all lines so far on the disk, before a checkpoint that counts on them: the power may fail."""
+        self.require_in_place()
+        os.fsync(self.file.fileno())
+
     def replace(self, records: Iterable[dict[str, Any]]) -> None:
         """Close the file, and write another one with these records."""
         self.file.close()

@@ -303,7 +303,7 @@ class Run:
         try:
             if self.failure is not None:
                 raise self.failure
-            self.metrics.require_in_place()
+            self.metrics.sync()
             self.write_checkpoint()
         except OSError as error:
             kept = self.write_again(self.metrics)
