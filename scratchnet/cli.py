@@ -1,16 +1,17 @@
 """The command line: `scratchnet train`, `evaluate`, `predict`, `reproduce`, `summary`, `explain`, `step` and more.
 
-Exit codes: 0 done; 1 failed, with a message on stderr; 2 wrong usage; 130 interrupted; 141 if whatever reads the output
-stopped early, as `head` does. The last two are 128 and the number of the signal, as usual.
+Exit codes: 0 done; 1 failed, with a message on stderr; 2 wrong usage; 130 interrupted; 143 and 129 after SIGTERM and
+SIGHUP; 141 if whatever reads the output stopped early, as `head` does. From 129 on, 128 and the number of the signal.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,11 @@ from scratchnet.program import Started, command_line
 from scratchnet.reading import user_path
 from scratchnet.runs.checkpoint import trained_on
 from scratchnet.runs.identity import fingerprint
+from scratchnet.runs.lock import locked
 from scratchnet.runs.options import (
     DEFAULT_LR,
     MODEL,
+    SETTINGS,
     as_recipe,
     check_data_dir,
     check_same_engine,
@@ -41,8 +44,9 @@ from scratchnet.runs.options import (
     write_settings,
 )
 from scratchnet.runs.recipes import ORIGINAL, RECIPES, SAMPLE, SCHEDULES, current_name
-from scratchnet.runs.run import METRICS
+from scratchnet.runs.run import METRICS, RunNotKept
 from scratchnet.show.console import never_refuse
+from scratchnet.stderr import say
 from scratchnet.tables import table
 from scratchnet.version import __version__
 
@@ -76,10 +80,11 @@ def run(options: argparse.Namespace) -> int:
     try:
         if options.engine:
             sn.use_engine(options.engine)
-        options.command(options)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        with ExitStack() as options.until_the_end:
+            options.command(options)
+    except KeyboardInterrupt as error:
+        say(getattr(error, "outcome", str(error)) or "interrupted")
+        return 128 + getattr(error, "signal", signal.SIGINT)
     except BrokenPipeError:
         raise
     except (OSError, ValueError, TypeError, RuntimeError) as error:
@@ -95,6 +100,7 @@ def train(options: argparse.Namespace) -> None:
     """Train one model, and write the model, its metrics and its training curves to a folder."""
     folder = output_folder(user_path(options.out or f"runs/{options.model}"))
     command = command_line("train", options.model, "--out", folder)
+    options.until_the_end.enter_context(locked(folder))
     settings = resumed_settings(folder, options) if options.resume else new_settings(options)
     sn.use_engine(sn.current_engine())  # an engine that cannot run raises its error before anything is written
     check_same_engine(folder, settings, command)
@@ -106,7 +112,7 @@ def train(options: argparse.Namespace) -> None:
         make_room(folder, options.overwrite)
         write_settings(folder, settings)
     print(f"training {net.name} on {len(training):,} {training.name}, engine {sn.current_engine()}")
-    with resume_hint(command):
+    with resume_hint(command, folder, settings):
         history = sn.fit(
             net,
             training,
@@ -124,12 +130,15 @@ def train(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def resume_hint(command: str) -> Iterator[None]:
-    """If the block is interrupted, print the command that goes on, with the present engine."""
+def resume_hint(command: str, folder: Path, settings: dict[str, Any]) -> Iterator[None]:
+    """If the block is interrupted or its files fail, print the command that goes on, with the present engine."""
     try:
         yield
-    except KeyboardInterrupt:
-        print(f"\nTo go on:  {resume_command(command, sn.current_engine())}", file=sys.stderr)
+    except (KeyboardInterrupt, RunNotKept):
+        if not (folder / SETTINGS).exists():  # the folder was deleted or moved
+            with suppress(OSError):
+                write_settings(folder, settings)
+        say(f"\nTo go on:  {resume_command(command, sn.current_engine())}")
         raise
 
 
@@ -236,6 +245,7 @@ def reproduce_whole(options: argparse.Namespace, recipe: str, data: str) -> None
     where = ["--data-dir", options.data_dir] if options.data_dir else []
     again = ["--recipe", recipe, "--data", data, "--out", folder, *where, "--seed", options.seed, "--seeds", len(seeds)]
     command = command_line("reproduce", *again)
+    options.until_the_end.enter_context(locked(folder))
     sn.use_engine(sn.current_engine())
     train, test = sn.data.load(data, options.data_dir)  # an error comes before anything is written
     networks = {e.network_name: asdict(e.recipe) for e in planned(recipe, [0], data)}
@@ -250,7 +260,7 @@ def reproduce_whole(options: argparse.Namespace, recipe: str, data: str) -> None
         f"{sn.current_engine()}."
     )
     print_left_out(train)
-    with resume_hint(command):
+    with resume_hint(command, folder, settings):
         results, written = reproduce_whole(folder, recipe, seeds, data, options.data_dir)
     print(f"\n{results}\n")
     print_written(written)
@@ -267,6 +277,8 @@ def reproduce_once(options: argparse.Namespace, data: str) -> None:
     training, test = sn.data.load(data)
     settings = {"seed": options.seed, "recipe": asdict(SAMPLE)} | engine_and_data(training, test)
     names = [architecture.name for architecture in architectures_for(training)]
+    for place in [folder, *(folder / name for name in names)]:
+        options.until_the_end.enter_context(locked(place))
     if options.resume:
         check_same_settings(folder, settings, command)
     else:
@@ -275,7 +287,7 @@ def reproduce_once(options: argparse.Namespace, data: str) -> None:
         write_settings(folder, settings)
     print(f"{', '.join(names)}: {len(training):,} {training.name}, engine {sn.current_engine()}.")
     print_left_out(training)
-    with resume_hint(command):
+    with resume_hint(command, folder, settings):
         results, written = reproduce(folder, training, test, SAMPLE, options.seed, options.resume)
     print(f"\n{results}\n")
     print_written(written)
@@ -396,8 +408,11 @@ def load_data(settings: dict[str, Any]) -> tuple[sn.Dataset, sn.Dataset]:
 
 
 def print_written(paths: Sequence[Path]) -> None:
-    """Print the paths of the files that a command wrote."""
-    print("written:\n" + "\n".join(f"  {path}" for path in paths))
+    """Print the paths of the files that a command wrote. An OSError names those that are not there any more."""
+    print("written:\n" + "\n".join(f"  {path}" for path in paths if path.exists()))
+    gone = [str(path) for path in paths if not path.exists()]
+    if gone:
+        raise FileNotFoundError(f"deleted or moved since they were written: {', '.join(gone)}")
 
 
 # ---------------------------------------------------------------- options

@@ -9,7 +9,9 @@ from scratchnet.layers.base import positive
 from scratchnet.loss import softmax_cross_entropy
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer, Schedule, at_least_zero
-from scratchnet.runs.run import Augment, History, Run, interruptible, progress_bar
+from scratchnet.runs.interrupt import interruptible
+from scratchnet.runs.progress import progress_bar
+from scratchnet.runs.run import Augment, History, Run
 
 
 def fit(
@@ -59,7 +61,8 @@ def fit(
         Continue from the folder's checkpoint, if there is one. The weights at the end are those of an uninterrupted run
         with the same arguments, bit for bit. So what determined the steps so far must be the same: the network, the
         optimiser and the learning rate of each step, the engine, the images and labels, batch_size, seed and augment.
-        The run may now be longer than first planned.
+        The run may now be longer than first planned, and its folder may have been moved or copied. On another machine,
+        whose registers have another width or whose BLAS is another, it goes on as well, but the bits may differ.
     checkpoint_every : int, optional
         Steps from one checkpoint to the next; at the end of each epoch if not given.
     progress : bool
@@ -75,17 +78,20 @@ def fit(
     TrainingDiverged
         If the loss or a weight becomes NaN or infinite: the message names the step and the likely cause.
     KeyboardInterrupt
-        If interrupted: the current step is finished first, and a checkpoint is written if there is a folder; the
-        message says how to continue.
+        If interrupted by Ctrl-C, SIGTERM or SIGHUP: the current step is finished first, and a checkpoint is written if
+        there is a folder; the message says how to continue. A second Ctrl-C stops at once. Outside the main thread,
+        signals are not looked at. A SIGTERM or SIGHUP that the program ignores or handles itself is left to it.
     FileExistsError
         If the folder holds a checkpoint, and `resume` is false.
+    OSError
+        If another process has a run in the folder (the message names it), or if the folder cannot be written, also
+        because it was deleted or moved in the meantime; the message says what there is to go on from.
     ValueError
         If an argument is out of range, the optimiser has other parameters than the network's, or the checkpoint is
         of another run (the message says what differs) or its metrics are damaged.
     """
     run = Run(net, train, test, optimizer, schedule, augment, epochs, steps, batch_size, seed, folder, checkpoint_every)
-    run.start(resume)
-    with run.recording(), interruptible() as interrupt, run.bar(progress) as bar:
+    with run.kept(resume), interruptible() as interrupt, run.bar(progress) as bar:
         while run.step < run.total_steps:
             for x, labels in run.rest_of_epoch():
                 if schedule is not None:
@@ -98,8 +104,8 @@ def fit(
                 net.backward(dlogits, need_dx=False)  # the gradient of the images is not needed
                 optimizer.step()
                 run.after_step(loss, logits, labels, bar, evaluate)
-                if interrupt.requested:
-                    run.stop()
+                if interrupt.signal is not None:
+                    run.stop(interrupt.signal)
     return run.history
 
 

@@ -367,7 +367,11 @@ def test_a_fingerprint_of_as_many_digits_as_mnist_has_is_fast():
         ({"a": [1, 2]}, {"a": [1]}, "a[1] = 2, not None"),
         ({"a": 1, "b": 2}, {"a": 1}, "b = 2, not None"),
         ({"a": 1}, {"a": 1, "b": 2}, "b = None, not 2"),
-        ({"a": 1}, {"a": {"b": 1}}, "a = 1, not {'b': 1}"),
+        ({"a": 1}, {"a": {"b": 1, "c": 2}}, "a = 1, not settings of b, c"),
+        ({"a": {"name": "x", "b": 1}}, {"a": "y"}, "a = 'x', not 'y'"),
+        ({"a": {"name": "x", "b": 1}}, {}, "a = 'x', not None"),
+        ({"a": [1, 2]}, {"a": 1}, "a = a list of 2, not 1"),
+        ({"seed": 0, "a": 1}, {"networks": {"b": 1}, "a": 2}, "a = 1, not 2"),
         ({"a": 0, "b": 0}, {"a": 1, "b": 1}, "a = 0, not 1"),
     ],
 )

@@ -29,6 +29,7 @@ from numba.core import config, event
 from scratchnet.cache import cache_folder
 from scratchnet.fast.process import keep_memory, load_openmp
 from scratchnet.layers import shapes
+from scratchnet.stderr import say
 
 # Numba's simplest threading layer aborts the process if two Python threads start kernels at once. With any other layer,
 # the two kernels would compete for the same cores. So kernels take turns.
@@ -110,13 +111,13 @@ class Announcer(event.Listener):
         if self.depth == 1 and self.is_ours(event):
             self.started = time.perf_counter()
             name = event.data["dispatcher"].py_func.__name__
-            print(f"scratchnet: compiling {name} for this processor ...", end="", file=sys.stderr, flush=True)
+            say(f"scratchnet: compiling {name} for this processor ...", end="")
 
     def on_end(self, event: event.Event) -> None:
         self.depth -= 1
         if self.depth == 0 and self.is_ours(event):
             self.seconds += time.perf_counter() - self.started
-            print(f" done ({self.seconds:.1f} s so far; kept for later runs)", file=sys.stderr, flush=True)
+            say(f" done ({self.seconds:.1f} s so far; kept for later runs)")
 
     @staticmethod
     def is_ours(event: event.Event) -> bool:

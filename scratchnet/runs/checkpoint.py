@@ -22,7 +22,7 @@ from scratchnet.optim import Optimizer
 from scratchnet.reading import FileFault
 from scratchnet.runs.container import as_json, check_array, read, write
 from scratchnet.runs.description import build, describe, describe_optimizer, faults_of, generators
-from scratchnet.runs.identity import difference
+from scratchnet.runs.identity import defaults, difference, with_newer_arguments
 
 # What to do about an argument that differs, where the message alone does not make it clear.
 ADVICE = {
@@ -184,8 +184,9 @@ def _require_same_run(
     network = describe(net)
     if net.input_shape is None:
         network["input_shape"] = description["network"]["input_shape"]
-    _require_same(path, "network", description["network"], network)
-    _require_same(path, "optimizer", description["optimizer"], describe_optimizer(optimizer))
+    _require_same(path, "network", with_newer_arguments(description["network"], network, net), network)
+    settings = describe_optimizer(optimizer)
+    _require_same(path, "optimizer", defaults(type(optimizer), settings) | description["optimizer"], settings)
     _require_same(path, "generators", [*description["generators"]], [*generators(net)])
 
 

@@ -1,24 +1,20 @@
-"""The bookkeeping of a training run: history, progress, checkpoints, Ctrl-C. The loop in `train.py` stays short for it.
+"""The bookkeeping of a training run: history, progress, checkpoints. The loop in `train.py` stays short for it.
 
 A run with a folder keeps two files there: `checkpoint.safetensors`, which has all that it needs to go on, and
 `metrics.jsonl`, with one JSON object a line. A run that is killed at any moment can be resumed from its last complete
-checkpoint. Metrics of later steps are dropped, and written again when these steps are taken again.
+checkpoint. Metrics of later steps are dropped, and written again when these steps are taken again. While a run goes on,
+no other process can use its folder (`lock.py`).
 """
 
 from __future__ import annotations
 
 import itertools
-import json
-import signal
 import statistics
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -42,8 +38,11 @@ from scratchnet.reading import (
     user_path,
 )
 from scratchnet.runs.checkpoint import load_checkpoint, save_checkpoint
-from scratchnet.runs.files import write_text_atomically
 from scratchnet.runs.identity import fingerprint
+from scratchnet.runs.interrupt import Stopped
+from scratchnet.runs.lock import locked
+from scratchnet.runs.metrics import MetricsFile
+from scratchnet.runs.progress import progress_bar
 
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
@@ -66,6 +65,10 @@ Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 class TrainingDiverged(RuntimeError):
     """The loss or a weight became NaN or infinite. No file holds such weights."""
+
+
+class RunNotKept(OSError):
+    """The files of a run could not be written, and so it was stopped; the message says what there is to go on from."""
 
 
 @dataclass
@@ -137,17 +140,28 @@ class Run:
         self.step = 0
         self.history = History()
         self.arguments: dict[str, Any] = {}  # set by `start` if there is a folder
-        self._metrics: Any = None  # the open metrics file
+        self.metrics: MetricsFile | None = None  # set by `kept` if there is a folder
+        self.failure: OSError | None = None  # of the first line that could not be written
+        self.saved = 0  # the step of the last checkpoint; 0: there is none
 
     # ---------------------------------------------------------------- what the loop calls
 
-    def start(self, resume: bool) -> None:
-        """With `resume`, go on from the folder's checkpoint; without it, refuse to overwrite one."""
+    @contextmanager
+    def kept(self, resume: bool) -> Iterator[None]:
+        """Lock the folder, if there is one, while the block trains; with `resume`, first go to its checkpoint."""
         if self.folder is None:
             if resume:
                 raise ValueError("expected a folder to resume from, got none; pass folder= as in the run to go on with")
+            yield
             return
-        path = Path(self.folder) / CHECKPOINT
+        with locked(self.folder):
+            self.start(resume)
+            with MetricsFile(Path(self.folder) / METRICS, self.history.records()) as self.metrics:
+                yield
+
+    def start(self, resume: bool) -> None:
+        """With `resume`, go on from the folder's checkpoint; without it, refuse to overwrite one."""
+        path = Path(self.folder) / CHECKPOINT  # type: ignore[arg-type]
         if path.exists() and not resume:
             raise FileExistsError(f"{path}: holds an earlier run; resume it, choose another folder, or remove the file")
         self.arguments = self.describe_arguments()
@@ -163,6 +177,7 @@ class Run:
         self.history = self.history_until(step)
         checkpoint.restore(self.net, self.optimizer)
         self.step, self.order.bit_generator.state = step, checkpoint.position["order"]
+        self.saved = step
 
     def history_until(self, step: int) -> History:
         """What the metrics file holds up to a step; a ValueError if this run would have made another history."""
@@ -222,7 +237,7 @@ class Run:
                 figures |= {"test_set": self.test.name, "test_loss": test_loss, "test_accuracy": test_accuracy}
             self.record(event="epoch", epoch=epoch, step=self.step, **figures)
         self.show(bar)
-        if checkpoint_due:
+        if checkpoint_due or self.failure:
             self.save_checkpoint()
         self.step_began = time.perf_counter()
 
@@ -257,24 +272,14 @@ class Run:
         """The most likely cause, for an error message."""
         return f"most likely the learning rate {self.optimizer.lr:g} is too high"
 
-    def save_checkpoint(self) -> None:
-        """Write the folder's checkpoint, if there is a folder."""
+    def stop(self, number: int) -> NoReturn:
+        """Save a checkpoint if there is a folder, and raise Stopped: what was saved, and how to go on."""
         if self.folder is None:
-            return
-        epoch_is_over = self.step % self.steps_per_epoch == 0
-        order = self.order.bit_generator.state if epoch_is_over else self.order_at_epoch_start
-        position = {"step": self.step, "order": order}
-        save_checkpoint(Path(self.folder) / CHECKPOINT, self.net, self.optimizer, self.arguments, position)
-
-    def stop(self) -> NoReturn:
-        """Save a checkpoint if there is a folder, and raise KeyboardInterrupt with a message on how to go on."""
-        if self.folder is None:
-            raise KeyboardInterrupt(f"stopped after step {self.step}; nothing was saved, since fit was given no folder")
+            outcome = f"stopped after step {self.step}; nothing was saved, since fit was given no folder"
+            raise Stopped(outcome, signal=number)
         self.save_checkpoint()
-        raise KeyboardInterrupt(
-            f"stopped after step {self.step} and saved in {self.folder}; "
-            f"go on with resume=True on the engine {self.arguments['engine']}"
-        )
+        outcome = f"stopped after step {self.step} and saved in {self.folder}"
+        raise Stopped(outcome, f"; go on with resume=True on the engine {self.arguments['engine']}", number)
 
     # ---------------------------------------------------------------- progress
 
@@ -320,22 +325,53 @@ class Run:
         first = self.train.images[: self.batch_size].copy()
         return f"{name}, making {fingerprint(augment(first, self.chance()))}"
 
-    @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Rewrite the folder's metrics file from the history so far, and keep it open for new lines."""
-        if self.folder is None:
-            yield
-            return
-        path = Path(self.folder) / METRICS
-        write_text_atomically(path, "".join(json.dumps(record) + "\n" for record in self.history.records()))
-        with open(path, "a", encoding="utf-8", buffering=1) as self._metrics:
-            yield
-
     def record(self, **figures: Any) -> None:
-        """Add a record to the history, and a line to the metrics file."""
+        """Add a record to the history, and a line to the metrics file. A failure is seen to at the end of the step."""
         self.history.add(figures)
-        if self._metrics is not None:
-            self._metrics.write(json.dumps(figures) + "\n")
+        if self.metrics is None or self.failure is not None:
+            return
+        try:
+            self.metrics.append(figures)
+        except OSError as error:
+            self.failure = error
+
+    def save_checkpoint(self) -> None:
+        """Write the folder's checkpoint, if there is a folder.
+
+        Raises RunNotKept if that, or a line of the metrics before it, failed.
+        """
+        if self.metrics is None:
+            return
+        try:
+            if self.failure is not None:
+                raise self.failure
+            self.metrics.sync()
+            self.write_checkpoint()
+        except OSError as error:
+            kept = self.write_again(self.metrics)
+            raise RunNotKept(f"{self.folder}: stopped after step {self.step}, since {error}; {kept}") from error
+
+    def write_again(self, metrics: MetricsFile) -> str:
+        """After a failure, try to write the whole run once more; returns what there is to go on from, in words.
+
+        A folder that was deleted or moved is made again. What another has put in its place is left as it is.
+        """
+        try:
+            with suppress(FileNotFoundError):
+                metrics.require_in_place()
+            metrics.replace(self.history.records())
+            self.write_checkpoint()
+        except OSError:
+            return f"the last checkpoint is of step {self.saved}" if self.saved else "there is no checkpoint yet"
+        return "all that it needs to go on was written there once more"
+
+    def write_checkpoint(self) -> None:
+        epoch_is_over = self.step % self.steps_per_epoch == 0
+        order = self.order.bit_generator.state if epoch_is_over else self.order_at_epoch_start
+        position = {"step": self.step, "order": order}
+        path = Path(self.folder) / CHECKPOINT  # type: ignore[arg-type]
+        save_checkpoint(path, self.net, self.optimizer, self.arguments, position)
+        self.saved = self.step
 
 
 def read_metrics(path: str | Path) -> History:
@@ -357,44 +393,3 @@ def read_metrics(path: str | Path) -> History:
         check(path, record["step"], one_of(expected), f"{where}.step")
         history.add(record)
     return history
-
-
-def progress_bar(items: Iterable | None, name: str, progress: bool, **options: Any) -> Any:
-    """tqdm over some items. Where stderr is not a terminal, the bar is drawn only every ten seconds."""
-    from tqdm import tqdm
-
-    interval = 0.1 if sys.stderr.isatty() else 10
-    return tqdm(items, desc=name, disable=not progress, dynamic_ncols=True, mininterval=interval, **options)
-
-
-# ---------------------------------------------------------------- interruption
-
-
-@dataclass
-class Interrupt:
-    """Whether someone asked the run to stop."""
-
-    requested: bool = False
-
-
-@contextmanager
-def interruptible() -> Iterator[Interrupt]:
-    """Turn the first Ctrl-C into a request to stop, so that the step is finished; a second Ctrl-C stops at once.
-
-    Only the main thread gets signals; in any other thread this does nothing.
-    """
-    interrupt = Interrupt()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupt
-        return
-
-    def request(number: int, frame: FrameType | None) -> None:
-        if interrupt.requested:
-            raise KeyboardInterrupt
-        interrupt.requested = True
-
-    before = signal.signal(signal.SIGINT, request)
-    try:
-        yield interrupt
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -16,6 +16,7 @@ from scratchnet.data import Dataset
 from scratchnet.models import ARCHITECTURES, Architecture, Published
 from scratchnet.network import Network
 from scratchnet.runs.checkpoint import load, save
+from scratchnet.runs.interrupt import Stopped
 from scratchnet.runs.options import MODEL
 from scratchnet.runs.recipes import Recipe
 from scratchnet.runs.run import CHECKPOINT, METRICS, History, read_metrics
@@ -62,7 +63,7 @@ def train_one(
     architecture: Architecture, place: Path, train: Dataset, test: Dataset, recipe: Recipe, seed: int, resume: bool
 ) -> Network:
     """Train one network by the recipe; with `resume`, load it if it is finished."""
-    if resume and (place / MODEL).exists():
+    if resume and (place / MODEL).exists() and (place / METRICS).exists():
         return load(place / MODEL)
     net = architecture.make(seed=seed, init=recipe.init)
     fit(
@@ -135,17 +136,21 @@ def reproduce_whole(
         path = folder / f"{experiment.name}.json"
         if path.exists():
             continue
-        result = train_and_test(experiment, data_dir)
+        try:
+            result = train_and_test(experiment, data_dir)
+        except Stopped as stop:
+            outcome = f"stopped in run {i} of {len(experiments)}, which begins anew; the runs before it are in {folder}"
+            raise Stopped(outcome, signal=stop.signal) from None
         result["made"]["command"] = (
             f"scratchnet reproduce --recipe {recipe} --data {data} --seed {experiment.seed} --seeds 1"
         )
-        keep(result, path)
         accuracy, loss = result["test"]["accuracy"], result["test"]["loss"]
         print(
             f"run {i} of {len(experiments)}, {experiment.name}: accuracy {accuracy:.2%}, cross-entropy {loss:.4f} nats "
             f"on {result['test']['images']:,} {result['test']['name']}, in {result['seconds']:.0f} s",
             flush=True,
         )
+        keep(result, path)
     return whole_table(kept(experiments, folder)), [folder / f"{e.name}.json" for e in experiments]
 
 
