@@ -46,7 +46,7 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.choose import CHUNKS, tile_for, winograd_strips
-from scratchnet.fast.compiled import inlined, kernel
+from scratchnet.fast.compiled import for_kernel, inlined, kernel
 from scratchnet.fast.padded import copy_image
 from scratchnet.fast.product.loops import addresses
 from scratchnet.fast.product.points import (
@@ -249,9 +249,9 @@ def winograd_forward(
     shape = tile_for(F, x.dtype).shape
     width = padded_columns(F, shape, x.dtype)
     U = aligned_zeros(SIDE * SIDE * C * width, x.dtype)
-    weights_kernel(np.ascontiguousarray(w).reshape(-1), (C, F, width), G.reshape(-1), U, C * width)
+    weights_kernel(for_kernel(w).reshape(-1), (C, F, width), G.reshape(-1), U, C * width)
     out = np.empty((N, *window.out, F), x.dtype)
-    bias = np.zeros(F, x.dtype) if b is None else b
+    bias = np.zeros(F, x.dtype) if b is None else for_kernel(b)
     cut = winograd_strips(window.out, r)
     winograd_forward_kernel(x, window.before, U, bias, out, cut, B_T.reshape(-1), A_T.reshape(-1), exact_bias, shape)
     return out
