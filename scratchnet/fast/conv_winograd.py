@@ -170,7 +170,7 @@ def winograd_forward_kernel(x, before, U, bias, out, cut, B_T, A_T, exact_bias, 
         H, W = tiles[0] * m + SIDE - m, tiles[1] * m + SIDE - m
         image = zeroed(H * W * C, x).reshape(H, W, C)
         down, all_zero = np.empty(image.shape[1], np.intp), np.zeros((together, tiles[0] * m, tiles[1] * m), np.bool_)
-        starts = np.minimum(np.arange(padded), together * T - 1) * C
+        starts = np.arange(together * T) * C
         end = (chunk + 1) * N // CHUNKS
         for first in range(chunk * N // CHUNKS, end, together):
             last = min(first + together, end)
@@ -181,7 +181,7 @@ def winograd_forward_kernel(x, before, U, bias, out, cut, B_T, A_T, exact_bias, 
                     mark_all_zero(image, SIDE - m + 1, down, all_zero[n - first])
             for p in range(SIDE * SIDE):
                 for t in range(0, (last - first) * T, rows):
-                    where = addresses(starts, t, shape)
+                    where = addresses(starts[: (last - first) * T], t, shape)
                     for f in range(0, width, ACCUMULATORS // rows * lanes):
                         acc = tile(X[p * x_point :], where, Stretches(1, 0, C, 1), U, p * C * width + f, width)
                         add_to(acc, where, Y, Spot(p * y_point + t * width + f, width), nothing, Spot(0, 0))
