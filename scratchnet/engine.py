@@ -9,6 +9,18 @@ themselves; the compiled engine fuses some of them, see `scratchnet.fast.fused`.
 
 The engine is chosen by the environment variable `SCRATCHNET_ENGINE` before the start, or by `use_engine` at any time.
 
+**What the engines agree on.** Results, up to rounding, and errors, word for word; `tests/test_agreement.py` compares
+them. If a number is NaN or infinite, the sums of layers and resizing keep these promises on either engine:
+
+- It is not hidden: each result to which it contributes a term is NaN or infinite too.
+- It stays in its example: the outputs and the dx of all other examples of a batch are what they would be without it.
+- 0 times such a number is left open. The book multiplies most zeros; the mirror leaves many out (those of a gradient
+  behind a ReLU) and has some of its own (the padding of a wider kernel). So one engine may have NaN where the other has
+  a number, and which of NaN and the infinities a result is may differ.
+
+Where nothing is summed the engines agree exactly: ReLU passes NaN on, a max-pool takes NaN for the largest number. The
+sign of a zero is not part of any promise.
+
 To read this file: `ENGINES` has one record for each engine, `KERNELS` names what every engine offers, `ops` holds the
 functions of the engine in use, and `_activate` puts them there. `add_kernels` is for layers outside this package.
 """

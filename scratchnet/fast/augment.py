@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import prange
 
-from scratchnet.fast.compiled import inlined, kernel
+from scratchnet.fast.compiled import for_kernel, inlined, kernel
 
 
 @inlined
@@ -44,7 +44,7 @@ def turn_and_shift_kernel(x, angles, shifts, out):
 
 def turn_and_shift(x: np.ndarray, angles: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     """See `scratchnet.data.augment.turn_and_shift`."""
-    x = np.ascontiguousarray(x)
+    x = for_kernel(x)
     out = np.empty_like(x)
-    turn_and_shift_kernel(x, angles.astype(np.float64), shifts.astype(np.float64), out)
+    turn_and_shift_kernel(x, for_kernel(angles.astype(np.float64)), for_kernel(shifts.astype(np.float64)), out)
     return out

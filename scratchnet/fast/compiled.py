@@ -1,7 +1,7 @@
 """How the mirror's kernels are compiled: for this processor, once, and cached on disk.
 
 `kernel` compiles a function whose `prange` loops are shared by all threads. `inlined` compiles a function that kernels
-call. While something is compiled, a line on stderr says so.
+call. While something is compiled, a line on stderr says so. `for_kernel` prepares the arrays that a user gives.
 
 The cache is below NUMBA_CACHE_DIR or the user's cache folder. Numba itself compiles a kernel again if its arguments'
 types, its own file or the processor change. It does not notice when a function changes that the kernel calls. So each
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 from numba.core import config, event
 
 from scratchnet.cache import cache_folder
@@ -97,6 +98,15 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
             compiled(*arguments)
 
     return run
+
+
+def for_kernel(a: np.ndarray) -> np.ndarray:
+    """The array a as a kernel takes it: contiguous, aligned and writable. Only an array that is not so is copied.
+
+    Numba would take most of the others, but compile each kernel once more for them.
+    """
+    a = np.ascontiguousarray(a)
+    return a if a.flags.behaved else a.copy()
 
 
 class Announcer(event.Listener):

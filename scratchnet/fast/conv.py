@@ -36,7 +36,7 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast import choose
-from scratchnet.fast.compiled import kernel
+from scratchnet.fast.compiled import for_kernel, kernel
 from scratchnet.fast.conv_sparse import sparse_dw, sparse_dx
 from scratchnet.fast.conv_winograd import winograd_dw, winograd_forward
 from scratchnet.fast.padded import copy_into, padded_copy, window_starts
@@ -50,7 +50,7 @@ def conv2d_forward(
 ) -> np.ndarray:
     """See `scratchnet.layers.conv.conv2d_forward`."""
     window = Window.on(x.shape[1:3], w.shape[:2], stride, padding)
-    x = np.ascontiguousarray(x)
+    x = for_kernel(x)
     if choose.conv_forward(w.shape, window, len(x), x.dtype) == "Winograd":
         return winograd_forward(x, w, b, window)
     return direct_forward(padded_copy(x, window), w, b, window)
@@ -61,7 +61,7 @@ def conv2d_backward(
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """See `scratchnet.layers.conv.conv2d_backward`."""
     window = Window.on(x.shape[1:3], w.shape[:2], stride, padding)
-    x, dout = np.ascontiguousarray(x), np.ascontiguousarray(dout)
+    x, dout = for_kernel(x), for_kernel(dout)
     way = choose.conv_dw(x, dout, w.shape, window)
     if way == "nonzeros":
         dw, db = sparse_dw(x, dout, window), column_sums(dout)
@@ -164,7 +164,7 @@ def im2col(x: np.ndarray, kernel_size: IntOrPair, stride: IntOrPair, padding: Pa
     window = Window.on((H, W), kernel_size, stride, padding)
     (KH, KW), (OH, OW) = window.size, window.out
     patches = np.empty((N, OH, OW, KH, KW, C), x.dtype)
-    gather_columns(padded_copy(np.ascontiguousarray(x), window), patches, *window.stride)
+    gather_columns(padded_copy(for_kernel(x), window), patches, *window.stride)
     return patches.reshape(N * OH * OW, KH * KW * C)
 
 
@@ -175,6 +175,6 @@ def col2im(
     N, H, W, C = x_shape
     window = Window.on((H, W), kernel_size, stride, padding)
     dx = np.empty(x_shape, columns.dtype)
-    patches = np.ascontiguousarray(columns).reshape(N, *window.out, *window.size, C)
+    patches = for_kernel(columns).reshape(N, *window.out, *window.size, C)
     scatter_columns(patches, dx, *window.stride, *window.before)
     return dx

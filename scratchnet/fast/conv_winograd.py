@@ -46,7 +46,7 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.choose import CHUNKS, tile_for, winograd_strips
-from scratchnet.fast.compiled import inlined, kernel
+from scratchnet.fast.compiled import for_kernel, inlined, kernel
 from scratchnet.fast.padded import copy_image
 from scratchnet.fast.product.loops import addresses
 from scratchnet.fast.product.points import (
@@ -170,7 +170,7 @@ def winograd_forward_kernel(x, before, U, bias, out, cut, B_T, A_T, exact_bias, 
         H, W = tiles[0] * m + SIDE - m, tiles[1] * m + SIDE - m
         image = zeroed(H * W * C, x).reshape(H, W, C)
         down, all_zero = np.empty(image.shape[1], np.intp), np.zeros((together, tiles[0] * m, tiles[1] * m), np.bool_)
-        starts = np.minimum(np.arange(padded), together * T - 1) * C
+        starts = np.arange(together * T) * C
         end = (chunk + 1) * N // CHUNKS
         for first in range(chunk * N // CHUNKS, end, together):
             last = min(first + together, end)
@@ -181,7 +181,7 @@ def winograd_forward_kernel(x, before, U, bias, out, cut, B_T, A_T, exact_bias, 
                     mark_all_zero(image, SIDE - m + 1, down, all_zero[n - first])
             for p in range(SIDE * SIDE):
                 for t in range(0, (last - first) * T, rows):
-                    where = addresses(starts, t, shape)
+                    where = addresses(starts[: (last - first) * T], t, shape)
                     for f in range(0, width, ACCUMULATORS // rows * lanes):
                         acc = tile(X[p * x_point :], where, Stretches(1, 0, C, 1), U, p * C * width + f, width)
                         add_to(acc, where, Y, Spot(p * y_point + t * width + f, width), nothing, Spot(0, 0))
@@ -249,9 +249,9 @@ def winograd_forward(
     shape = tile_for(F, x.dtype).shape
     width = padded_columns(F, shape, x.dtype)
     U = aligned_zeros(SIDE * SIDE * C * width, x.dtype)
-    weights_kernel(np.ascontiguousarray(w).reshape(-1), (C, F, width), G.reshape(-1), U, C * width)
+    weights_kernel(for_kernel(w).reshape(-1), (C, F, width), G.reshape(-1), U, C * width)
     out = np.empty((N, *window.out, F), x.dtype)
-    bias = np.zeros(F, x.dtype) if b is None else b
+    bias = np.zeros(F, x.dtype) if b is None else for_kernel(b)
     cut = winograd_strips(window.out, r)
     winograd_forward_kernel(x, window.before, U, bias, out, cut, B_T.reshape(-1), A_T.reshape(-1), exact_bias, shape)
     return out

@@ -19,7 +19,7 @@ from numba import prange
 
 from scratchnet.fast import choose
 from scratchnet.fast.choose import ROWS_TOGETHER, SHARE
-from scratchnet.fast.compiled import kernel
+from scratchnet.fast.compiled import for_kernel, kernel
 from scratchnet.fast.product import sparse
 from scratchnet.fast.product.loops import column_sums, product
 from scratchnet.fast.product.tile import Stretches
@@ -68,8 +68,8 @@ def rows_times(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, computes: 
     if not choose.few_rows(M, K, F, a.dtype, computes):
         return product(a.reshape(-1), np.arange(M) * K, Stretches(1, 0, K, 1), b, bias)
     out = np.empty((M, F), a.dtype)
-    bias = np.zeros(F, a.dtype) if bias is None else np.ascontiguousarray(bias)
-    few_rows_kernel(a, np.ascontiguousarray(b), bias, out, ROWS_TOGETHER)
+    bias = np.zeros(F, a.dtype) if bias is None else for_kernel(bias)
+    few_rows_kernel(a, for_kernel(b), bias, out, ROWS_TOGETHER)
     return out
 
 
@@ -81,14 +81,14 @@ def columns_times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def dense_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
     """See `scratchnet.layers.dense.dense_forward`."""
-    return rows_times(np.ascontiguousarray(x), w, b)
+    return rows_times(for_kernel(x), w, b)
 
 
 def dense_backward(
     dout: np.ndarray, x: np.ndarray, w: np.ndarray, *, need_dx: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """See `scratchnet.layers.dense.dense_backward`."""
-    dout, x, w = np.ascontiguousarray(dout), np.ascontiguousarray(x), np.ascontiguousarray(w)
+    dout, x, w = for_kernel(dout), for_kernel(x), for_kernel(w)
     way = choose.dense_gradients(dout, x.shape[1], need_dx)
     dw = sparse.transposed_product(dout, x) if way == "nonzeros" else columns_times(x, dout)
     dx = None

@@ -24,7 +24,7 @@ from numba import prange
 
 from scratchnet.fast import choose
 from scratchnet.fast.choose import CHUNKS
-from scratchnet.fast.compiled import kernel
+from scratchnet.fast.compiled import for_kernel, kernel
 from scratchnet.fast.padded import copy_image, window_starts
 from scratchnet.fast.product.loops import addresses, column_sums
 from scratchnet.fast.product.tile import (
@@ -111,7 +111,7 @@ def lanewise_forward(
     """out (N, OH, OW, C) of x (N, H, W, C) in its frame and w (KH, KW, C)."""
     N, C = len(x), x.shape[3]
     (OH, OW), (SH, SW), (KH, KW, _), line = out_size, stride, w.shape, frame.padded[1] * C
-    bias = np.zeros(C, w.dtype) if b is None else b
+    bias = np.zeros(C, w.dtype) if b is None else for_kernel(b)
     if choose.lanewise_in_lines(C, SW, w.dtype):
         starts, slides = np.arange(OH) * (SH * line), False
         w, bias = np.tile(w, OW), np.tile(bias, OW)
@@ -119,7 +119,7 @@ def lanewise_forward(
         starts = window_starts(1, frame.padded, C, (OH, OW), stride)
         slides = choose.lanewise_slides(OW, SW)
     out = np.empty((N, len(starts), w.shape[2]), w.dtype)
-    taps = np.ascontiguousarray(w).reshape(-1)
+    taps = for_kernel(w).reshape(-1)
     lanewise_rows(x, frame, starts, Stretches(KH, line, KW, C), slides, taps, bias, out, NARROW)
     return out.reshape(N, OH, OW, C)
 
@@ -157,7 +157,7 @@ def depthwise_conv2d_backward(
     N, H, W, _ = x.shape
     KH, KW, C, M = w.shape
     window = Window.on((H, W), (KH, KW), stride, padding)
-    dout, x, taps = np.ascontiguousarray(dout), repeated(x, M), w.reshape(KH, KW, C * M)
+    dout, x, taps = for_kernel(dout), repeated(x, M), w.reshape(KH, KW, C * M)
     db = column_sums(dout)
     choose.note_lanewise("dw", N, taps.shape, window, x.dtype)
     dw = lanewise_dw(x, Frame(window.padded, window.before, (1, 1)), dout, window).reshape(w.shape)
@@ -172,4 +172,4 @@ def depthwise_conv2d_backward(
 
 def repeated(x: np.ndarray, M: int) -> np.ndarray:
     """x (N, H, W, C), contiguous, with each channel M times."""
-    return np.ascontiguousarray(x) if M == 1 else np.repeat(x, M, axis=3)
+    return for_kernel(x) if M == 1 else np.repeat(x, M, axis=3)

@@ -16,7 +16,7 @@ from numba import prange
 
 from scratchnet.fast import choose
 from scratchnet.fast.choose import CHUNKS
-from scratchnet.fast.compiled import kernel
+from scratchnet.fast.compiled import for_kernel, kernel
 from scratchnet.fast.dense import rows_times
 from scratchnet.fast.pool import larger, places_of
 from scratchnet.fast.product.loops import weight_gradient
@@ -111,7 +111,7 @@ def one_channel_forward(
     out = np.empty((len(x), *window.out, F), x.dtype)
     argmax = np.empty(out.shape, np.int32)
     filters, bias = whole_vectors(w), whole_vectors(np.zeros(F, x.dtype) if b is None else b)
-    x, places = np.ascontiguousarray(x).reshape(-1), places_of(pool[0] * pool[1], x.dtype)
+    x, places = for_kernel(x).reshape(-1), places_of(pool[0] * pool[1], x.dtype)
     one_channel_forward_kernel(x, filters, bias, out.reshape(-1), argmax.reshape(-1), F, window, places)
     return out, argmax
 
@@ -135,7 +135,7 @@ def one_channel_backward(
     F = dout.shape[3]
     for computes in ("dw", "dx"):
         choose.note_one_channel(computes, x.size, F, x.dtype)
-    dout, argmax, x = np.ascontiguousarray(dout), np.ascontiguousarray(argmax), np.ascontiguousarray(x)
+    dout, argmax, x = for_kernel(dout), for_kernel(argmax), for_kernel(x)
     filters = whole_vectors(w)
     dx = np.empty_like(x)
     sums = np.empty((CHUNKS, 2, filters.size), w.dtype)
@@ -150,7 +150,7 @@ def pointwise_conv2d_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None)
     """See `scratchnet.layers.pointwise.pointwise_conv2d_forward`."""
     N, H, W, C = x.shape
     F = w.shape[-1]
-    return rows_times(np.ascontiguousarray(x).reshape(N * H * W, C), w.reshape(C, F), b).reshape(N, H, W, F)
+    return rows_times(for_kernel(x).reshape(N * H * W, C), w.reshape(C, F), b).reshape(N, H, W, F)
 
 
 def pointwise_conv2d_backward(
@@ -162,7 +162,7 @@ def pointwise_conv2d_backward(
     if choose.one_channel(C):  # a max-pool with windows of one pixel changes nothing
         gradients = one_channel_backward(dout, np.zeros(F, np.int32), x, w, (1, 1))
         return gradients if need_dx else (None, *gradients[1:])
-    dout, x = np.ascontiguousarray(dout), np.ascontiguousarray(x)
+    dout, x = for_kernel(dout), for_kernel(x)
     # Row c of dw begins at channel c of the image's first pixel. k runs over the H*W pixels, which are C numbers apart.
     choose.note_product("dw", "tile", C, N * H * W, F, x.dtype)
     pixels = Stretches(1, 0, H * W, C)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from scratchnet.fast.compiled import inlined, kernel
+from scratchnet.fast.compiled import for_kernel, inlined, kernel
 from scratchnet.fast.register.vector import (
     add,
     lanes_of,
@@ -19,7 +19,7 @@ from scratchnet.fast.register.vector import (
     store_int,
     where_equal,
     where_greater,
-    where_nan,
+    where_greater_or_nan,
     zeros,
 )
 from scratchnet.layers.pool import pool_window, window_counts
@@ -30,28 +30,29 @@ from scratchnet.layers.shapes import IntOrPair, Padding, Window
 def larger(value, best, here, place):
     """The larger of a pixel and the best so far, lane by lane, and its index; NaN wins over all.
 
-    A tie goes to the first pixel of the window in row-major order: `>`, and not `>=`, replaces the best so far.
+    A tie goes to the first pixel of the window in row-major order: `>`, and not `>=`, replaces the best so far. Of NaNs
+    the last one stays, since no number is greater than NaN.
     """
-    place = where_greater(value, best, here, place)
-    return where_nan(value, value, where_greater(value, best, value, best)), place
+    return where_greater_or_nan(value, best, value, best), where_greater_or_nan(value, best, here, place)
 
 
 @kernel
-def max_forward_kernel(x, C, window, out, argmax, places, relu):
+def max_forward_kernel(x, N, C, window, out, argmax, places, relu):
     """For each window, the largest of its pixels inside the image, and that pixel's index; NaN wins over all.
 
-    x, out, argmax : flat, with C channels. places : -infinity and then every index, in out's dtype. relu : whether
-    negative pixels count as 0.
+    x, out, argmax : flat, of N images with C channels. places : -infinity and then every index, in out's dtype. relu :
+    whether negative pixels count as 0.
     """
     (H, W), (OH, OW), (top, left) = window.image, window.out, window.before
     (PH, PW), (SH, SW) = window.size, window.stride
-    for n in prange(out.size // (OH * OW * C)):
+    for n in prange(N):
         for i in range(OH):
             h = i * SH - top
             for j in range(OW):
                 w = j * SW - left
+                first = max(0, -h) * PW + max(0, -w)  # it stays the winner if all pixels are -infinity
                 for c in range(0, C, lanes_of(x)):
-                    best, place = splat(places, 0), zeros(out)
+                    best, place = splat(places, 0), splat(places, 1 + first)
                     for kh in range(max(0, -h), min(PH, H - h)):
                         for kw in range(max(0, -w), min(PW, W - w)):
                             value = load_first(x, ((n * H + h + kh) * W + w + kw) * C + c, C - c)
@@ -64,7 +65,7 @@ def max_forward_kernel(x, C, window, out, argmax, places, relu):
 
 
 @kernel
-def max_backward_kernel(dout, argmax, dx, C, window, places, once):
+def max_backward_kernel(dout, argmax, dx, N, C, window, places, once):
     """Add each output's gradient to the pixel that won.
 
     dout, argmax, dx : flat. once : whether each pixel is in exactly one window. Then dx is written, not added to, and
@@ -72,7 +73,7 @@ def max_backward_kernel(dout, argmax, dx, C, window, places, once):
     """
     (H, W), (OH, OW), (top, left) = window.image, window.out, window.before
     (PH, PW), (SH, SW) = window.size, window.stride
-    for n in prange(dout.size // (OH * OW * C)):
+    for n in prange(N):
         if not once:
             dx[n * H * W * C : (n + 1) * H * W * C] = 0.0
         for i in range(OH):
@@ -128,7 +129,7 @@ def avg_backward_kernel(dout, counts, dx, window):
 
 
 def places_of(window: int, dtype: np.dtype) -> np.ndarray:
-    """(1 + window,): -infinity, which every pixel beats, then the indices of a window's pixels, in this dtype."""
+    """(1 + window,): -infinity, where a search begins, then the indices of a window's pixels, in this dtype."""
     return np.concatenate([[-np.inf], np.arange(window)]).astype(dtype)
 
 
@@ -152,8 +153,8 @@ def max_forward(x: np.ndarray, window: Window, relu: bool) -> tuple[np.ndarray, 
     (PH, PW) = window.size
     out = np.empty((N, *window.out, C), x.dtype)
     argmax = np.empty(out.shape, np.int32)
-    x, places = np.ascontiguousarray(x).reshape(-1), places_of(PH * PW, x.dtype)
-    max_forward_kernel(x, C, window, out.reshape(-1), argmax.reshape(-1), places, relu)
+    x, places = for_kernel(x).reshape(-1), places_of(PH * PW, x.dtype)
+    max_forward_kernel(x, N, C, window, out.reshape(-1), argmax.reshape(-1), places, relu)
     return out, argmax
 
 
@@ -167,11 +168,11 @@ def max_pool2d_backward(
 ) -> np.ndarray:
     """See `scratchnet.layers.pool.max_pool2d_backward`."""
     window = pool_window(x_shape[1:3], pool, stride, padding)
-    (PH, PW), (OH, OW) = window.size, window.out
+    (N, _, _, C), (PH, PW), (OH, OW) = x_shape, window.size, window.out
     dx = np.empty(x_shape, dout.dtype)
-    dout, argmax = np.ascontiguousarray(dout).reshape(-1), np.ascontiguousarray(argmax).reshape(-1)
+    dout, argmax = for_kernel(dout).reshape(-1), for_kernel(argmax).reshape(-1)
     once = window.size == window.stride and window.image == window.padded == (OH * PH, OW * PW)
-    max_backward_kernel(dout, argmax, dx.reshape(-1), x_shape[3], window, places_of(PH * PW, dx.dtype), once)
+    max_backward_kernel(dout, argmax, dx.reshape(-1), N, C, window, places_of(PH * PW, dx.dtype), once)
     return dx
 
 
@@ -179,7 +180,7 @@ def avg_pool2d_forward(x: np.ndarray, pool: IntOrPair, stride: IntOrPair, paddin
     """See `scratchnet.layers.pool.avg_pool2d_forward`."""
     window = pool_window(x.shape[1:3], pool, stride, padding)
     out = np.empty((x.shape[0], *window.out, x.shape[3]), x.dtype)
-    avg_forward_kernel(np.ascontiguousarray(x), window_counts(window, x.dtype), out, window)
+    avg_forward_kernel(for_kernel(x), window_counts(window, x.dtype), out, window)
     return out
 
 
@@ -189,5 +190,5 @@ def avg_pool2d_backward(
     """See `scratchnet.layers.pool.avg_pool2d_backward`."""
     window = pool_window(x_shape[1:3], pool, stride, padding)
     dx = np.empty(x_shape, dout.dtype)
-    avg_backward_kernel(np.ascontiguousarray(dout), window_counts(window, dout.dtype), dx, window)
+    avg_backward_kernel(for_kernel(dout), window_counts(window, dout.dtype), dx, window)
     return dx

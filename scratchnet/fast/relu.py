@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from scratchnet.fast.compiled import kernel
+from scratchnet.fast.compiled import for_kernel, kernel
 
 
 @kernel
@@ -24,7 +24,7 @@ def backward_kernel(dout, x, dx):
 
 def relu_forward(x: np.ndarray) -> np.ndarray:
     """See `scratchnet.layers.relu.relu_forward`."""
-    x = np.ascontiguousarray(x)
+    x = for_kernel(x)
     out = np.empty_like(x)
     forward_kernel(x.reshape(-1), out.reshape(-1))
     return out
@@ -32,7 +32,7 @@ def relu_forward(x: np.ndarray) -> np.ndarray:
 
 def relu_backward(dout: np.ndarray, x: np.ndarray) -> np.ndarray:
     """See `scratchnet.layers.relu.relu_backward`."""
-    dout, x = np.ascontiguousarray(dout), np.ascontiguousarray(x)
+    dout, x = for_kernel(dout), for_kernel(x)
     dx = np.empty_like(dout)
     backward_kernel(dout.reshape(-1), x.reshape(-1), dx.reshape(-1))
     return dx

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from scratchnet.fast.compiled import kernel
+from scratchnet.fast.compiled import for_kernel, kernel
 from scratchnet.layers.resize import interpolation_matrix
 
 
@@ -40,7 +40,7 @@ def resize_forward(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """See `scratchnet.layers.resize.resize_forward`."""
     rows, columns = (interpolation_matrix(x.shape[axis + 1], size[axis], x.dtype) for axis in (0, 1))
     out = np.empty((len(x), *size, x.shape[3]), x.dtype)
-    mix_kernel(np.ascontiguousarray(x), rows, columns, out)
+    mix_kernel(for_kernel(x), rows, columns, out)
     return out
 
 
@@ -48,5 +48,5 @@ def resize_backward(dout: np.ndarray, x_shape: tuple[int, ...]) -> np.ndarray:
     """See `scratchnet.layers.resize.resize_backward`."""
     rows, columns = (interpolation_matrix(x_shape[axis], dout.shape[axis], dout.dtype) for axis in (1, 2))
     dx = np.empty(x_shape, dout.dtype)
-    mix_kernel(np.ascontiguousarray(dout), np.ascontiguousarray(rows.T), np.ascontiguousarray(columns.T), dx)
+    mix_kernel(for_kernel(dout), np.ascontiguousarray(rows.T), np.ascontiguousarray(columns.T), dx)
     return dx

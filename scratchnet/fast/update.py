@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -48,8 +49,14 @@ def adam_kernel(value, g, m, s, numbers):
 
 
 def one_kind(*arrays: np.ndarray) -> bool:
-    """Whether all arrays are contiguous and of one dtype. Any others are left to NumPy."""
-    return all(a.flags.c_contiguous and a.dtype == arrays[0].dtype for a in arrays)
+    """Whether a kernel can take the arrays: contiguous, writable, of one shape and dtype, and apart in memory.
+
+    All others are left to NumPy, which also has the errors for arrays that do not fit.
+    """
+    kinds = {(a.shape, a.dtype, a.flags.carray) for a in arrays}
+    return kinds == {(arrays[0].shape, arrays[0].dtype, True)} and not any(
+        np.may_share_memory(a, b) for a, b in combinations(arrays, 2)
+    )
 
 
 def sgd_update(value: np.ndarray, g: np.ndarray, lr: float) -> None:

@@ -279,7 +279,8 @@ def max_pool2d_forward(
     """out[n, i, j, c] = the largest x[n, row, column, c] over all kh, kw whose pixel is inside the image
 
     x (N, H, W, C) -> out (N, OH, OW, C), and argmax of that shape: the position of the largest pixel, kh*PW + kw. Of
-    equal pixels, the first in row-major order is taken. NaN counts as larger than every number.
+    equal pixels, the first in row-major order is taken. NaN counts as larger than every number; of several, the last is
+    taken.
     """
     N, H, W, C = x.shape
     PH, PW = both(pool)

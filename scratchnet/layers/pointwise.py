@@ -27,6 +27,7 @@ import numpy as np
 
 from scratchnet.engine import ops
 from scratchnet.layers.base import Formulas, Shape, WeightedLayer, positive
+from scratchnet.layers.shapes import Window
 
 
 def pointwise_conv2d_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
@@ -125,8 +126,8 @@ class PointwiseConv2D(WeightedLayer):
         return ("N", "H", "W", self.in_channels)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        H, W, _ = input_shape
-        return (H, W, self.filters)
+        OH, OW = Window.on(input_shape[:2], 1, 1, 0).out  # as large as the image, which has to have a pixel
+        return (OH, OW, self.filters)
 
     def multiply_adds(self, input_shape: Shape) -> int:
         H, W, C = input_shape

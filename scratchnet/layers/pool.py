@@ -13,7 +13,8 @@ keeps its position (argmax = kh*PW + kw; of equal pixels, the first in row-major
 
     dx[n, i*SH + kh, j*SW + kw, c] += dout[n, i, j, c]   where argmax[n, i, j, c] = kh*PW + kw
 
-It is += and not =, since windows may overlap: one pixel may be the largest in several of them.
+It is += and not =, since windows may overlap: one pixel may be the largest in several of them. NaN counts as larger
+than every number, so that it is noticed; of several, the last is taken, as in PyTorch.
 
 Backward of the mean: each of the window's pixels had the weight 1 / count in it:
 
@@ -63,6 +64,7 @@ def max_pool2d_forward(
     -------
     out : (N, OH, OW, C).
     argmax : (N, OH, OW, C), int32; the position of the largest pixel in its window, kh*PW + kw; in a tie, the first.
+        It is always a pixel of the image, even if all of them are -infinity as the padding is.
 
     Raises
     ------
@@ -74,13 +76,22 @@ def max_pool2d_forward(
     PH, PW = window.size
     padded = pad(x, window.pads, value=-np.inf)
     out = np.full((N, *window.out, C), -np.inf, x.dtype)
-    argmax = np.zeros(out.shape, np.int32)
+    argmax = np.empty(out.shape, np.int32)
+    argmax[:] = first_pixels(window)
     for kh in range(PH):
         for kw in range(PW):
             pixels = window_pixels(padded, kh, kw, window)
-            argmax[pixels > out] = kh * PW + kw  # > and not >=: the first of equal pixels stays
+            larger = (pixels > out) | np.isnan(pixels)  # > and not >=: the first of equal pixels stays
+            argmax[larger] = kh * PW + kw
             np.maximum(out, pixels, out=out)
     return out, argmax
+
+
+def first_pixels(window: Window) -> np.ndarray:
+    """The position of the first pixel in each window that is not padding, kh*PW + kw: (OH, OW, 1)."""
+    (top, left), (SH, SW), (OH, OW) = window.before, window.stride, window.out
+    rows, columns = np.maximum(top - np.arange(OH) * SH, 0), np.maximum(left - np.arange(OW) * SW, 0)
+    return (rows[:, None] * window.size[1] + columns)[..., None]
 
 
 def max_pool2d_backward(
@@ -93,7 +104,7 @@ def max_pool2d_backward(
     for kh in range(PH):
         for kw in range(PW):
             dpixels = window_pixels(dpadded, kh, kw, window)
-            dpixels += dout * (argmax == kh * PW + kw)  # reverses out = pixels, where they were the largest
+            dpixels += np.where(argmax == kh * PW + kw, dout, 0)  # reverses out = pixels, where they were the largest
     return crop(dpadded, window.pads)
 
 

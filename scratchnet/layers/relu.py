@@ -26,7 +26,7 @@ def relu_forward(x: np.ndarray) -> np.ndarray:
 
 def relu_backward(dout: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Gradient of ReLU: dx, from dout and the forward's input x, all of one shape."""
-    return dout * (x > 0)
+    return np.where(x > 0, dout, 0)
 
 
 class ReLU(Layer):

@@ -82,4 +82,7 @@ class Resize(Layer):
         return ("N", "H", "W", "C")
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        return (*self.size, input_shape[2])
+        H, W, C = input_shape
+        if min(H, W) < 1:
+            raise ValueError(f"expected images of at least 1x1 pixels, got {H}x{W}")
+        return (*self.size, C)

@@ -30,7 +30,7 @@ import numpy as np
 from numba import prange
 
 from scratchnet.fast.choose import CACHE, CHUNKS, product_cut, product_shape, tile_for
-from scratchnet.fast.compiled import inlined, kernel
+from scratchnet.fast.compiled import for_kernel, inlined, kernel
 from scratchnet.fast.product.tile import ACCUMULATORS, Spot, Stretches, add_part_to, add_to, padded_columns, tile
 from scratchnet.fast.register.scratch import LINE, scratch
 from scratchnet.fast.register.vector import (
@@ -192,12 +192,12 @@ def column_sums(b: np.ndarray) -> np.ndarray:
 def product(a, starts, stretches, b, bias) -> np.ndarray:
     """`product_rows` into a new array (M, F), with the tile that suits F columns. bias : (F,) or None."""
     M, F, depth = starts.size, b.shape[1], stretches.runs * stretches.K
-    bias = np.zeros(F, a.dtype) if bias is None else np.ascontiguousarray(bias)
+    bias = np.zeros(F, a.dtype) if bias is None else for_kernel(bias)
     if 0 in (M, F, depth):
         return np.tile(bias, (M, 1))  # no entries, or sums of no terms, as in the gradients of an empty batch
     shape = product_shape(M, depth, F, a.dtype)
     out = np.empty((M, F), a.dtype)
-    b = np.ascontiguousarray(b).reshape(-1)
+    b = for_kernel(b).reshape(-1)
     product_rows(a, starts, stretches, b, bias, out, product_cut(M, F, stretches, shape, out.dtype), shape)
     return out
 

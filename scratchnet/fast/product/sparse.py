@@ -20,7 +20,7 @@ rows that fit into L1. The lists are cut in the same way; a place is counted fro
 
 A multiply-add takes a third longer here than in the tile, and matrices have to be transposed:
 `choose.dense_gradients` says when this way is faster. A product of zero and infinity, which is NaN elsewhere, is left
-out as well.
+out as well: `scratchnet/engine.py` says what the engines promise about such numbers.
 
 In the dense layer, the sparse matrix is the gradient dout (N, F), and the vectors run along the layer's inputs:
 

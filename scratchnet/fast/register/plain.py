@@ -13,7 +13,7 @@ from scratchnet.fast.register.width import lanes
 OPERATIONS: tuple[str, ...] = (
     "add", "append_nonzero", "fma", "lanes_of", "load", "load_first", "load_int", "prefetch", "replaced", "splat",
     "store", "store_first", "store_int", "subtract", "sum_of_lanes", "transpose_square", "where_equal", "where_greater",
-    "where_nan", "zeros",
+    "where_greater_or_nan", "zeros",
 )  # fmt: skip
 
 
@@ -101,9 +101,9 @@ def where_equal(x, y, a, b):
     return np.where(x == y, a, b)
 
 
-def where_nan(x, a, b):
-    """a where x is NaN, else b, lane by lane."""
-    return np.where(x != x, a, b)
+def where_greater_or_nan(x, y, a, b):
+    """a where x > y or x is NaN, else b, lane by lane."""
+    return np.where((x > y) | np.isnan(x), a, b)
 
 
 def append_nonzero(x, numbers, i, values, places, at):

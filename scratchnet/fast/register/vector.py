@@ -21,7 +21,7 @@ Edges of arrays and pooling take more:
     store_int(v, a, i, count)  as store_first, to an array of int32
     where_greater(x, y, a, b)  a where x > y, else b, lane by lane
     where_equal(x, y, a, b)    a where x == y, else b
-    where_nan(x, a, b)         a where x is NaN, else b
+    where_greater_or_nan(x, y, a, b)   a where x > y or x is NaN, else b
 
 Lists of nonzeros take
 
@@ -315,14 +315,15 @@ def where_equal(typing, x, y, a, b):
 
 
 @intrinsic
-def where_nan(typing, x, a, b):
-    """a where x is NaN, else b, lane by lane."""
+def where_greater_or_nan(typing, x, y, a, b):
+    """a where x > y or x is NaN, else b, lane by lane."""
 
     def emit(context, builder, signature, arguments):
-        x, a, b = arguments
-        return builder.select(builder.fcmp_unordered("uno", x, x), a, b)
+        x, y, a, b = arguments
+        wins = builder.or_(builder.fcmp_ordered(">", x, y), builder.fcmp_unordered("uno", x, x))
+        return builder.select(wins, a, b)
 
-    return a(x, a, a), emit
+    return a(x, x, a, a), emit
 
 
 def _append_at_once(builder, vector, mask, address):
