@@ -22,7 +22,7 @@ from scratchnet.data.registry import DATASETS, DIGITS
 from scratchnet.engine import DEFAULT_ENGINE, ENGINES, READABLE_ENGINE
 from scratchnet.layers.initial import RULES
 from scratchnet.models import ARCHITECTURES
-from scratchnet.reading import user_path
+from scratchnet.reading import LARGEST, user_path
 from scratchnet.runs.checkpoint import trained_on
 from scratchnet.runs.identity import fingerprint
 from scratchnet.runs.options import (
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, MemoryError) as error:
         print(f"scratchnet: {error}", file=sys.stderr)
         return 1
     return 0
@@ -534,6 +534,6 @@ def _add_folder_options(command: Any, shown: str) -> None:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or not 1 <= int(text) <= LARGEST:
         raise argparse.ArgumentTypeError(f"expected one whole number of at least 1, got {text!r}")
     return int(text)
