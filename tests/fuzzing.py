@@ -409,9 +409,10 @@ def fuzz_files(name: str, count: int, rng: random.Random, folder: Path) -> Count
 # ---------------------------------------------------------------- the command line
 
 VALUES = [
-    "", "0", "1", "2", "3", "-1", "05", "99", "1e3", "0.5", "1.0", "nan", "inf", "-inf", "1e400", "9" * 30, "9" * 400,
-    "9" * 5000, "9223372036854775807", "٣", "½", "~", "~nobody/x", "a\0b", "\udcff", "name with spaces", "Übung", ".", "..",
-    "/", "/dev/null", "/dev/zero", "x" * 300, "model", "picture.png", "text", "run", "standard_cnn", "sample", "--", "-x",
+    "", "0", "1", "2", "3", "-1", "05", "99", "1e3", "0.5", "1.0", "nan", "inf", "-inf", "1e400", "9" * 30,
+    "9" * 400, "9" * 5000, "9223372036854775807", "٣", "½", "~", "~nobody/x", "a\0b", "\udcff", "name with spaces",
+    "Übung", ".", "..", "/", "/dev/null", "/dev/zero", "x" * 300, "model", "picture.png", "text", "run",
+    "standard_cnn", "sample", "--", "-x",
 ]  # fmt: skip
 
 
