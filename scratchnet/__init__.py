@@ -24,6 +24,7 @@ from scratchnet.layers import (
 from scratchnet.loss import softmax, softmax_cross_entropy
 from scratchnet.network import Network, Step
 from scratchnet.optim import SGD, Adam, constant, cosine, one_cycle, step_decay
+from scratchnet.reading import FileFault
 from scratchnet.runs.checkpoint import load, load_weights, save
 from scratchnet.runs.run import History, TrainingDiverged, read_metrics
 from scratchnet.show import plots
@@ -39,6 +40,6 @@ __all__ = [
     "Network", "Step", "models",
     "SGD", "Adam", "constant", "step_decay", "cosine", "one_cycle",
     "fit", "evaluate", "History", "TrainingDiverged", "read_metrics",
-    "save", "load", "load_weights",
+    "save", "load", "load_weights", "FileFault",
     "use_engine", "current_engine", "explain", "gradcheck", "interop", "plots", "__version__",
 ]  # fmt: skip

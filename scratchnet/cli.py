@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         return 128 + getattr(error, "signal", signal.SIGINT)
     except BrokenPipeError:
         raise
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, MemoryError) as error:
         print(f"scratchnet: {error}", file=sys.stderr)
         return 1
     return 0

@@ -8,6 +8,7 @@ what was expected and what came.
 from __future__ import annotations
 
 import json
+import math
 import os
 import reprlib
 from collections.abc import Callable
@@ -69,18 +70,19 @@ Expected = Kind | dict[str, Any] | list[Any]
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
+    return math.isfinite(value) if isinstance(value, float) else _is_whole(value, -LARGEST)
 
 
 def _is_whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= LARGEST
 
 
-def _is_text(value: Any) -> bool:
+def _is_name(value: Any) -> bool:
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
-TEXT = Kind("text", _is_text)
+TEXT = Kind("text", lambda value: isinstance(value, str))  # also a path whose bytes are no characters
+NAME = Kind("text in UTF-8", _is_name)  # what can be printed
 COUNT = Kind("a whole number of at least 0", lambda value: _is_whole(value, 0))
 POSITIVE = Kind("a whole number of at least 1", lambda value: _is_whole(value, 1))
 NUMBER = Kind("a number", lambda value: isinstance(value, float) or _is_number(value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -16,9 +17,11 @@ import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
+from PIL import Image, ImageDraw
 from test_checkpoint import change_metadata
 
 import scratchnet as sn
+from scratchnet.cli import main
 from scratchnet.engine import current_engine
 from scratchnet.layers.base import snapshot
 from scratchnet.reading import FileFault
@@ -106,7 +109,7 @@ DAMAGE = {
     "no network": (("network",), ..., "expected network, but there is none"),
     "a network that is a list": (("network",), [], r"expected network to be an object, got \[\]"),
     "no name": (("network", "name"), ..., r"expected network\.name, but"),
-    "a name that is no text": (("network", "name"), 3, r"expected network\.name to be text, got 3"),
+    "a name that is no text": (("network", "name"), 3, r"expected network\.name to be text in UTF-8, got 3"),
     "half a character": (("network", "name"), "\ud800", r"expected network\.name to be text"),
     "no layers": (("network", "layers"), None, r"expected network\.layers to be a list, got None"),
     "an empty list of layers": (("network", "layers"), [], "expected at least one layer"),
@@ -119,7 +122,7 @@ DAMAGE = {
     "infinite pixels": (("network", "input_shape"), [math.inf, 3, 1], r"expected network\.input_shape to be a list of"),
     "pixels that are no list": (("network", "input_shape"), 6, r"expected network\.input_shape to be a list of whole"),
     "an input that does not fit": (("network", "input_shape"), [2, 4, 1], r"dense1: expected input of shape"),
-    "data that is no text": (("data",), 3, "expected data to be text, got 3"),
+    "data that is no text": (("data",), 3, "expected data to be text in UTF-8, got 3"),
 }  # fmt: skip
 
 
@@ -189,7 +192,7 @@ def test_equal_weights_give_equal_bytes_in_every_process(tmp_path):
 
 
 def test_what_could_not_be_read_is_not_written(tmp_path):
-    with pytest.raises(FileFault, match=r"m: expected network\.name to be text, got None"):
+    with pytest.raises(FileFault, match=r"m: expected network\.name to be text in UTF-8, got None"):
         sn.save(sn.Network([sn.Dense(2, 2)], (2,), name=None), tmp_path / "m")
     assert not (tmp_path / "m").exists()
 
@@ -457,3 +460,30 @@ def test_a_path_is_where_the_user_means_it(tmp_path, monkeypatch, name, sample):
     assert len(sn.read_metrics(f"{name}/run/metrics.jsonl").steps) == 2
     assert {path.name for path in place.iterdir()} == {"m", "figure", "run"}
     assert not (tmp_path / "~").exists()
+
+
+def test_every_path_of_a_command_may_begin_with_the_home_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path / "home ü"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home ü"))
+    monkeypatch.chdir(tmp_path)
+    sn.save(sn.models.separable_cnn(dense_units=4), "~/m")
+    picture = Image.new("L", (40, 40), 255)
+    ImageDraw.Draw(picture).line([(20, 5), (20, 35)], width=4)
+    picture.save(tmp_path / "home ü" / "p.png")
+    shutil.copytree(Path(__file__).parent.parent / "lessons" / "exercises", tmp_path / "home ü" / "exercises")
+    assert main(["summary", "~/m"]) == 0
+    assert main(["predict", "~/p.png", "--model=~/m"]) == 0
+    with pytest.raises(SystemExit):
+        main(["check", "--folder=~/exercises", "01"])
+    assert "not begun" in capsys.readouterr().out
+    assert main(["evaluate", "~/m", "--data=mnist", "--data-dir=~/nowhere"]) == 1
+    assert "~/nowhere: expected a folder" in capsys.readouterr().err
+    monkeypatch.setattr(sn.data, "load", lambda *given: (SMALL, SMALL))
+    train = ["train", "separable_cnn", "--out=~/run"]
+    assert main([*train, "--steps=1", "--batch-size=2", "--seed", "9" * 30]) == 0
+    assert main([*train, "--resume"]) == 0, "what was written can be read"
+    assert (tmp_path / "home ü" / "run" / "model.safetensors").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["home ü"]
+
+
+SMALL = sn.data.load("sample")[1][:4]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scratchnet.reading import (
     BELOW_ONE,
     COUNT,
+    NAME,
     NOT_NEGATIVE,
     NUMBER,
     OBJECT,
@@ -59,17 +60,19 @@ def test_damaged_input_raises_only_documented_errors_and_changes_nothing(name):
 # ---------------------------------------------------------------- values of JSON
 
 
+TEXTS = st.text(max_size=5) | st.text(st.characters(categories=["Cs"]), min_size=1, max_size=2)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
 KINDS = {
-    TEXT: lambda v: isinstance(v, str) and v.encode("utf-8", "ignore").decode() == v,
+    TEXT: lambda v: isinstance(v, str),
+    NAME: lambda v: isinstance(v, str) and v.encode("utf-8", "ignore").decode() == v,
     COUNT: lambda v: type(v) is int and 0 <= v < 2**63,
     POSITIVE: lambda v: type(v) is int and 1 <= v < 2**63,
     NUMBER: lambda v: type(v) is float or (type(v) is int and abs(v) < 2**63),
-    NOT_NEGATIVE: lambda v: type(v) in (int, float) and 0 <= v < 2**63 and math.isfinite(v),
+    NOT_NEGATIVE: lambda v: 0 <= v < (math.inf if type(v) is float else 2**63) if type(v) in (int, float) else False,
     SHARE: lambda v: type(v) in (int, float) and 0 <= v <= 1,
     BELOW_ONE: lambda v: type(v) in (int, float) and 0 <= v < 1,
     OBJECT: lambda v: isinstance(v, dict),

@@ -15,10 +15,10 @@ import numpy as np
 
 from scratchnet.reading import (
     COUNT,
+    NAME,
     NOT_NEGATIVE,
     OBJECT,
     POSITIVE,
-    TEXT,
     FileFault,
     Kind,
     as_file,
@@ -37,12 +37,12 @@ SHAPE = Kind(
 )
 
 # What a description has to hold, by its kind.
-NETWORK = {"name": TEXT, "layers": [{"layer": TEXT}]}
+NETWORK = {"name": NAME, "layers": [{"layer": NAME}]}
 DESCRIPTIONS: dict[str, dict[str, Any]] = {
-    "model": {"network": NETWORK | {"input_shape": or_null(SHAPE)}, "data": if_given(TEXT)},
+    "model": {"network": NETWORK | {"input_shape": or_null(SHAPE)}, "data": if_given(NAME)},
     "checkpoint": {
         "network": NETWORK | {"input_shape": SHAPE},
-        "optimizer": {"parameters": [TEXT]},
+        "optimizer": {"parameters": [NAME]},
         "lr": NOT_NEGATIVE,
         "steps": COUNT,
         "generators": OBJECT,

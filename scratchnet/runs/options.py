@@ -26,6 +26,7 @@ from scratchnet.reading import (
     POSITIVE,
     TEXT,
     FileFault,
+    Kind,
     check,
     one_of,
     or_null,
@@ -75,7 +76,7 @@ def check_settings(path: Path, settings: dict[str, Any]) -> None:
         "momentum": BELOW_ONE,
         "schedule": one_of(*SCHEDULES),
         "init": one_of(*RULES),
-        "seed": COUNT,
+        "seed": Kind(COUNT.text, lambda value: type(value) is int and value >= 0),  # of any size
     }
     if settings.keys() != expected.keys():
         raise FileFault(
