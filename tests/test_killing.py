@@ -2,8 +2,8 @@
 
 A trial trains a network in processes that are ended at random moments, until one comes to its end; then the weights are
 compared bit for bit. The moments are drawn so that they hit every phase: one in four is somewhere in the whole run, the
-others are shortly after a checkpoint was begun (there is one after each step). In some trials the cache of compiled code
-is empty at first, and the moments lie in the compilation.
+others are shortly after a checkpoint was begun (there is one after each step). In one test, nothing is compiled at
+first, and the moments lie in the compilation.
 
     SCRATCHNET_KILLS=200 python -m pytest -s tests/test_killing.py
 
