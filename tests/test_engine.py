@@ -116,6 +116,8 @@ def test_importing_brings_numpy_and_nothing_heavier():
         "requests",
         "platformdirs",
         "threadpoolctl",
+        "filelock",
+        "psutil",
     ]
     code = f"import sys, scratchnet; print([m for m in {heavy} if m in sys.modules])"
     assert python(code).stdout == "[]\n"

@@ -16,6 +16,7 @@ import time
 import types
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 import safetensors
@@ -23,7 +24,7 @@ from test_train import same, train_small, weights
 
 import scratchnet as sn
 from scratchnet.cli import main
-from scratchnet.runs import files, interrupt, lock, run
+from scratchnet.runs import files, interrupt, run
 from scratchnet.runs.files import written_atomically
 from scratchnet.runs.interrupt import Stopped, interruptible
 from scratchnet.runs.lock import LOCK, OWNER, FolderInUse, locked
@@ -379,7 +380,7 @@ def test_a_place_without_locks_is_named(error, sample, tmp_path, monkeypatch):
     def acquire(self, **options):
         raise error
 
-    monkeypatch.setattr(lock.FileLock, "acquire", acquire)
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
     with pytest.raises(OSError, match=f"cannot be locked for a run .*{error.args[-1]}.*; choose a folder that can be"):
         train_small(sample[0], tmp_path / "run")
 

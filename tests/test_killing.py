@@ -1,8 +1,9 @@
 """Runs on the compiled engine that are killed again and again end with the weights of a run that was left alone.
 
 A trial trains a network in processes that are ended at random moments, until one comes to its end; then the weights are
-compared bit for bit. The moments are drawn so that they hit every phase: the start, the steps, the writing of
-checkpoints (there is one after each step), and in some trials the compilation, which begins with an empty cache then.
+compared bit for bit. The moments are drawn so that they hit every phase: one in four is somewhere in the whole run, the
+others are shortly after a checkpoint was begun (there is one after each step). In one test, nothing is compiled at
+first, and the moments lie in the compilation.
 
     SCRATCHNET_KILLS=200 python -m pytest -s tests/test_killing.py
 
@@ -25,6 +26,7 @@ import numpy as np
 import pytest
 
 import scratchnet as sn
+from scratchnet.runs.files import remove_abandoned
 from scratchnet.runs.run import CHECKPOINT, METRICS
 
 pytestmark = [
@@ -34,7 +36,7 @@ pytestmark = [
 
 KILLS = int(os.environ.get("SCRATCHNET_KILLS", "3"))
 STEPS = 24
-OPTIONS = {"four_conv_cnn": {}, "standard_cnn": {}, "separable_cnn": {"dense_units": 16}}
+OPTIONS = {"four_conv_cnn": {}, "standard_cnn": {}, "separable_cnn": {"dense_units": 128}}
 
 CHILD = """
 import sys
@@ -75,14 +77,27 @@ def undisturbed(tmp_path_factory):
     return finish
 
 
+def wait_for_a_checkpoint(child, folder):
+    """Return when the process begins to write one, or has ended."""
+    while child.poll() is None and not list(folder.glob(f".{CHECKPOINT}.*.partial")):
+        time.sleep(0.001)
+
+
 def kill_until_finished(model, folder, number, draw, cache=None):
-    """Start the run again until it ends by itself; each process before that gets the signal. Counts what was hit."""
+    """Start the run again until it ends by itself; each process before that gets the signal. Counts what was hit.
+
+    `draw` gives, for each process, the seconds to wait, and whether they count from the beginning of a checkpoint.
+    """
     hits = Counter()
     while True:
         child = start(model, folder, cache)
         child.stdout.readline()
+        seconds, from_a_checkpoint = draw()
+        if from_a_checkpoint:
+            remove_abandoned(folder)
+            wait_for_a_checkpoint(child, folder)
         try:
-            _, errors = child.communicate(timeout=draw())
+            _, errors = child.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             child.send_signal(number)
             _, errors = child.communicate(timeout=120)
@@ -117,8 +132,13 @@ def test_a_killed_run_ends_with_the_same_bits(model, number, undisturbed, tmp_pa
     rng = np.random.default_rng([len(model), number])
     wanted = -(-KILLS // (3 if number == signal.SIGKILL else 12))  # most are SIGKILL: nothing can be done then
     hits, trials = Counter(), 0
+
+    def draw():
+        anywhere = rng.random() < 0.25
+        return (rng.uniform(0, 0.5 * seconds), False) if anywhere else (rng.uniform(0, 3 * seconds / STEPS), True)
+
     while hits["kills"] < wanted:
-        hits += kill_until_finished(model, tmp_path / f"{trials}", number, lambda: rng.uniform(0, 0.5 * seconds))
+        hits += kill_until_finished(model, tmp_path / f"{trials}", number, draw)
         check_same_run(whole, tmp_path / f"{trials}")
         trials += 1
     assert number == signal.SIGKILL or hits["saved"] >= hits["kills"] // 2
@@ -131,7 +151,7 @@ def test_killed_while_it_compiles_it_ends_with_the_same_bits(undisturbed, tmp_pa
     rng = np.random.default_rng(1)
     for model in reversed(list(OPTIONS)[-max(1, min(3, KILLS // 20)) :]):
         hits = kill_until_finished(
-            model, tmp_path / model, signal.SIGKILL, lambda: rng.uniform(2, 30), tmp_path / f"cache of {model}"
+            model, tmp_path / model, signal.SIGKILL, lambda: (rng.uniform(2, 30), False), tmp_path / f"cache of {model}"
         )
         check_same_run(undisturbed(model)[0], tmp_path / model)
         print(f"\n{model}, SIGKILL while compiling: {dict(hits)}")

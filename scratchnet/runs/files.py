@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
-
 from scratchnet.reading import user_path
 
 DAY = 24 * 3600.0
@@ -66,6 +64,8 @@ def remove_abandoned(place: Path) -> None:
 
 def is_abandoned(partial: Path) -> bool:
     """Whether the process that writes there is dead. On another machine, that is assumed after a day."""
+    import psutil
+
     named = re.fullmatch(r"\..+\.(\w*)\.(\d+)\.\d+\.partial", partial.name)
     if named is None:
         return False

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 LOCK, OWNER = ".in_use.lock", ".in_use.json"
 PATIENCE = 0.5  # seconds in which a process that is ending may still let go
@@ -64,6 +66,8 @@ def locked(folder: str | Path) -> Iterator[None]:
 
 
 def _acquired(folder: Path) -> FileLock:
+    from filelock import FileLock, Timeout
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder.resolve() / LOCK, is_singleton=True, fallback_to_soft=False)  # a soft one outlives us
