@@ -138,6 +138,12 @@ def conv(rng):
     return sn.Conv2D(C, F, kernel(rng), stride, padding(rng), bias=bool(rng.integers(2)), rng=rng), image(rng, C)
 
 
+def winograd(rng):
+    """A convolution with kernels and channels for which Winograd's way is taken, if there are enough images."""
+    C, F, (H, W) = *map(int, rng.choice([16, 17, 19], 2)), rng.integers(3, 10, 2)
+    return sn.Conv2D(C, F, 5, 1, padding(rng), bias=bool(rng.integers(2)), rng=rng), (int(H), int(W), C)
+
+
 def depthwise(rng):
     C = int(rng.choice([1, 2, 3, 7, 16, 17, 33]))
     options = {"multiplier": int(rng.integers(1, 4)), "bias": bool(rng.integers(2)), "rng": rng}
@@ -176,6 +182,7 @@ def any_shape(kind, *arguments):
 
 LAYERS = {
     "Conv2D": conv,
+    "Conv2D 5x5": winograd,
     "DepthwiseConv2D": depthwise,
     "PointwiseConv2D": pointwise,
     "Dense": dense,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cases import assert_close
 from drawn import laid_out, numbers, one_or_two, padding
-from test_agreement import DRAWS, ENGINES, assert_sums, contents, on
+from test_agreement import DRAWS, ENGINES, assert_sums, contents, gradients, on
 
 import scratchnet as sn
 from scratchnet.models import ARCHITECTURES
@@ -51,7 +51,7 @@ def one_by_one(engine, net, x, dout):
             dx = net.layers[0].backward(dout)
         except ValueError as error:
             return {"error": f"ValueError: {error}"}, None
-    return {"out": x, "dx": dx} | {p.name: p.grad for p in net.parameters()}, dout
+    return {"out": x, "dx": dx} | gradients(net), dout
 
 
 @pytest.mark.parametrize("special", [False, True], ids=["finite", "not finite"])
@@ -69,8 +69,8 @@ def test_layers_that_go_together(special):
                 assert_equal(on("numpy", draw(number, special)[0], x, dout), apart)
             else:
                 np.testing.assert_array_equal(together["out"], apart["out"])
-                last = {engine: of_one_layer(found) for engine, found in (("numpy", apart), ("numba", together))}
-                assert_sums(last, net.layers[0], x, of_first)
+                first = {engine: of_the_first(found) for engine, found in (("numpy", apart), ("numba", together))}
+                assert_sums(first, net.layers[0], x, of_first)
         except AssertionError as error:
             raise AssertionError(f"draw({number}, {special}): {error}") from error
 
@@ -81,9 +81,9 @@ def assert_equal(found, expected):
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
-def of_one_layer(found):
-    """The gradients that the first layer made, under the names that they have outside a network."""
-    return {name.split(".")[-1]: found[name] for name in found if name != "out"}
+def of_the_first(found):
+    """What the first layer's backward gave."""
+    return {name: found[name] for name in found if name != "out"}
 
 
 # ---------------------------------------------------------------- no examples, and examples that are not finite
