@@ -21,6 +21,8 @@ def padded(x: np.ndarray, size, stride, padding, value: float = 0.0) -> tuple[np
     (OH, rows), (OW, columns) = (
         places_and_padding(*axis) for axis in zip(x.shape[1:3], both(size), both(stride), both(padding), strict=True)
     )
+    if min(OH, OW) < 1:
+        raise ValueError("the window does not fit")
     image = np.pad(x.astype(np.float64), ((0, 0), rows, columns, (0, 0)), constant_values=value)
     (top, _), (left, _), (H, W) = rows, columns, x.shape[1:3]
     inside = (slice(None), slice(top, top + H), slice(left, left + W))
@@ -70,7 +72,7 @@ def depthwise_conv2d_forward(x, w, b, stride, padding):
     out = np.zeros((len(x), *places, *w.shape[2:]))
     for kh, kw, pixels in taps(w.shape[:2], stride, places):
         out += image[pixels][..., None] * w[kh, kw]
-    out = out.reshape(*out.shape[:3], -1)
+    out = out.reshape(*out.shape[:3], w.shape[2] * w.shape[3])
     return (out if b is None else out + b).astype(x.dtype)
 
 
