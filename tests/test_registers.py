@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
+import comparing
 import numba
 import numpy as np
 import oracle
@@ -125,7 +126,7 @@ def report():
         "bits": REGISTER_BITS,
         "compared": {name: tried(compared, case) for name, case in CASES.items()},
         "empty": {name: tried(same_without_images, case) for name, case in CASES.items()},
-        "routes": {dtype: routes.report(dtype) for dtype in routes_of(REGISTER_BITS)},
+        "routes": {dtype: comparing.report(dtype) for dtype in routes_of(REGISTER_BITS)},
         "shapes": {
             f"{name}, {dtype}": tried(compare, dtype) for name, compare in SHAPES.items() for dtype in TOLERANCE
         },
@@ -156,12 +157,12 @@ def convolved(kind, case, kept, dtype):
     sizes = routes.Sizes(case.N, "", "", np.dtype(dtype))
     shapes = (case.N, *case.size, C), (*oracle.both(case.kernel), C, outputs)
     run, arrays = passes.weighted(kind, sizes, *shapes, case.stride, case.padding, kept=kept)
-    routes.assert_same(run(fast, *arrays), run(oracle, *arrays), "5x5" in str(case), "")
+    comparing.assert_same(run(fast, *arrays), run(oracle, *arrays), "5x5" in str(case), "")
 
 
 def pooled(make, case, dtype):
     run, arrays = make(routes.Sizes(case.N, "", "", np.dtype(dtype)), case.size, case.C, *case[3:])
-    routes.assert_same(run(fast, *arrays), run(oracle, *arrays), False, "")
+    comparing.assert_same(run(fast, *arrays), run(oracle, *arrays), False, "")
 
 
 SHAPES = (

@@ -1,9 +1,9 @@
 """Every way that `fast/choose.py` can send a call, compared with the definition between canaries.
 
-`routes.py` has the ways, `oracle.py` what they have to give, `guards.py` the canaries, and `dispatch.py` watches which
-rules answered what and how each kernel divided its work. What has to be covered is not listed by hand: it follows from
-the annotations of the rules, and from the kernels' own loops (`PARTS`). A new rule, answer or kernel fails here until
-a route takes it. `test_registers.py` runs the same for narrower registers.
+`routes.py` has the ways, `passes.py` what is computed on them, and `oracle.py` what has to come out. `guards.py` puts
+canaries around all arrays. `dispatch.py` watches which rules answered what and how each kernel divided its work. What
+has to be covered follows from the annotations of the rules, and from how kernels divide their work (`parts.py`). A new
+rule, answer or kernel fails here until a route takes it. `test_registers.py` takes the routes with narrower registers.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import json
 
 import numpy as np
 import pytest
-from dispatch import KERNELS, PARTS, UNDIVIDED, Seen, answers_of, rules
+from comparing import compare
+from dispatch import KERNELS, Seen, answers_of, rules
 from guards import Guards
 from numba import njit
-from routes import ROUTES, compare
+from parts import PARTS, UNDIVIDED
+from routes import ROUTES
 from test_fast import python
 
 from scratchnet.fast.register import vector
@@ -60,7 +62,7 @@ def test_every_rule_says_what_it_can_answer():
 @pytest.mark.slow
 def test_without_jit_no_vector_leaves_its_array():
     """The same sources as plain Python: work memory inside of kernels has margins, and each vector is checked."""
-    code = "import json, routes; print(json.dumps([routes.report(dtype) for dtype in ('float32', 'float64')]))"
+    code = "import json, comparing; print(json.dumps([comparing.report(dtype) for dtype in ('float32', 'float64')]))"
     for report in json.loads(python(code, NUMBA_DISABLE_JIT="1")[0]):
         assert report["wrong"] == {}
 
