@@ -177,7 +177,8 @@ SHAPES = (
 )
 
 
-@numba.njit
+# Without reference counts and the entry from Python: LLVM has operations of x86's own for these.
+@numba.njit(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def each_operation(a, numbers, places, i):
     """What differs between processors: the operations that LLVM has no plain instruction for."""
     v = vector.load_first(a, i, 3)
@@ -190,17 +191,11 @@ def each_operation(a, numbers, places, i):
     return vector.sum_of_lanes(v) + vector.append_nonzero(v, numbers, i, a, places, i)
 
 
-def compiled_operations():
-    """`each_operation`, compiled for float32."""
-    ints = np.zeros(600, np.int32)
-    each_operation(np.ones(600, np.float32), ints, ints.copy(), 0)
-    return each_operation
-
-
 def assembly():
     """The instructions of `each_operation` for this process's processor, and for ARM."""
-    (ours,) = compiled_operations().inspect_asm().values()
-    (code,) = compiled_operations().inspect_llvm().values()
+    floats, ints = numba.float32[::1], numba.int32[::1]
+    each_operation.compile((floats, ints, ints, numba.intp))
+    (ours,), (code,) = each_operation.inspect_asm().values(), each_operation.inspect_llvm().values()
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
     code = re.sub(r'target (triple|datalayout) = ".*"', "", code)
