@@ -7,6 +7,7 @@ vector register.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -80,6 +81,19 @@ POOLS = {
     "channels_fit_no_vector": Pool(2, (6, 6), 19, 2, 2, 0),
     "window_is_the_image": Pool(3, (5, 4), 3, (5, 4), 1, 0),
 }
+
+
+def places_and_padding(length, window, stride, padding):
+    """Along one axis: how many places a window has, and the rows of padding (before, after) the image.
+
+    "same" as TensorFlow and ONNX (SAME_UPPER) write it down. The library has code of its own for this.
+    """
+    if padding == "same":
+        places = math.ceil(length / stride)
+        total = max((places - 1) * stride + window - length, 0)
+        return places, (total // 2, total - total // 2)
+    rows = 0 if padding == "valid" else padding
+    return (length + 2 * rows - window) // stride + 1, (rows, rows)
 
 
 def each(cases):

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 import scratchnet as sn
+from scratchnet.data import sources
+from scratchnet.data.registry import MNIST
 from scratchnet.engine import ops
 
 ROOT = Path(__file__).parent.parent
@@ -26,8 +28,7 @@ INSTALL = "install what the site needs with: pip install --editable '.[test]'"
 MADE = {ROOT / place for place in ("runs", "build", "dist", "docs/lessons", "docs/reference", "lessons/output")}
 NOT_COPIED = shutil.ignore_patterns(".venv", ".git", "*.egg-info", ".*cache", "__pycache__")
 
-# Where the complete MNIST may be, in order. The variable is read here, before `no_outside_settings` deletes it.
-MNIST_FOLDERS = [Path(p) for p in (os.environ.get("SCRATCHNET_DATA"), ROOT.parent / "shared/data/mnist") if p]
+BESIDE_THE_PROJECT = ROOT.parent / "shared" / "data" / "mnist"
 
 # Tests spend most of their time compiling. Compiled code is kept in one folder, here and in every child process, so
 # that nothing is compiled twice. A test that is about this folder sets another one.
@@ -68,14 +69,33 @@ def sample():
     return sn.data.load("sample")
 
 
+def find_mnist():
+    """The folder of the complete MNIST: where the library looks for it, or beside the project.
+
+    The library looks where SCRATCHNET_DATA points, else in the user's cache. If no place has it, the test is skipped,
+    and the reason says how to get it.
+    """
+    reason = "It is in neither of the two"
+    try:
+        folder = sources.find(MNIST)
+    except FileNotFoundError as error:  # SCRATCHNET_DATA names a folder without them
+        folder, reason = None, str(error)
+    if folder is None and not sources.missing_files(MNIST, BESIDE_THE_PROJECT):
+        folder = BESIDE_THE_PROJECT
+    if folder is None:
+        pytest.skip(
+            "this needs the complete MNIST, and no test downloads it. "
+            f"`scratchnet reproduce --data mnist` downloads it into {sources.data_folder(MNIST)}; or name a folder "
+            f"that has it with SCRATCHNET_DATA. {reason}"
+        )
+    return folder
+
+
+# Looked for before a test runs: `no_outside_settings` then hides the caller's variables and cache folder.
 @pytest.fixture(scope="session")
 def mnist_folder():
-    """The folder of the complete MNIST: where SCRATCHNET_DATA points, or beside the project."""
-    for folder in MNIST_FOLDERS:
-        if any(folder.glob("train-images-idx3-ubyte*")):
-            return folder
-    places = " nor in ".join(map(str, MNIST_FOLDERS))
-    pytest.skip(f"the complete MNIST is not in {places}; name its folder with SCRATCHNET_DATA. No test downloads it")
+    """The folder of the complete MNIST; a test that needs it is skipped where there is none."""
+    return find_mnist()
 
 
 def copy_project(to):

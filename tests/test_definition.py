@@ -11,6 +11,7 @@ import inspect
 import types
 
 import numpy as np
+import oracle
 import pytest
 import torch
 import torch.nn.functional as F
@@ -200,6 +201,28 @@ def test_resize_is_the_definition(x, size):
 def test_the_loss_is_the_definition(N, K, seed):
     rng = np.random.default_rng(seed)
     assert_agree(loss, [3 * rng.standard_normal((N, K)), rng.integers(0, K, N)], sn)
+
+
+# ---------------------------------------------------------------- so is the oracle for large batches
+
+
+@pytest.mark.parametrize("kind", WITH_WEIGHTS)
+@many
+@given(data=st.data())
+def test_the_oracles_layers_with_weights_are_the_definition(kind, data):
+    assert_agree(weighted, data.draw(weights(kind)), oracle)
+
+
+@many
+@given(args=pools(), pool=st.sampled_from([max_pool, avg_pool]))
+def test_the_oracles_pools_are_the_definition(args, pool):
+    assume(attempt(pool, definition, args) is not None)  # it refuses windows that hold nothing but padding
+    assert_agree(pool, args, oracle)
+
+
+@given(x=batches())
+def test_the_oracles_relu_is_the_definition(x):
+    assert_agree(relu, [x], oracle)
 
 
 # ---------------------------------------------------------------- the definition is PyTorch's, where PyTorch takes it

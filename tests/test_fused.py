@@ -34,11 +34,22 @@ def one_channel_and_overlapping_windows():
     return sn.Network([sn.PointwiseConv2D(1, 6, bias=False), sn.ReLU(), sn.MaxPool2D(3, 2)])
 
 
+def one_channel_and_padding():
+    """The windows would lie side by side, but the first ones begin on padding: the one-channel pass has none."""
+    return sn.Network([sn.PointwiseConv2D(1, 5, rng=1), sn.ReLU(), sn.MaxPool2D(2, padding=1)])
+
+
+def one_channel_and_same_padding():
+    return sn.Network([sn.PointwiseConv2D(1, 5, rng=1), sn.ReLU(), sn.MaxPool2D(3, padding="same")])
+
+
 NETWORKS = {
     relu_and_pool: 5,  # and the channels of its input
     one_channel_relu_and_pool: 1,
     one_channel_relu_and_pool_first: 1,
     one_channel_and_overlapping_windows: 1,
+    one_channel_and_padding: 1,
+    one_channel_and_same_padding: 1,
 }
 every_network = pytest.mark.parametrize(("make", "channels"), list(NETWORKS.items()))
 
@@ -85,7 +96,8 @@ def kinds(layers):
 def test_which_layers_go_in_one_pass():
     assert kinds(relu_and_pool().layers) == [sn.Conv2D, ReLUMaxPool]
     assert kinds(one_channel_relu_and_pool().layers) == [sn.DepthwiseConv2D, OneChannelReLUMaxPool, sn.Dropout]
-    assert kinds(one_channel_and_overlapping_windows().layers) == [sn.PointwiseConv2D, ReLUMaxPool]
+    for make in (one_channel_and_overlapping_windows, one_channel_and_padding, one_channel_and_same_padding):
+        assert kinds(make().layers) == [sn.PointwiseConv2D, ReLUMaxPool]
     assert OneChannelReLUMaxPool in kinds(sn.models.separable_cnn().layers)
     twice = [sn.ReLU(), sn.ReLU(), sn.MaxPool2D(2), sn.MaxPool2D(2), sn.ReLU()]
     assert kinds(twice) == [sn.ReLU, ReLUMaxPool, sn.MaxPool2D, sn.ReLU]
@@ -100,6 +112,27 @@ def test_a_subclass_may_compute_something_else_and_stays_alone(rule):
         row = [copy.copy(layers[kind]) for kind in rule.kinds]
         row[i].__class__ = type("Own", (kind,), {})
         assert rule.make not in kinds(row)
+
+
+@pytest.mark.parametrize("kind", [sn.PointwiseConv2D, sn.ReLU, sn.MaxPool2D])
+def test_what_a_subclass_computes_is_what_the_network_gives(kind, rng, compiled):
+    class Own(kind):
+        def forward(self, x, training=False):
+            return super().forward(x, training) - 3
+
+        def backward(self, dout, need_dx=True):
+            return 2 * super().backward(dout)
+
+    def make():
+        layers = [sn.PointwiseConv2D(1, 3, rng=1), sn.ReLU(), sn.MaxPool2D(2)]
+        own = next(layer for layer in layers if type(layer) is kind)
+        own.__class__ = Own
+        return sn.Network(layers)
+
+    x, net, apart = images(rng, 1), make(), make()
+    out = one_by_one(apart.layers, x)
+    assert np.array_equal(net.forward(x), out)
+    assert np.array_equal(net.backward(out), backward_one_by_one(apart, out))
 
 
 def test_longer_rows_come_first_in_the_table():

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import CONVOLUTIONS, POOLS, assert_close, each
+from cases import CONVOLUTIONS, POOLS, assert_close, each, places_and_padding
 
 import scratchnet as sn
 from scratchnet.engine import ops
-from scratchnet.layers.shapes import Window, pair
+from scratchnet.layers.shapes import pair
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -34,7 +34,9 @@ def tensor(array):
 
 def torch_pad(x, case, window, stride, value):
     """x (N, C, H, W), padded before the layer, because torch's layer has no asymmetric padding."""
-    (top, bottom), (left, right) = Window.on(case.size, window, stride, case.padding).pads
+    sizes = pair(window, "window"), pair(stride, "stride"), case.padding
+    axes = zip(x.shape[2:], *(s if isinstance(s, tuple) else (s, s) for s in sizes), strict=True)
+    (_, (top, bottom)), (_, (left, right)) = (places_and_padding(*axis) for axis in axes)
     return F.pad(x, (left, right, top, bottom), value=value)
 
 

@@ -2,7 +2,7 @@
 
 There are several ways to compute a convolution or a product, with the same result up to rounding. Which one is fastest
 depends on the shapes, on the width of the registers and on how many numbers are zeros. The modules with the kernels ask
-here. Each question is a function:
+here. Each question is a function, and its annotation says what it can answer:
 
     the tile                  tile_for, product_shape
     cutting a product         product_cut
@@ -22,7 +22,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -179,6 +179,11 @@ def winograd_is_faster(w_shape: Shape, stride: Pair, out_size: Pair, N: int) -> 
     return fits and min(C, F) >= WINOGRAD_CHANNELS and N * winograd_strips(out_size, KH).number >= WINOGRAD_STRIPS
 
 
+def with_all_numbers(w_shape: Shape, stride: Pair, out_size: Pair, N: int) -> Literal["Winograd", "tile"]:
+    """Which way a convolution goes that leaves out no zeros."""
+    return "Winograd" if winograd_is_faster(w_shape, stride, out_size, N) else "tile"
+
+
 class Strips(NamedTuple):
     """How Winograd's convolution cuts an image into strips of tiles."""
 
@@ -196,31 +201,35 @@ def winograd_strips(out_size: Pair, r: int) -> Strips:
     return Strips(down // rows, (rows, across), max(1, TILES // (rows * across)))
 
 
-def conv_forward(w_shape: Shape, window: Window, N: int, dtype: np.dtype) -> str:
-    """Which way a convolution's forward pass goes: "Winograd" or "tile"."""
-    way = "Winograd" if winograd_is_faster(w_shape, window.stride, window.out, N) else "tile"
+def conv_forward(w_shape: Shape, window: Window, N: int, dtype: np.dtype) -> Literal["Winograd", "tile"]:
+    """Which way a convolution's forward pass goes."""
+    way = with_all_numbers(w_shape, window.stride, window.out, N)
     note(lambda: _conv_choice("out", way, w_shape, window, N, dtype))
     return way
 
 
-def conv_dw(x: np.ndarray, dout: np.ndarray, w_shape: Shape, window: Window) -> str:
-    """Which way a convolution's gradient of w goes: "nonzeros", "Winograd" or "tile"."""
+def conv_dw(
+    x: np.ndarray, dout: np.ndarray, w_shape: Shape, window: Window
+) -> Literal["nonzeros", "Winograd", "tile"]:
+    """Which way a convolution's gradient of w goes."""
     KH, KW, C, _ = w_shape
-    other = "Winograd" if winograd_is_faster(w_shape, window.stride, window.out, len(x)) else "tile"
+    other = with_all_numbers(w_shape, window.stride, window.out, len(x))
     vectors = KH * -(-KW * C // lanes(x.dtype))
     fits = x[:1].nbytes < CACHE  # the image stays in the cache
+    way: Literal["nonzeros", "Winograd", "tile"]
     way = "nonzeros" if fits and zeros_are_worth_listing(dout, vectors, other) else other
     note(lambda: _conv_choice("dw", way, w_shape, window, len(x), x.dtype, dout))
     return way
 
 
-def conv_dx(dout: np.ndarray, w_shape: Shape, window: Window) -> str:
-    """Which way a convolution's gradient of x goes: "nonzeros", "Winograd" or "tile"."""
+def conv_dx(dout: np.ndarray, w_shape: Shape, window: Window) -> Literal["nonzeros", "Winograd", "tile"]:
+    """Which way a convolution's gradient of x goes."""
     (H, W), (KH, KW, C, F) = window.image, w_shape
-    other = "Winograd" if winograd_is_faster((KH, KW, F, C), window.stride, window.image, len(dout)) else "tile"
+    other = with_all_numbers((KH, KW, F, C), window.stride, window.image, len(dout))
     neighbours = neighbours_in_vector(C, W, dout.dtype)
     vectors = KH * (KW + neighbours - 1) * -(-neighbours * C // lanes(dout.dtype))
     fits = vectors * F * REGISTER_BITS // 8 <= TABLE and H * W * C * dout.itemsize < CACHE
+    way: Literal["nonzeros", "Winograd", "tile"]
     way = "nonzeros" if fits and zeros_are_worth_listing(dout, vectors / neighbours, other) else other
     note(lambda: _conv_choice("dx", way, w_shape, window, len(dout), dout.dtype, dout))
     return way
@@ -376,8 +385,8 @@ def few_rows(M: int, K: int, F: int, dtype: np.dtype, computes: str) -> bool:
     return few
 
 
-def dense_gradients(dout: np.ndarray, D: int, need_dx: bool) -> str:
-    """Which way a dense layer's gradients of w (D, F) and x go: "nonzeros" or "tile"."""
+def dense_gradients(dout: np.ndarray, D: int, need_dx: bool) -> Literal["nonzeros", "tile"]:
+    """Which way a dense layer's gradients of w (D, F) and x go."""
     some = dout[::4]  # counting all rows takes longer than making the lists
     zeros = len(dout) >= DENSE_ROWS and bool(np.count_nonzero(some) < DENSE_NONZEROS * some.size)
 

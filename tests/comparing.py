@@ -1,0 +1,71 @@
+"""Runs the routes of `routes.py` between guards, and compares what they give with the oracle."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from unittest import mock
+
+import numpy as np
+import oracle
+from cases import assert_close
+from dispatch import Seen, watched
+from guards import Guards, checked_vectors
+from numba import config
+from routes import FILLS, ROUTES, TOLERANCE, Sizes
+
+from scratchnet import fast
+from scratchnet.fast import choose
+
+
+def sizes_of(route, dtype, batches):
+    """All runs of a route: every pair of a batch, a fill of rows and a fill of columns, in 12 runs instead of 36.
+
+    Three sizes that go wrong together only are not looked for: every kernel divides each of them in a loop of its own.
+    """
+    for i, batch in enumerate(batches):
+        for row, rows in enumerate(FILLS):
+            yield Sizes(batch, rows, FILLS[(row + i) % 3], np.dtype(dtype))
+
+
+def compare(name, dtype):
+    """Run a route in all its sizes between guards, and compare it with the oracle; what the runs went through."""
+    route, all_seen = ROUTES[name], Seen()
+    compiled = not config.DISABLE_JIT
+    batches = list(route.batches.values())
+    if not compiled:
+        batches = batches[:1]  # as plain Python, a single multiply-add takes microseconds
+    with mock.patch.dict(vars(choose), route.constants):
+        for s in sizes_of(route, dtype, batches):
+            run, arrays = route.make(s)
+            expected = run(oracle, *arrays)
+            if compiled:
+                assert_same(run(fast, *arrays), expected, route.rounds, f"{s}: ")
+            guards = Guards()
+            placed = [guards.copy(array) for array in arrays]
+            with watched() as seen, guards.instead_of_numpys(), nullcontext() if compiled else checked_vectors():
+                result = run(fast, *placed)
+            guards.check()
+            assert_same(result, expected, route.rounds, f"{s}, between guards: ")
+            for array, copy in zip(arrays, placed, strict=True):
+                assert np.array_equal(array, copy), f"{s}: an argument was written to"
+            elsewhere = route.answers.items() - seen.answers
+            assert not elsewhere, f"{s}: the rules did not say {elsewhere}"
+            all_seen.add(seen)
+    return all_seen
+
+
+def assert_same(results, expected, rounds, what):
+    for name, right in expected.items():
+        assert results[name].dtype == right.dtype, f"{what}{name} is {results[name].dtype}"
+        assert_close(results[name], right, TOLERANCE[right.dtype] if rounds else 0, f"{what}{name}")
+
+
+def report(dtype):
+    """All routes: the errors by name, and what the routes leave out. For a child process."""
+    together, wrong = Seen(), {}
+    for name in ROUTES:
+        try:
+            together.add(compare(name, dtype))
+        except Exception as error:
+            wrong[name] = f"{type(error).__name__}: {error}"
+    return {"wrong": wrong, "missing": sorted(map(str, together.missing(np.dtype(dtype))))}

@@ -1,0 +1,113 @@
+"""Forward and backward passes on made-up arrays, by the mirror's kernels or by the oracle.
+
+Each function returns another one, which computes all results from the arrays by either module, and the arrays. Their
+numbers are small integers: every sum is exact, in any order and in either dtype. s : `routes.Sizes`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scratchnet import fast
+
+
+def numbers(shape, dtype, seed, kept=1.0):
+    """Small integers other than 0; all but a share `kept` of them are replaced by 0."""
+    rng = np.random.default_rng(seed)
+    values = rng.integers(1, 4, shape) * rng.choice([-1, 1], shape)
+    return (values * (rng.random(shape) < kept)).astype(dtype)
+
+
+def weighted(kind, s, x_shape, w_shape, *window, kept=1.0):
+    """The arrays of a layer with weights, and the function that computes all of its results."""
+    filters = w_shape[2] * w_shape[3] if kind == "depthwise_conv2d" else w_shape[-1]
+    x, w, b = (numbers(shape, s.dtype, seed) for seed, shape in enumerate([x_shape, w_shape, filters]))
+
+    def run(kernels, x, w, b):
+        forward, backward = (getattr(kernels, f"{kind}_{way}") for way in ("forward", "backward"))
+        out = forward(x, w, b, *window)
+        dout = np.array(numbers(out.shape, s.dtype, 3, kept))
+        if kept < 1 and dout.size > 1:
+            dout.reshape(-1)[-1] = 2  # the last one of all: not zero
+        dx, dw, db = backward(dout, x, w, *window)
+        return {"out": out, "without bias": forward(x, w, None, *window), "dx": dx, "dw": dw, "db": db}
+
+    return run, (x, w, b)
+
+
+def conv(s, size, C, F, kernel, stride=1, padding="same", kept=1.0):
+    return weighted("conv2d", s, (s.N, *size, C), (*kernel, C, F), stride, padding, kept=kept)
+
+
+def depthwise(s, size, C, kernel, stride=1, padding="same", M=1):
+    return weighted("depthwise_conv2d", s, (s.N, *size, C), (*kernel, C, M), stride, padding)
+
+
+def pointwise(s, size, C, F):
+    return weighted("pointwise_conv2d", s, (s.N, *size, C), (1, 1, C, F))
+
+
+def dense(s, D, F, kept=1.0):
+    return weighted("dense", s, (s.N, D), (D, F), kept=kept)
+
+
+def max_pool(s, size, C, *window):
+    def run(kernels, x):
+        out, argmax = kernels.max_pool2d_forward(x, *window)
+        dout = numbers(out.shape, s.dtype, 1)
+        return {"out": out, "argmax": argmax, "dx": kernels.max_pool2d_backward(dout, argmax, x.shape, *window)}
+
+    return run, (numbers((s.N, *size, C), s.dtype, 0),)
+
+
+def avg_pool(s, size, C, *window):
+    """The numbers are multiples of every count of pixels that a window of up to 3 x 4 can have, so means are exact."""
+
+    def run(kernels, x):
+        out = kernels.avg_pool2d_forward(x, *window)
+        dout = 72 * numbers(out.shape, s.dtype, 1)
+        return {"out": out, "dx": kernels.avg_pool2d_backward(dout, x.shape, *window)}
+
+    return run, (72 * numbers((s.N, *size, C), s.dtype, 0),)
+
+
+def relu_pool(s, size, C, *window):
+    """The two in one pass, as `fused.py` calls it; by the oracle one after the other."""
+
+    def run(kernels, x):
+        if kernels is fast:
+            out, argmax = fast.pool.relu_max_pool2d_forward(x, *window)
+        else:
+            out, argmax = kernels.max_pool2d_forward(kernels.relu_forward(x), *window)
+        return {"out": out, "argmax": argmax}
+
+    return run, (numbers((s.N, *size, C), s.dtype, 0),)
+
+
+def one_channel_block(s, size, F, pool):
+    """A pointwise convolution of one channel, ReLU and max-pool in one pass; by the oracle one after the other."""
+
+    def run(kernels, x, w, b):
+        if kernels is fast:
+            out, argmax = fast.pointwise.one_channel_forward(x, w, b, pool)
+            dwinners = fast.relu_backward(numbers(out.shape, s.dtype, 3), out)
+            dx, dw, db = fast.pointwise.one_channel_backward(dwinners, argmax, x, w, pool)
+        else:
+            convolved = kernels.pointwise_conv2d_forward(x, w, b)
+            out, argmax = kernels.max_pool2d_forward(kernels.relu_forward(convolved), pool, pool, "valid")
+            dout = numbers(out.shape, s.dtype, 3)
+            dpool = kernels.max_pool2d_backward(dout, argmax, convolved.shape, pool, pool, "valid")
+            dx, dw, db = kernels.pointwise_conv2d_backward(kernels.relu_backward(dpool, convolved), x, w)
+        return {"out": out, "argmax": argmax, "dx": dx, "dw": dw, "db": db}
+
+    arrays = ((s.N, *size, 1), (1, 1, 1, F), (F,))
+    return run, tuple(numbers(shape, s.dtype, seed) for seed, shape in enumerate(arrays))
+
+
+def patches(s, size, C, kernel, stride, padding):
+    def run(kernels, x):
+        columns = kernels.im2col(x, kernel, stride, padding)
+        some = numbers(columns.shape, s.dtype, 1)
+        return {"columns": columns, "back": kernels.col2im(some, x.shape, kernel, stride, padding)}
+
+    return run, (numbers((s.N, *size, C), s.dtype, 0),)
