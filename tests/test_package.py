@@ -16,6 +16,7 @@ from conftest import ROOT, copy_project
 def test_a_wheel_alone_in_a_clean_environment_trains_on_the_sample(tmp_path):
     """The wheel is built from a copy, so that the project stays clean, and used elsewhere, without the project's files.
 
+    The environment cannot be written to after that, as in a system's own Python.
     One kernel shows that the compiled engine is complete; all of them would have to be compiled again here.
     """
     source = tmp_path / "source"
@@ -25,6 +26,7 @@ def test_a_wheel_alone_in_a_clean_environment_trains_on_the_sample(tmp_path):
     run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "clean")
     python = tmp_path / "clean" / "bin" / "python"
     run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile", wheel)
+    before = refuse_writing(tmp_path / "clean")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     command = [tmp_path / "clean" / "bin" / "scratchnet", "train", "separable_cnn", "--steps", "5"]
@@ -37,7 +39,17 @@ def test_a_wheel_alone_in_a_clean_environment_trains_on_the_sample(tmp_path):
     licence = run(
         python, "-c", "from importlib.resources import files; print(files('scratchnet.data') / 'SAMPLE_LICENSE.txt')"
     )
-    assert "Juan Cazala" in Path(licence.stdout.strip()).read_text()
+    assert "Juan Cazala" in Path(licence.stdout.strip()).read_text(encoding="utf-8")
+    assert refuse_writing(tmp_path / "clean") == before, "something was written beside the package"
+
+
+def refuse_writing(folder):
+    """Make a folder one that nobody but root can write to; returns all that is in it, but Python's own bytecode."""
+    paths = [folder, *folder.rglob("*")]
+    for path in paths:
+        if path.is_dir():
+            path.chmod(0o555)
+    return {path for path in paths if "__pycache__" not in path.parts}
 
 
 def run(*command, cwd=None):

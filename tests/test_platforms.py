@@ -119,37 +119,45 @@ def run(code, folder, place="here", *arguments):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """The run at each place, of both kinds, two at a time."""
+def runs(tmp_path_factory, request):
+    """The run at each place that a test asks for: {(code, place): (folder, result)}. Two run at a time."""
+    tests = [item for item in request.session.items if "runs" in item.fixturenames]
+    wanted = [(item.function.code, item.callspec.params["place"]) for item in tests]
     base = tmp_path_factory.mktemp("places")
+    folders = {key: base / str(number) for number, key in enumerate(wanted)}
     with ThreadPoolExecutor(2) as pool:
-        made = {
-            (kind, place): pool.submit(run, code, base / f"{kind} {number}", place, NAMES, ROOT / "lessons/solutions")
-            for kind, code, places in (("use", USE, PLACES), ("benchmark", BENCHMARK, BENCHMARKED))
-            for number, place in enumerate(places)
-        }
-        return base, {key: future.result() for key, future in made.items()}
+        answers = ROOT / "lessons" / "solutions"
+        made = {key: pool.submit(run, key[0], folders[key], key[1], NAMES, answers) for key in wanted}
+    return {key: (folders[key], future.result()) for key, future in made.items()}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="takes away what Linux has")
+def runs_code(code):
+    """Mark a test as one that looks at the run of this code."""
+
+    def mark(test):
+        test.code = code
+        return pytest.mark.skipif(sys.platform != "linux", reason="takes away what Linux has")(test)
+
+    return mark
+
+
+@runs_code(USE)
 @pytest.mark.parametrize("place", list(PLACES))
 def test_training_resuming_and_the_commands_work(runs, place):
-    base, results = runs
-    result = results["use", place]
+    folder, result = runs[USE, place]
     assert result.returncode == 0, result.stderr.decode(errors="replace")
     assert b"Traceback" not in result.stderr
     assert b"03 backward of ReLU: done" in result.stdout
     assert result.stdout.count(b"accuracy on 100 test stripes") == 3
-    folder = base / f"use {list(PLACES).index(place)}"
     assert (folder / NAMES / "training_curves.png").exists()
     assert not list(folder.rglob("~*")), "a path that begins with ~ was taken as a folder's name"
     assert not list(folder.rglob("*.partial"))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="takes away what Linux has")
+@runs_code(BENCHMARK)
 @pytest.mark.parametrize("place", BENCHMARKED)
 def test_the_benchmark_works(runs, place):
-    result = runs[1]["benchmark", place]
+    _, result = runs[BENCHMARK, place]
     assert result.returncode == 0, result.stderr.decode(errors="replace")
     if place == "without resource":
         assert result.stdout.split() == [b"123.0"]
@@ -220,6 +228,20 @@ def test_the_width_follows_what_numba_compiles_for(monkeypatch, named, bits):
     """NUMBA_CPU_FEATURES, or NUMBA_CPU_NAME=generic: a register that the code may not use is no register."""
     monkeypatch.setattr(width.config, "CPU_FEATURES", named)
     assert width.register_bits() == bits
+
+
+def test_without_a_home_compiled_code_is_not_kept(tmp_path):
+    """And no folder is made, of the name ~ or a temporary one that nobody removes."""
+    code = """
+        import tempfile
+        tempfile.mkdtemp = None
+        from scratchnet.fast.compiled import code_folder
+        print(code_folder())
+    """
+    result = run(code, tmp_path / "here", "without a home")
+    assert result.stdout == b"None\n", result.stderr
+    assert b"compiled code cannot be kept (this user has no home" in result.stderr
+    assert {path.name for path in (tmp_path / "here").iterdir()} == {"my_things.py"}
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437", "utf-8"])

@@ -23,8 +23,8 @@ def resource():
 
 
 def unix_modules():
-    """Windows has none of these."""
-    for name in ("fcntl", "termios", "tty", "pty", "pwd", "grp", "readline"):
+    """Windows has none of these, nor `pwd`, without which Unix's own Python cannot find a home."""
+    for name in ("fcntl", "termios", "tty", "pty", "grp", "readline", "syslog"):
         sys.modules[name] = None
 
 
@@ -86,7 +86,12 @@ def utf8_text():
 
 def home():
     """A user whom the system does not know, without variables that name a home."""
-    sys.modules["pwd"] = None
+    import pwd
+
+    def unknown(number):
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    pwd.getpwuid = unknown
     for name in ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR", "SCRATCHNET_DATA"):
         os.environ.pop(name, None)
 
