@@ -45,11 +45,12 @@ def folder(tmp_path_factory):
 def things(folder):
     """The imported module; its records are removed after these tests."""
     with (
-        patch.dict(ARCHITECTURES), patch.dict(DATASETS), patch.dict(EQUIVALENTS), patch.dict(sys.modules),
+        patch.dict(ARCHITECTURES), patch.dict(DATASETS), patch.dict(EQUIVALENTS),
         pytest.MonkeyPatch.context() as monkeypatch,
     ):  # fmt: skip
         monkeypatch.syspath_prepend(folder)
         yield importlib.import_module("my_things")
+        del sys.modules["my_things"]  # and nothing else: PyTorch cannot be imported a second time
 
 
 @pytest.fixture(autouse=True)
