@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -241,7 +241,9 @@ class _Check:
         self.names = ["x", *(p.name for p in parameters)]
         self.arrays = [x, *(p.value for p in parameters)]
         self.forward = _repeatable_forward(subject, training)
-        self.rng = np.random.default_rng([seed, 1])  # x may come from the stream of `seed`: a dout equal to x hides mistakes
+        self.rng = np.random.default_rng(
+            [seed, 1]
+        )  # x may come from the stream of `seed`: a dout equal to x hides mistakes
         self.dout = self.rng.standard_normal(self.forward(x.copy()).shape)
         self._measure()
 
@@ -276,19 +278,18 @@ class _Check:
         """What else is wrong with forward and backward, each in a sentence."""
         before, dout = [array.copy() for array in self.arrays], self.dout.copy()
         self.forward(self.arrays[0])
-        changed = _changed("forward", self.names, before, self.arrays)
+        found = _changed("forward", self.names, before, self.arrays)
         first, second = self._backward(dout), self._backward(dout)
-        changed += _changed("backward", ["dout", *self.names], [self.dout, *before], [dout, *self.arrays])
-        return list(dict.fromkeys(changed)) + [
-            f"backward: the gradient for {name} has NaN or infinite numbers"
-            for name, gradient in zip(self.names, self.gradients, strict=True)
-            if not np.isfinite(gradient).all()
-        ] + [
-            f"backward: called twice, it gives two gradients for {name}: it has to overwrite (=), never to add (+=), "
-            "and to leave alone what forward has kept"
-            for name, *three in zip(self.names, self.gradients, first, second, strict=True)
-            if not (_same(three[0], three[1]) and _same(three[1], three[2]))
-        ]
+        found += _changed("backward", ["dout", *self.names], [self.dout, *before], [dout, *self.arrays])
+        for name, kept, *twice in zip(self.names, self.gradients, first, second, strict=True):
+            if not np.isfinite(kept).all():
+                found.append(f"backward: the gradient for {name} has NaN or infinite numbers")
+            if not (_same(kept, twice[0]) and _same(*twice)):
+                found.append(
+                    f"backward: called twice, it gives two gradients for {name}; it has to overwrite (=), never to add "
+                    "(+=), and to leave alone what forward has kept"
+                )
+        return list(dict.fromkeys(found))
 
     def judge(self, i: int, entries: list[tuple[int, ...]]) -> list[_Judged]:
         """The verdict on some entries of one array."""

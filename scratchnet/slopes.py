@@ -114,9 +114,7 @@ class Loss:
         size = float(np.abs(self.out).max() / change) if change else 1.0
         return size if 0 < size < np.inf else 1.0
 
-    def slope(
-        self, array: np.ndarray, index: tuple[int, ...], size: float, enough: Callable[[Slope], bool]
-    ) -> Slope:
+    def slope(self, array: np.ndarray, index: tuple[int, ...], size: float, enough: Callable[[Slope], bool]) -> Slope:
         """The slopes for array[index], a number of about this size: the first that are good `enough`, or the best."""
         with np.errstate(all="ignore"):  # a step may lead to infinite numbers: then it was too large
             found = self._best(array, index, size, enough, np.abs(self.dout))

@@ -1,4 +1,4 @@
-"""Layers with an error in their backward, one of each kind, and right ones drawn at random: what `gradcheck` is tried on.
+"""Layers with an error in their backward, one of each kind, and right ones drawn at random, to try `gradcheck` on.
 
 Each wrong layer is a right one whose `backward` does one thing more. Its weights, its biases and its input can be
 given at any scale, so that no error hides behind small or large numbers.

@@ -43,6 +43,8 @@ def initial_weights(init: str, shape: tuple[int, ...], fan_in: int, rng: np.rand
     ValueError
         If there is no such rule.
     """
+    if not isinstance(init, str) or init not in RULES:
+        raise ValueError(f"expected init to be one of {', '.join(RULES)}; got {init!r}")
     if init == "glorot_uniform":
         kernel_size = math.prod(shape[:-2])
         limit = math.sqrt(6.0 / (kernel_size * (shape[-2] + shape[-1])))
@@ -50,10 +52,8 @@ def initial_weights(init: str, shape: tuple[int, ...], fan_in: int, rng: np.rand
     elif init == "pytorch":
         limit = 1.0 / math.sqrt(fan_in)
         weights = rng.uniform(-limit, limit, shape)
-    elif init == "he_normal":
-        weights = rng.normal(0.0, math.sqrt(2.0 / fan_in), shape)
     else:
-        raise ValueError(f"expected init to be one of {', '.join(RULES)}; got {init!r}")
+        weights = rng.normal(0.0, math.sqrt(2.0 / fan_in), shape)
     return weights.astype(np.float32)
 
 

@@ -24,12 +24,13 @@ import numpy as np
 
 from scratchnet.data import Dataset
 from scratchnet.engine import current_engine
-from scratchnet.layers.base import positive, state_arrays
+from scratchnet.layers.base import state_arrays
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer, Schedule
 from scratchnet.runs.checkpoint import load_checkpoint, save_checkpoint
 from scratchnet.runs.files import write_text_atomically
 from scratchnet.runs.identity import fingerprint
+from scratchnet.settings import instance, integer, positive
 
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
@@ -88,12 +89,20 @@ class Run:
     checkpoint_every: int | None
 
     def __post_init__(self) -> None:
+        instance("fit", "net", self.net, Network)
+        instance("fit", "optimizer", self.optimizer, Optimizer)
+        instance("fit", "train", self.train, Dataset)
+        if self.test is not None:
+            instance("fit", "test", self.test, Dataset)
+        for what in ("schedule", "augment"):
+            if not (getattr(self, what) is None or callable(getattr(self, what))):
+                raise TypeError(f"fit: expected {what} to be a function or None, got {getattr(self, what)!r}")
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(f"expected either epochs or steps, got epochs={self.epochs} and steps={self.steps}")
         for what in ("epochs", "steps", "batch_size", "checkpoint_every"):
             if getattr(self, what) is not None:
                 setattr(self, what, positive("fit", what, getattr(self, what)))
-        self.seed = int(self.seed)
+        self.seed = integer("fit", "seed", self.seed, least=0)
         if not len(self.train):
             raise ValueError(f"{self.train.name}: expected at least one image to train on, got none")
         if {id(p) for p in self.optimizer.parameters} - {id(p) for p in self.net.parameters()}:
