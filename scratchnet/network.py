@@ -21,7 +21,7 @@ from scratchnet.layers.base import (
     state_in,
 )
 from scratchnet.loss import softmax, softmax_cross_entropy
-from scratchnet.settings import positive, text
+from scratchnet.settings import positive, shown, text
 from scratchnet.tables import table
 
 
@@ -75,8 +75,8 @@ class Network:
         self, layers: Sequence[Layer], input_shape: Sequence[int] | None = None, name: str = "network"
     ) -> None:
         name = text("Network", "name", name)
-        if not isinstance(layers, Sequence):
-            raise TypeError(f"{name}: expected layers to be a list of layers, got {layers!r}")
+        if not isinstance(layers, Sequence) or isinstance(layers, str):
+            raise TypeError(f"{name}: expected layers to be a list of layers, got {shown(layers)}")
         if not layers:
             raise ValueError(f"{name}: expected at least one layer, got an empty list")
         for layer in layers:
@@ -270,7 +270,7 @@ class Network:
 def _shape_of_one(name: str, shape: Any) -> Shape:
     """The shape of one input as plain integers."""
     if not isinstance(shape, (tuple, list, np.ndarray)) or not len(shape):
-        raise ValueError(f"{name}: expected input_shape to be a tuple such as (28, 28, 1), got {shape!r}")
+        raise ValueError(f"{name}: expected input_shape to be a tuple such as (28, 28, 1), got {shown(shape)}")
     return tuple(positive(name, "input_shape to have sizes, each", size) for size in shape)
 
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from scratchnet.engine import ops
 from scratchnet.layers.base import Parameter
-from scratchnet.settings import above_zero, at_least_zero, below_one, flag, positive
+from scratchnet.settings import above_zero, at_least_zero, below_one, flag, positive, shown
 
 Schedule = Callable[[int], float]
 
@@ -82,10 +82,11 @@ class Optimizer:
 
     def __init__(self, parameters: Sequence[Parameter], lr: float, weight_decay: float = 0.0) -> None:
         name = type(self).__name__
-        self.parameters = list(parameters) if isinstance(parameters, Iterable) else [parameters]
+        is_list = isinstance(parameters, Iterable) and not isinstance(parameters, np.ndarray)
+        self.parameters = list(parameters) if is_list else [parameters]
         strangers = [p for p in self.parameters if not isinstance(p, Parameter)]
         if strangers:
-            raise TypeError(f"{name}: expected parameters, as net.parameters() gives, got {strangers[0]!r}")
+            raise TypeError(f"{name}: expected parameters, as net.parameters() gives, got {shown(strangers[0])}")
         if not self.parameters:
             raise ValueError(f"{name}: expected at least one parameter, got none")
         self.lr = lr
@@ -205,7 +206,7 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
         if not isinstance(betas, (tuple, list, np.ndarray)) or np.shape(betas)[:1] != (2,):
-            raise ValueError(f"Adam: expected betas to be two numbers, (beta1, beta2), got {betas!r}")
+            raise ValueError(f"Adam: expected betas to be two numbers, (beta1, beta2), got {shown(betas)}")
         self.betas = (below_one("Adam", "beta1 of betas", betas[0]), below_one("Adam", "beta2 of betas", betas[1]))
         self.eps = at_least_zero("Adam", "eps", eps)
 

@@ -18,7 +18,7 @@ def integer(owner: str, what: str, value: Any, least: int = 1) -> int:
         expected = {1: "a positive integer", 0: "an integer of at least 0"}.get(
             least, f"an integer of at least {least}"
         )
-        raise ValueError(f"{_name(owner, what)} to be {expected}, got {value!r}")
+        raise ValueError(f"{_name(owner, what)} to be {expected}, got {shown(value)}")
     return int(value)
 
 
@@ -30,35 +30,35 @@ def positive(owner: str, what: str, value: Any) -> int:
 def at_least_zero(owner: str, what: str, value: Any) -> float:
     """`value` as a float, if it is a finite number of at least 0."""
     if not (_is_number(value) and math.isfinite(value) and value >= 0):
-        raise ValueError(f"{_name(owner, what)} to be a finite number of at least 0, got {value!r}")
+        raise ValueError(f"{_name(owner, what)} to be a finite number of at least 0, got {shown(value)}")
     return float(value)
 
 
 def above_zero(owner: str, what: str, value: Any) -> float:
     """`value` as a float, if it is a finite number above 0."""
     if not (_is_number(value) and math.isfinite(value) and value > 0):
-        raise ValueError(f"{_name(owner, what)} to be a finite number above 0, got {value!r}")
+        raise ValueError(f"{_name(owner, what)} to be a finite number above 0, got {shown(value)}")
     return float(value)
 
 
 def below_one(owner: str, what: str, value: Any) -> float:
     """`value` as a float, if it is at least 0 and below 1, as a float too."""
     if not (_is_number(value) and 0 <= float(value) < 1):
-        raise ValueError(f"{_name(owner, what)} to be at least 0 and below 1, got {value!r}")
+        raise ValueError(f"{_name(owner, what)} to be at least 0 and below 1, got {shown(value)}")
     return float(value)
 
 
 def flag(owner: str, what: str, value: Any) -> bool:
     """`value` as a bool, if it is one."""
     if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{_name(owner, what)} to be True or False, got {value!r}")
+        raise ValueError(f"{_name(owner, what)} to be True or False, got {shown(value)}")
     return bool(value)
 
 
 def text(owner: str, what: str, value: Any) -> str:
     """`value` as a str, if it is one."""
     if not isinstance(value, str):
-        raise ValueError(f"{_name(owner, what)} to be a string, got {value!r}")
+        raise ValueError(f"{_name(owner, what)} to be a string, got {shown(value)}")
     return str(value)
 
 
@@ -67,7 +67,13 @@ def generator(owner: str, what: str, value: Any) -> np.random.Generator:
     with contextlib.suppress(TypeError, ValueError):
         if not isinstance(value, (bool, np.bool_, str)):
             return np.random.default_rng(value)
-    raise ValueError(f"{_name(owner, what)} to be a numpy.random.Generator or a seed of at least 0, got {value!r}")
+    raise ValueError(f"{_name(owner, what)} to be a numpy.random.Generator or a seed of at least 0, got {shown(value)}")
+
+
+def shown(value: Any) -> str:
+    """A value in one line of an error, shortened if it is long."""
+    line = " ".join(repr(value).split())
+    return line if len(line) <= 80 else f"{line[:77]}..."
 
 
 def instance(owner: str, what: str, value: Any, kind: type) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from scratchnet.layers.base import check_float, check_labels, check_shape
-from scratchnet.settings import instance, integer, positive, text
+from scratchnet.settings import instance, integer, positive, shown, text
 
 if TYPE_CHECKING:
     from scratchnet.data.registry import DatasetInfo
@@ -68,7 +68,7 @@ class Dataset:
         if isinstance(which, (int, np.integer)) and not isinstance(which, bool):
             return self.images[which], int(self.labels[which])
         if not isinstance(which, (slice, list, np.ndarray)):
-            raise TypeError(f"{self.name}: expected an index, a slice or an array of indices, got {which!r}")
+            raise TypeError(f"{self.name}: expected an index, a slice or an array of indices, got {shown(which)}")
         return replace(self, images=self.images[which], labels=self.labels[which])
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:

@@ -11,6 +11,8 @@ import math
 
 import numpy as np
 
+from scratchnet.settings import shown
+
 RULES = ("glorot_uniform", "pytorch", "he_normal")
 
 
@@ -44,7 +46,7 @@ def initial_weights(init: str, shape: tuple[int, ...], fan_in: int, rng: np.rand
         If there is no such rule.
     """
     if not isinstance(init, str) or init not in RULES:
-        raise ValueError(f"expected init to be one of {', '.join(RULES)}; got {init!r}")
+        raise ValueError(f"expected init to be one of {', '.join(RULES)}; got {shown(init)}")
     if init == "glorot_uniform":
         kernel_size = math.prod(shape[:-2])
         limit = math.sqrt(6.0 / (kernel_size * (shape[-2] + shape[-1])))

@@ -30,7 +30,7 @@ from scratchnet.optim import Optimizer, Schedule
 from scratchnet.runs.checkpoint import load_checkpoint, save_checkpoint
 from scratchnet.runs.files import write_text_atomically
 from scratchnet.runs.identity import fingerprint
-from scratchnet.settings import instance, integer, positive
+from scratchnet.settings import instance, integer, positive, shown
 
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
@@ -96,11 +96,11 @@ class Run:
             instance("fit", "test", self.test, Dataset)
         for what in ("schedule", "augment"):
             if not (getattr(self, what) is None or callable(getattr(self, what))):
-                raise TypeError(f"fit: expected {what} to be a function or None, got {getattr(self, what)!r}")
+                raise TypeError(f"fit: expected {what} to be a function or None, got {shown(getattr(self, what))}")
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(f"expected either epochs or steps, got epochs={self.epochs} and steps={self.steps}")
         for what in ("epochs", "steps", "batch_size", "checkpoint_every"):
-            if getattr(self, what) is not None:
+            if getattr(self, what) is not None or what == "batch_size":
                 setattr(self, what, positive("fit", what, getattr(self, what)))
         self.seed = integer("fit", "seed", self.seed, least=0)
         if not len(self.train):
