@@ -35,7 +35,7 @@ import numpy as np
 
 from scratchnet.layers.base import Layer, Parameter, snapshot, state_in
 from scratchnet.network import Network
-from scratchnet.slopes import Loss, Slope
+from scratchnet.slopes import Loss, Slope, other_last_digits
 from scratchnet.tables import table
 
 LOOSE = 1e-3  # an error of the slope, relative to it, with which it counts as measured
@@ -195,7 +195,6 @@ def gradcheck(
         raise ValueError(f"gradcheck: expected at least one number to check with, got x of shape {x.shape}")
     with _in_float64(subject) as parameters:
         check = _Check(subject, x.copy(), parameters, training, seed, rtol, atol)
-        faults = check.faults()
         entries = [_choose_entries(array, check.rng, max_entries) for array in check.arrays]
         judged = [check.judge(i, chosen) for i, chosen in enumerate(entries)]
         kinks = [[j.index for j in part if j.kink] for part in judged]
@@ -208,7 +207,9 @@ def gradcheck(
             _summary(name, array.size, at_x, moved)
             for name, array, at_x, moved in zip(check.names, check.arrays, judged, beside, strict=True)
         ]
-    return Report(getattr(subject, "name", type(subject).__name__), comparisons, rtol, atol, tuple(faults))
+    return Report(
+        getattr(subject, "name", type(subject).__name__), comparisons, rtol, atol, tuple(dict.fromkeys(check.faults))
+    )
 
 
 @dataclass(frozen=True)
@@ -241,10 +242,10 @@ class _Check:
         self.names = ["x", *(p.name for p in parameters)]
         self.arrays = [x, *(p.value for p in parameters)]
         self.forward = _repeatable_forward(subject, training)
-        self.rng = np.random.default_rng(
-            [seed, 1]
-        )  # x may come from the stream of `seed`: a dout equal to x hides mistakes
+        # x may come from the stream of `seed` itself, and a dout equal to x would hide mistakes.
+        self.rng = np.random.default_rng([seed, 1])
         self.dout = self.rng.standard_normal(self.forward(x.copy()).shape)
+        self.faults: list[str] = []  # what else is wrong with forward and backward, each in a sentence
         self._measure()
 
     def _measure(self) -> None:
@@ -258,13 +259,25 @@ class _Check:
             )
         self.loss = Loss(lambda: self.forward(x), self.arrays, self.dout, np.random.default_rng(0))
         self.sizes = [self.loss.usual_size(array) for array in self.arrays]
+        before = x.copy()
         self.forward(x)
-        self.gradients = self._backward(self.dout.copy())
+        self.faults += _changed("forward", ["x"], [before], [x])
+        x[...] = before
+        self.gradients = self._backward()
+        self._compare_two_backwards(self._backward())
         self.scales = [float(np.abs(gradient).max()) for gradient in self.gradients]
+        with other_last_digits(self.arrays, np.random.default_rng(1)):
+            self.forward(x)
+            others = self._backward()
+        self.rounding = [float(np.abs(a - b).max()) for a, b in zip(self.gradients, others, strict=True)]
 
-    def _backward(self, dout: np.ndarray) -> list[np.ndarray]:
-        """Copies of all gradients that a backward gives now."""
+    def _backward(self) -> list[np.ndarray]:
+        """Copies of all gradients that a backward gives now. What it may not change is put back."""
+        before, dout = [array.copy() for array in self.arrays], self.dout.copy()
         dx = self.subject.backward(dout)
+        self.faults += _changed("backward", ["dout", *self.names], [self.dout, *before], [dout, *self.arrays])
+        for array, kept in zip(self.arrays, before, strict=True):
+            array[...] = kept
         gradients = [dx, *(p.grad for p in self.parameters)]
         for name, array, gradient in zip(self.names, self.arrays, gradients, strict=True):
             if gradient is None or np.shape(gradient) != array.shape:
@@ -274,22 +287,15 @@ class _Check:
                 )
         return [np.array(gradient) for gradient in gradients]
 
-    def faults(self) -> list[str]:
-        """What else is wrong with forward and backward, each in a sentence."""
-        before, dout = [array.copy() for array in self.arrays], self.dout.copy()
-        self.forward(self.arrays[0])
-        found = _changed("forward", self.names, before, self.arrays)
-        first, second = self._backward(dout), self._backward(dout)
-        found += _changed("backward", ["dout", *self.names], [self.dout, *before], [dout, *self.arrays])
-        for name, kept, *twice in zip(self.names, self.gradients, first, second, strict=True):
-            if not np.isfinite(kept).all():
-                found.append(f"backward: the gradient for {name} has NaN or infinite numbers")
-            if not (_same(kept, twice[0]) and _same(*twice)):
-                found.append(
+    def _compare_two_backwards(self, again: list[np.ndarray]) -> None:
+        for name, first, second in zip(self.names, self.gradients, again, strict=True):
+            if not np.isfinite(first).all():
+                self.faults.append(f"backward: the gradient for {name} has NaN or infinite numbers")
+            if not _same(first, second):
+                self.faults.append(
                     f"backward: called twice, it gives two gradients for {name}; it has to overwrite (=), never to add "
                     "(+=), and to leave alone what forward has kept"
                 )
-        return list(dict.fromkeys(found))
 
     def judge(self, i: int, entries: list[tuple[int, ...]]) -> list[_Judged]:
         """The verdict on some entries of one array."""
@@ -310,15 +316,20 @@ class _Check:
                 low, high = -np.inf, np.inf
             distance = max(low - gradient, gradient - high, 0.0) if np.isfinite(gradient) else np.inf
             wrong = distance > 0 and not distance <= tolerance
-            unmeasured = not (wrong or kink or self._measured(slope, i))
+            unmeasured = not (wrong or kink or self._measured(slope, gradient, i))
             excess = distance / tolerance if tolerance else np.inf if wrong else 0.0
             found.append(_Judged(index, gradient, slope.value, excess, wrong, kink and not wrong, unmeasured))
         return found
 
-    def _measured(self, slope: Slope, i: int) -> bool:
-        """Whether a slope is known well: relative to itself, to others of its array, or to what it does to the loss."""
-        loss = float(np.abs(self.loss.out * self.dout).sum())
-        known = max(LOOSE * slope.gross, self.rtol * self.scales[i], 1e-9 * loss / self.sizes[i])
+    def _measured(self, slope: Slope, gradient: float, i: int) -> bool:
+        """Whether a slope is known well, relative to itself or to the others of its array.
+
+        A gradient of 0, or of nothing but rounding, as of a bias before a normalisation, has no scale. There it is
+        enough that the slope does nothing that could be seen in the loss.
+        """
+        known = max(LOOSE * slope.gross, self.rtol * self.scales[i])
+        if abs(gradient) <= 10 * self.rounding[i]:
+            known = max(known, 1e-9 * float(np.abs(self.loss.out * self.dout).sum()) / self.sizes[i])
         return slope.error <= known
 
     def move(self) -> None:

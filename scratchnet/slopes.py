@@ -95,9 +95,7 @@ class Loss:
         self.out = forward()
         self.rounding = np.finfo(self.out.dtype).eps * np.abs(self.out)  # what rounding does to each number of out
         for _ in range(8):
-            with _restored(arrays):
-                for array in arrays:
-                    array *= 1 + LAST_DIGITS * rng.uniform(-1, 1, array.shape)
+            with other_last_digits(arrays, rng):
                 self.rounding = np.maximum(self.rounding, np.abs(forward() - self.out))
 
     def usual_size(self, array: np.ndarray) -> float:
@@ -122,7 +120,10 @@ class Loss:
                 return found
             # Rounding hides the slope. What does not depend on the number is not to blame for that: leave it out.
             far = [self._moved(array, index, sign * FAR * size) != self.out for sign in (1, -1)]
-            return self._best(array, index, size, enough, np.abs(self.dout) * (far[0] | far[1]))
+            depends = far[0] | far[1]
+            if not depends.any():  # on nothing at all, or rounding hides that too
+                return found
+            return self._best(array, index, size, enough, np.abs(self.dout) * depends)
 
     def _best(
         self,
@@ -179,6 +180,15 @@ def _compared(fine: Slope, coarse: Slope) -> Slope:
     """The slopes of the finer step, with their difference from the coarser one's as an error."""
     bend = abs(fine.right - coarse.right) + abs(fine.left - coarse.left)
     return replace(fine, bend=bend) if np.isfinite(bend + fine.rounding) else replace(fine, bend=np.inf, rounding=0.0)
+
+
+@contextmanager
+def other_last_digits(arrays: Sequence[np.ndarray], rng: np.random.Generator) -> Iterator[None]:
+    """Inside, all numbers differ in their last digits from what they were; afterwards they are as before."""
+    with _restored(arrays):
+        for array in arrays:
+            array *= 1 + LAST_DIGITS * rng.uniform(-1, 1, array.shape)
+        yield
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 import pytest
-from planted import PLANTED, drawn_right, scaled, wrong_layer
+from planted import PLANTED, Normalise, drawn_right, scaled, wrong_layer
 
 import scratchnet as sn
 from scratchnet.layers import conv2d_backward
@@ -88,7 +88,7 @@ class LosesOneEntry(sn.Dense):
         return dx
 
 
-PLANTED = {
+WHERE = {
     "factor 2": (Doubled(4, 3), X.reshape(-1, 4), {"w"}),
     "kernel transposed": (Transposed(2, 3, 3, padding=1), X, {"x"}),
     "batch sum missing": (NoBatchSum(4, 3), X.reshape(-1, 4), {"w"}),
@@ -99,7 +99,7 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize(("layer", "x", "wrong"), list(PLANTED.values()), ids=list(PLANTED))
+@pytest.mark.parametrize(("layer", "x", "wrong"), list(WHERE.values()), ids=list(WHERE))
 def test_a_planted_error_is_caught_where_it_is(layer, x, wrong):
     report = sn.gradcheck(layer, x)
     assert not report.passed
@@ -160,7 +160,7 @@ def test_a_gradient_of_almost_0_is_not_0():
 
 def test_float32_is_refused_with_the_reason():
     with pytest.raises(
-        TypeError, match=r"expected x of dtype float64, got float32\. In float32 the measured slope has no"
+        TypeError, match=r"expected x of dtype float64, got float32\. In float32 the measured slope has hardly"
     ):
         sn.gradcheck(sn.Dense(4, 3), np.zeros((2, 4), np.float32))
 
@@ -424,3 +424,11 @@ def test_entries_and_dout_are_drawn_from_the_seed():
     one, same, other = (sn.gradcheck(layer, x, max_entries=5, seed=seed) for seed in (1, 1, 2))
     assert one == same
     assert one != other
+
+
+@pytest.mark.usefixtures("book")
+def test_a_bias_that_a_normalisation_takes_away_has_a_slope_of_0(rng):
+    net = sn.Network([sn.Dense(4, 3), Normalise(), sn.Dense(3, 2)])
+    report = sn.gradcheck(net, rng.standard_normal((5, 4)))
+    assert report, str(report)
+    assert next(abs(c.slope) for c in report.comparisons if c.name == "dense1.b") < 1e-9
