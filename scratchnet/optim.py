@@ -83,7 +83,7 @@ class Optimizer:
     def __init__(self, parameters: Sequence[Parameter], lr: float, weight_decay: float = 0.0) -> None:
         name = type(self).__name__
         is_list = isinstance(parameters, Iterable) and not isinstance(parameters, np.ndarray)
-        self.parameters: list[Parameter] = list(parameters) if is_list else [parameters]
+        self.parameters: list[Parameter] = list(parameters) if is_list else [parameters]  # type: ignore[list-item]
         strangers = [p for p in self.parameters if not isinstance(p, Parameter)]
         if strangers:
             raise TypeError(f"{name}: expected parameters, as net.parameters() gives, got {shown(strangers[0])}")

@@ -90,8 +90,7 @@ class Loss:
         dout: np.ndarray,
         rng: np.random.Generator,
     ) -> None:
-        self.forward = forward
-        self.dout = dout
+        self.forward, self.arrays, self.dout, self.rng = forward, arrays, dout, rng
         self.out = forward()
         self.rounding = np.finfo(self.out.dtype).eps * np.abs(self.out)  # what rounding does to each number of out
         for _ in range(8):
@@ -109,7 +108,9 @@ class Loss:
         with _restored([array]):
             array += 1
             change = np.abs(self.forward() - self.out).max()
-        size = float(np.abs(self.out).max() / change) if change else 1.0
+        if change <= 100 * self.rounding.max():  # nothing but rounding
+            return 1.0
+        size = float(np.abs(self.out).max() / change)
         return size if 0 < size < np.inf else 1.0
 
     def slope(self, array: np.ndarray, index: tuple[int, ...], size: float, enough: Callable[[Slope], bool]) -> Slope:
@@ -134,8 +135,9 @@ class Loss:
         weights: np.ndarray,
     ) -> Slope:
         """The slopes at the best step; `weights` say how much the rounding of each number of the output matters."""
-        step = FIRST_STEP * max(abs(float(array[index])), size)
-        coarse, fine = (self._slopes(array, index, h, weights) for h in (step, step / 10))
+        size = max(abs(float(array[index])), size)
+        step = FIRST_STEP * size
+        coarse, fine = (self._slopes(array, index, h, size, weights) for h in (step, step / 10))
         best = found = _compared(fine, coarse)
         grows = found.rounding > found.bend
         for _ in range(MOST_STEPS):
@@ -143,20 +145,25 @@ class Loss:
                 break
             step = step * 10 if grows else step / 10
             if grows:
-                coarse, fine = self._slopes(array, index, step, weights), coarse
+                coarse, fine = self._slopes(array, index, step, size, weights), coarse
             else:
-                coarse, fine = fine, self._slopes(array, index, step / 10, weights)
+                coarse, fine = fine, self._slopes(array, index, step / 10, size, weights)
             found = _compared(fine, coarse)
             best = min(best, found, key=lambda slope: slope.error)
         return best
 
-    def _slopes(self, array: np.ndarray, index: tuple[int, ...], step: float, weights: np.ndarray) -> Slope:
+    def _slopes(
+        self, array: np.ndarray, index: tuple[int, ...], step: float, size: float, weights: np.ndarray
+    ) -> Slope:
         """The slopes with one step."""
         value = float(array[index])
         above, below = self._moved(array, index, step), self._moved(array, index, -step)
         right = self.dout * (above - self.out) / ((value + step) - value)  # the step that was made, after rounding
         left = self.dout * (self.out - below) / (value - (value - step))
         rounded = self.rounding + 4 * EPS * np.maximum(np.abs(above), np.abs(below))
+        if step > size:  # far away, numbers are larger, and rounding is
+            with other_last_digits(self.arrays, self.rng):
+                rounded = np.maximum(rounded, np.abs(self._moved(array, index, step) - above))
         return Slope(
             left=float(left.sum()),
             right=float(right.sum()),
