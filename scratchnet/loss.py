@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scratchnet.layers.base import check_float, check_shape
+from scratchnet.layers.base import check_float, check_labels, check_shape
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -65,15 +65,8 @@ def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[float
 def _check(logits: np.ndarray, labels: np.ndarray) -> None:
     check_float("softmax_cross_entropy", "logits", logits)
     check_shape("softmax_cross_entropy", "logits", logits.shape, ("N", "K"))
-    labels = np.asarray(labels)
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise TypeError(f"softmax_cross_entropy: expected integer labels, got {labels.dtype}")
     N, K = logits.shape
+    check_labels("softmax_cross_entropy", labels, K)
     check_shape("softmax_cross_entropy", "labels", labels.shape, (N,))
     if N == 0:
         raise ValueError("softmax_cross_entropy: the batch is empty, and the mean of no losses is undefined")
-    if labels.min() < 0 or labels.max() >= K:
-        raise ValueError(
-            f"softmax_cross_entropy: expected labels from 0 to {K - 1} for {K} classes, "
-            f"got labels from {labels.min()} to {labels.max()}"
-        )

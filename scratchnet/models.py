@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from scratchnet.layers import (
     Conv2D,
     Dense,
@@ -29,6 +27,7 @@ from scratchnet.layers import (
 )
 from scratchnet.network import Network
 from scratchnet.runs.recipes import MODERN, ORIGINAL, RECIPES, Recipe
+from scratchnet.settings import above_zero, generator, positive
 
 INPUT_SHAPE = (28, 28, 1)
 CLASSES = 10
@@ -44,7 +43,7 @@ def four_conv_cnn(seed: int = 0, init: str = "pytorch") -> Network:
     init : {"pytorch", "glorot_uniform", "he_normal"}
         Rule for the initial weights; see `initial_weights`.
     """
-    rng = np.random.default_rng(seed)
+    rng = generator("four_conv_cnn", "seed", seed)
     return Network(
         [
             Conv2D(1, 4, 5, init=init, rng=rng),
@@ -79,7 +78,8 @@ def standard_cnn(seed: int = 0, dense_units: int = 1024, init: str = "glorot_uni
     init : {"glorot_uniform", "pytorch", "he_normal"}
         Rule for the initial weights; see `initial_weights`.
     """
-    rng = np.random.default_rng(seed)
+    rng = generator("standard_cnn", "seed", seed)
+    dense_units = positive("standard_cnn", "dense_units", dense_units)
     return Network(
         [
             Conv2D(1, 32, 5, init=init, rng=rng),
@@ -130,11 +130,8 @@ def separable_cnn(
     ValueError
         If a multiplier is not positive, or the resized image is too small.
     """
-    if not (width_multiplier > 0 and resolution_multiplier > 0):
-        raise ValueError(
-            f"separable_cnn: expected positive multipliers, got width_multiplier={width_multiplier}, "
-            f"resolution_multiplier={resolution_multiplier}"
-        )
+    width_multiplier = above_zero("separable_cnn", "width_multiplier", width_multiplier)
+    resolution_multiplier = above_zero("separable_cnn", "resolution_multiplier", resolution_multiplier)
     side = round(INPUT_SHAPE[0] * resolution_multiplier)
     if side < 4:
         raise ValueError(
@@ -142,7 +139,8 @@ def separable_cnn(
             f"got {resolution_multiplier}, which leaves {side}"
         )
     first, second = (max(1, int(filters * width_multiplier)) for filters in (32, 64))
-    rng = np.random.default_rng(seed)
+    rng = generator("separable_cnn", "seed", seed)
+    dense_units = positive("separable_cnn", "dense_units", dense_units)
     resize: list[Layer] = [] if side == INPUT_SHAPE[0] else [Resize(side)]
     pooled = side // 2 // 2
     return Network(

@@ -17,11 +17,11 @@ from scratchnet.layers.base import (
     State,
     check_float,
     check_shape,
-    positive,
     state_arrays,
     state_in,
 )
 from scratchnet.loss import softmax, softmax_cross_entropy
+from scratchnet.settings import positive, shown, text
 from scratchnet.tables import table
 
 
@@ -58,19 +58,25 @@ class Network:
         In forward order. Each is named by its kind and a number: conv1, relu1, conv2, ... Its parameters are then named
         conv1.w, conv1.b and so on.
     input_shape : tuple of int, optional
-        The shape of one input without N, such as (28, 28, 1). If not given, it is taken from the first forward.
+        The shape of one input without N, such as (28, 28, 1). No input of another shape is then taken, even if all
+        layers could. If not given, the first forward's is noted, for `summary` and files. It binds nothing: layers that
+        take images of any size go on doing so.
     name : str
         Used in summaries and files.
 
     Raises
     ------
     ValueError
-        If there are no layers, or a layer is in the list twice; from `forward`, if the input does not fit.
+        If there are no layers, a layer is in the list twice, or the input's shape is not made of positive integers;
+        from `forward`, `predict` and `steps`, if the input does not fit.
     """
 
     def __init__(
         self, layers: Sequence[Layer], input_shape: Sequence[int] | None = None, name: str = "network"
     ) -> None:
+        name = text("Network", "name", name)
+        if not isinstance(layers, Sequence) or isinstance(layers, str):
+            raise TypeError(f"{name}: expected layers to be a list of layers, got {shown(layers)}")
         if not layers:
             raise ValueError(f"{name}: expected at least one layer, got an empty list")
         for layer in layers:
@@ -87,7 +93,8 @@ class Network:
         self._stages: Sequence[Any] = self.layers  # what the last forward ran, and on which engine
         self._engine: str | None = None
         self.name = name
-        self.input_shape: Shape | None = None if input_shape is None else tuple(map(int, input_shape))
+        self.input_shape = None if input_shape is None else _shape_of_one(name, input_shape)
+        self._takes = self.input_shape  # the only shape that it takes; None: any that its layers take
         self._name_layers()
         self.check_state({})  # a state that cannot be saved is noticed now, not when it is saved
         if self.input_shape is not None:
@@ -95,6 +102,7 @@ class Network:
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """The last layer's output for a batch x (N, ...); `training` switches dropout on."""
+        self._check_shape(x)
         given = x
         self._stages, self._engine = ops.stages(self.layers), ops.engine
         for layer in self._stages:
@@ -131,6 +139,7 @@ class Network:
         Step
             (layer, direction, input, output, grads).
         """
+        self._check_shape(x)
         given = x
         for layer in self.layers:
             out = layer.forward(x, training)
@@ -148,7 +157,8 @@ class Network:
     def predict(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
         """Class probabilities (N, K) for images (N, H, W, C), computed in batches to keep memory small."""
         check_float(self.name, "images", images)
-        positive(self.name, "batch_size", batch_size)
+        self._check_shape(images)
+        batch_size = positive(self.name, "batch_size", batch_size)
         starts = range(0, max(len(images), 1), batch_size)  # no images: one empty batch, for the output's shape
         logits = np.concatenate([self.forward(images[i : i + batch_size]) for i in starts])
         check_shape(self.name, "logits", logits.shape, ("N", "K"))
@@ -238,6 +248,11 @@ class Network:
     def __repr__(self) -> str:
         return f"Network([{', '.join(map(repr, self.layers))}], name={self.name!r})"
 
+    def _check_shape(self, x: np.ndarray) -> None:
+        """A ValueError if the network was made for inputs of one shape, and x has another."""
+        if self._takes is not None and isinstance(x, np.ndarray) and x.shape[1:] != self._takes:
+            check_shape(self.name, "input", x.shape, ("N", *self._takes))
+
     def _remember_shape(self, x: np.ndarray) -> None:
         """Note the shape of an input that all layers have accepted, if none was given."""
         if self.input_shape is None:
@@ -250,6 +265,13 @@ class Network:
             layer.name = f"{layer.kind}{numbers[layer.kind]}"
             for p in layer.parameters():
                 p.name = f"{layer.name}.{p.name.split('.')[-1]}"
+
+
+def _shape_of_one(name: str, shape: Any) -> Shape:
+    """The shape of one input as plain integers."""
+    if not isinstance(shape, (tuple, list, np.ndarray)) or not len(shape):
+        raise ValueError(f"{name}: expected input_shape to be a tuple such as (28, 28, 1), got {shown(shape)}")
+    return tuple(positive(name, "input_shape to have sizes, each", size) for size in shape)
 
 
 def _part(values: dict[str, Any], layer: Layer) -> dict[str, Any]:

@@ -20,13 +20,14 @@ uses; Kingma and Ba, "Adam", 2015, arXiv 1412.6980, algorithm 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from scratchnet.engine import ops
 from scratchnet.layers.base import Parameter
+from scratchnet.settings import above_zero, at_least_zero, below_one, flag, positive, shown
 
 Schedule = Callable[[int], float]
 
@@ -80,18 +81,27 @@ class Optimizer:
     """
 
     def __init__(self, parameters: Sequence[Parameter], lr: float, weight_decay: float = 0.0) -> None:
-        self.parameters = list(parameters)
-        if not self.parameters:
-            raise ValueError(f"{type(self).__name__}: expected at least one parameter, got none")
+        name = type(self).__name__
+        is_list = isinstance(parameters, Iterable) and not isinstance(parameters, np.ndarray)
+        self.parameters: list[Parameter] = list(parameters) if is_list else [parameters]  # type: ignore[list-item]
         strangers = [p for p in self.parameters if not isinstance(p, Parameter)]
         if strangers:
-            raise TypeError(
-                f"{type(self).__name__}: expected parameters, as net.parameters() gives, got {strangers[0]!r}"
-            )
-        self.lr = at_least_zero("lr", lr)
-        self.weight_decay = at_least_zero("weight_decay", weight_decay)
+            raise TypeError(f"{name}: expected parameters, as net.parameters() gives, got {shown(strangers[0])}")
+        if not self.parameters:
+            raise ValueError(f"{name}: expected at least one parameter, got none")
+        self.lr = lr
+        self.weight_decay = at_least_zero(name, "weight_decay", weight_decay)
         self.steps = 0
         self.state: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; a finite number of at least 0."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        self._lr = at_least_zero(type(self).__name__, "lr", lr)
 
     def step(self) -> None:
         """Change every parameter's value in place, by its gradient.
@@ -119,7 +129,7 @@ class Optimizer:
 
     def settings(self) -> dict[str, Any]:
         """What the optimiser was made with, apart from lr, which a schedule may change."""
-        hidden = ("parameters", "lr", "steps", "state")
+        hidden = ("parameters", "_lr", "steps", "state")
         return {"optimizer": type(self).__name__} | {k: v for k, v in vars(self).items() if k not in hidden}
 
 
@@ -156,9 +166,9 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
-        self.momentum = below_one("momentum", momentum)
-        self.nesterov = bool(nesterov)
-        if nesterov and momentum == 0:
+        self.momentum = below_one("SGD", "momentum", momentum)
+        self.nesterov = flag("SGD", "nesterov", nesterov)
+        if self.nesterov and self.momentum == 0:
             raise ValueError("SGD: expected a momentum above 0 with nesterov=True, got 0")
 
     def state_names(self) -> tuple[str, ...]:
@@ -205,8 +215,10 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
-        self.betas = (below_one("beta1", betas[0]), below_one("beta2", betas[1]))
-        self.eps = at_least_zero("eps", eps)
+        if not isinstance(betas, (tuple, list, np.ndarray)) or np.shape(betas)[:1] != (2,):
+            raise ValueError(f"Adam: expected betas to be two numbers, (beta1, beta2), got {shown(betas)}")
+        self.betas = (below_one("Adam", "beta1 of betas", betas[0]), below_one("Adam", "beta2 of betas", betas[1]))
+        self.eps = at_least_zero("Adam", "eps", eps)
 
     def state_names(self) -> tuple[str, ...]:
         return ("m", "s")
@@ -222,15 +234,15 @@ class Adam(Optimizer):
 
 def constant(lr: float) -> Schedule:
     """The same learning rate at every step."""
-    at_least_zero("lr", lr)
-    return lambda step: lr
+    rate = at_least_zero("constant", "lr", lr)
+    return lambda step: rate
 
 
 def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
     """Multiply the learning rate by `factor` after each `every` steps."""
-    at_least_zero("lr", lr)
-    _positive_steps("every", every)
-    at_least_zero("factor", factor)
+    lr = at_least_zero("step_decay", "lr", lr)
+    every = positive("step_decay", "every", every)
+    factor = at_least_zero("step_decay", "factor", factor)
     return lambda step: lr * factor ** (step // every)
 
 
@@ -239,8 +251,9 @@ def cosine(lr: float, steps: int, final_lr: float = 0.0) -> Schedule:
 
     Source: Loshchilov and Hutter, "SGDR", 2017, arXiv 1608.03983, eq. 5, without restarts.
     """
-    at_least_zero("lr", lr)
-    _positive_steps("steps", steps)
+    lr = at_least_zero("cosine", "lr", lr)
+    steps = positive("cosine", "steps", steps)
+    final_lr = at_least_zero("cosine", "final_lr", final_lr)
     return lambda step: _half_wave(lr, final_lr, min(step / steps, 1.0))
 
 
@@ -252,13 +265,13 @@ def one_cycle(
     `warm_up` is the share of the steps in which the rate goes up; the last step has the lowest rate. The momentum does
     not change. Source: Smith and Topin, "Super-Convergence", 2018, arXiv 1708.07120; the curve is PyTorch's OneCycleLR.
     """
-    at_least_zero("max_lr", max_lr)
-    _positive_steps("steps", steps)
-    if not (0 <= warm_up <= 1 and start_divisor > 0 and final_divisor > 0):
-        raise ValueError(
-            "expected warm_up from 0 to 1 and divisors above 0, "
-            f"got warm_up={warm_up}, start_divisor={start_divisor}, final_divisor={final_divisor}"
-        )
+    max_lr = at_least_zero("one_cycle", "max_lr", max_lr)
+    steps = positive("one_cycle", "steps", steps)
+    warm_up = at_least_zero("one_cycle", "warm_up", warm_up)
+    if warm_up > 1:
+        raise ValueError(f"one_cycle: expected warm_up to be from 0 to 1, a share of the steps, got {warm_up!r}")
+    start_divisor = above_zero("one_cycle", "start_divisor", start_divisor)
+    final_divisor = above_zero("one_cycle", "final_divisor", final_divisor)
     first, last = max_lr / start_divisor, max_lr / start_divisor / final_divisor
     peak = warm_up * steps - 1
 
@@ -272,25 +285,3 @@ def one_cycle(
 
 def _half_wave(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
-
-
-# ---------------------------------------------------------------- ranges
-
-
-def at_least_zero(what: str, value: float) -> float:
-    """`value`, if it is a finite number of at least 0; else a ValueError that names `what`."""
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"expected {what} to be a finite number of at least 0, got {value!r}")
-    return float(value)
-
-
-def below_one(what: str, value: float) -> float:
-    """`value`, if it is at least 0 and below 1; else a ValueError that names `what`."""
-    if not 0 <= value < 1:
-        raise ValueError(f"expected {what} to be at least 0 and below 1, got {value!r}")
-    return value
-
-
-def _positive_steps(what: str, value: int) -> None:
-    if value < 1:
-        raise ValueError(f"expected {what} to be at least 1, got {value!r}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from scratchnet.data import Dataset
-from scratchnet.layers.base import positive
 from scratchnet.loss import softmax_cross_entropy
 from scratchnet.network import Network
-from scratchnet.optim import Optimizer, Schedule, at_least_zero
+from scratchnet.optim import Optimizer, Schedule
 from scratchnet.runs.interrupt import interruptible
 from scratchnet.runs.progress import progress_bar
 from scratchnet.runs.run import Augment, History, Run
+from scratchnet.settings import at_least_zero, instance, positive
 
 
 def fit(
@@ -95,7 +95,7 @@ def fit(
         while run.step < run.total_steps:
             for x, labels in run.rest_of_epoch():
                 if schedule is not None:
-                    optimizer.lr = at_least_zero("the schedule's lr", schedule(run.step))
+                    optimizer.lr = at_least_zero("fit", "the schedule's lr", schedule(run.step))
                 if augment is not None:
                     x = augment(x, run.chance())
                 logits = net.forward(x, training=True)
@@ -114,7 +114,9 @@ def evaluate(net: Network, data: Dataset, batch_size: int = 500, progress: bool 
 
     Computed in batches to keep memory small; `progress` shows a bar on stderr. Raises ValueError if there is no image.
     """
-    positive("evaluate", "batch_size", batch_size)
+    instance("evaluate", "net", net, Network)
+    instance("evaluate", "data", data, Dataset)
+    batch_size = positive("evaluate", "batch_size", batch_size)
     if not len(data):
         raise ValueError(f"{data.name}: expected at least one image to evaluate on, got none")
     loss_sum, correct = 0.0, 0

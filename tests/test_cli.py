@@ -520,7 +520,7 @@ def test_things_are_cut_out_whole_and_called_by_their_names(ink, capsys):
     assert columns[0] == 7, "in the middle"
     assert 0.4 < seen[12, 14, 0] < 0.6, "its shades are kept"
 
-    things = sn.Dataset(np.zeros((1, 28, 28, 1)), np.zeros(1), "things", sn.data.DATASETS["fashion-mnist"])
+    things = sn.Dataset(np.zeros((1, 28, 28, 1)), np.zeros(1, int), "things", sn.data.DATASETS["fashion-mnist"])
     sn.save(sn.models.four_conv_cnn(), "things.safetensors", trained_on=things)
     assert main(["predict", "dress.png", "--model", "things.safetensors"]) == 0
     out = capsys.readouterr().out

@@ -496,10 +496,10 @@ def test_each_epoch_has_another_order_and_an_epoch_can_be_entered_late(sample):
 
 
 def test_a_batch_size_of_0_is_refused(sample):
-    with pytest.raises(ValueError, match="expected batch_size to be at least 1, got 0"):
+    with pytest.raises(ValueError, match="expected batch_size to be a positive integer, got 0"):
         next(sample[0].batches(0, np.random.default_rng(0)))
 
 
 def test_a_dataset_checks_its_counts(sample):
     with pytest.raises(ValueError, match="x: expected a label for each image, got 3 images and 2 labels"):
-        sn.Dataset(np.zeros((3, 28, 28, 1)), np.zeros(2), "x")
+        sn.Dataset(np.zeros((3, 28, 28, 1)), np.zeros(2, int), "x")

@@ -106,7 +106,7 @@ def test_the_resolution_multiplier_resizes_the_input(multiplier, side, sample):
 
 @pytest.mark.parametrize("options", [{"width_multiplier": 0}, {"resolution_multiplier": -1}])
 def test_a_multiplier_must_be_positive(options):
-    with pytest.raises(ValueError, match="separable_cnn: expected positive multipliers"):
+    with pytest.raises(ValueError, match="separable_cnn: expected (width|resolution)_multiplier to be a"):
         sn.models.separable_cnn(**options)
 
 

@@ -76,13 +76,13 @@ def test_the_mirror_takes_arrays_that_are_not_one_stretch_of_one_dtype(make, odd
         (lambda p: sn.Adam(p, betas=(0.9, 1.0)), "expected beta2"),
         (lambda p: sn.Adam(p, eps=-1.0), "expected eps"),
         (lambda p: sn.SGD([]), "SGD: expected at least one parameter, got none"),
-        (lambda p: sn.cosine(0.1, steps=0), "expected steps to be at least 1"),
-        (lambda p: sn.step_decay(0.1, every=0), "expected every to be at least 1"),
+        (lambda p: sn.cosine(0.1, steps=0), "cosine: expected steps to be a positive integer, got 0"),
+        (lambda p: sn.step_decay(0.1, every=0), "step_decay: expected every to be a positive integer, got 0"),
         (lambda p: sn.constant(-1), "expected lr"),
         (lambda p: sn.step_decay(0.1, every=1, factor=-1), "expected factor"),
         (
             lambda p: sn.one_cycle(0.1, 10, warm_up=2),
-            "expected warm_up from 0 to 1 and divisors above 0, got warm_up=2",
+            "one_cycle: expected warm_up to be from 0 to 1, a share of the steps, got 2",
         ),
     ],
 )

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scratchnet.engine import ops
+from scratchnet.settings import at_least_zero
 
 
 def turn_and_shift(x: np.ndarray, angles: np.ndarray, shifts: np.ndarray) -> np.ndarray:
@@ -75,9 +76,8 @@ class RandomAffine:
 
     def __post_init__(self) -> None:
         for what in ("degrees", "shift"):
-            value = getattr(self, what)
-            if not 0 <= value < np.inf:
-                raise ValueError(f"RandomAffine: expected {what} to be a finite number of at least 0, got {value!r}")
+            value = at_least_zero("RandomAffine", what, getattr(self, what))
+            object.__setattr__(self, what, value)  # frozen: a dataclass that is set once, here
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Images (N, H, W, C), rotated and shifted; the same generator state gives the same result."""

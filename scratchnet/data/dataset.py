@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
+
+from scratchnet.layers.base import check_float, check_labels, check_shape
+from scratchnet.settings import instance, integer, positive, shown, text
 
 if TYPE_CHECKING:
     from scratchnet.data.registry import DatasetInfo
@@ -25,10 +28,14 @@ class Dataset:
     info : DatasetInfo, optional
         The record of the data set that these images are from, with the names of its classes.
 
+    A data set is a sequence of pairs: `len(data)`, `data[0]`, `for image, label in data`.
+
     Raises
     ------
     ValueError
-        If there are not as many labels as images.
+        If there are not as many labels as images, or a label is no class.
+    TypeError
+        If images or labels are no arrays, or of another dtype than floats and integers.
     """
 
     images: np.ndarray
@@ -37,6 +44,10 @@ class Dataset:
     info: DatasetInfo | None = None
 
     def __post_init__(self) -> None:
+        text("Dataset", "name", self.name)
+        check_float(self.name, "images", self.images)
+        check_shape(self.name, "images", self.images.shape, ("N", "H", "..."))
+        check_labels(self.name, self.labels, len(self.info.classes) if self.info else None)
         if len(self.images) != len(self.labels):
             raise ValueError(
                 f"{self.name}: expected a label for each image, got "
@@ -46,9 +57,23 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, which: slice | np.ndarray) -> Dataset:
-        """A part of the data: data[:100], or data[data.labels == 7]."""
+    @overload
+    def __getitem__(self, which: int) -> tuple[np.ndarray, int]: ...
+
+    @overload
+    def __getitem__(self, which: slice | np.ndarray | list[int]) -> Dataset: ...
+
+    def __getitem__(self, which: int | slice | np.ndarray | list[int]) -> tuple[np.ndarray, int] | Dataset:
+        """One image with its label, data[0], or a part of the data: data[:100], or data[data.labels == 7]."""
+        if isinstance(which, (int, np.integer)) and not isinstance(which, bool):
+            return self.images[which], int(self.labels[which])
+        if not isinstance(which, (slice, list, np.ndarray)):
+            raise TypeError(f"{self.name}: expected an index, a slice or an array of indices, got {shown(which)}")
         return replace(self, images=self.images[which], labels=self.labels[which])
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
+        """Each image with its label, in order."""
+        return (self[i] for i in range(len(self)))
 
     def class_name(self, label: int) -> str:
         """What a label stands for; the number itself if there is no record that names it."""
@@ -82,8 +107,9 @@ class Dataset:
         ValueError
             If the batch size is not positive.
         """
-        if batch_size < 1:
-            raise ValueError(f"expected batch_size to be at least 1, got {batch_size!r}")
+        batch_size = positive(self.name, "batch_size", batch_size)
+        first = integer(self.name, "first", first, least=0)
+        instance(self.name, "rng", rng, np.random.Generator)
         order = rng.permutation(len(self))
         for start in range(first * batch_size, len(self), batch_size):
             chosen = order[start : start + batch_size]

@@ -126,8 +126,8 @@ def _backward(make: Any, x: np.ndarray) -> list[str]:
 def _gradients(make: Any, x: np.ndarray) -> list[str]:
     for training in (False, True):
         report = gradcheck(make(), x, training=training)
-        wrong = [_explained(c) for c in report.comparisons if not c.passed]
-        if wrong:
+        wrong = [_explained(c) for c in report.comparisons if c.wrong]
+        if wrong or not report:
             right = [c.name for c in report.comparisons if c.passed]
             return [*wrong, *([f"right: the gradient for {', '.join(right)}"] if right else []), str(report)]
     return []

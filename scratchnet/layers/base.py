@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from scratchnet.layers.initial import initial_bias, initial_weights
+from scratchnet.settings import generator
 
 Shape = tuple[int, ...]
 State = dict[str, "np.ndarray | np.random.Generator"]
@@ -205,7 +206,7 @@ class WeightedLayer(Layer):
 
     def draw_parameters(self, shape: Shape, fan_in: int, biases: int, init: str, rng: Any) -> None:
         """Draw w of the given shape, and `biases` biases (0: none); `rng` is a Generator or a seed."""
-        rng = np.random.default_rng(rng)
+        rng = generator(self.name, "rng", rng)
         self.w = Parameter("w", self.on_this_layer(initial_weights, init, shape, fan_in, rng))
         self.b = Parameter("b", self.on_this_layer(initial_bias, init, biases, fan_in, rng)) if biases else None
 
@@ -281,6 +282,20 @@ def check_float(owner: str, what: str, array: Any) -> None:
         )
 
 
+def check_labels(owner: str, labels: Any, classes: int | None) -> None:
+    """TypeError or ValueError, naming the owner, for anything but a one-dimensional array of classes from 0."""
+    if not isinstance(labels, np.ndarray):
+        raise TypeError(f"{owner}: expected labels to be a NumPy array, got {type(labels).__name__}")
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"{owner}: expected integer labels, got {labels.dtype}; convert them with .astype(np.int64)")
+    check_shape(owner, "labels", labels.shape, ("N",))
+    if labels.size and (labels.min() < 0 or (classes is not None and labels.max() >= classes)):
+        expected = (
+            "labels of at least 0" if classes is None else f"labels from 0 to {classes - 1} for {classes} classes"
+        )
+        raise ValueError(f"{owner}: expected {expected}, got labels from {labels.min()} to {labels.max()}")
+
+
 def check_shape(owner: str, what: str, shape: Shape, expected: tuple[int | str, ...]) -> None:
     """ValueError, naming the owner and both shapes, if a shape is not the expected one.
 
@@ -293,13 +308,6 @@ def check_shape(owner: str, what: str, shape: Shape, expected: tuple[int | str, 
     if len(given) != len(wanted) or any(isinstance(w, int) and w != g for w, g in zip(wanted, given, strict=True)):
         letters = ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "")
         raise ValueError(f"{owner}: expected {what} of shape ({letters}), got {shape}")
-
-
-def positive(owner: str, what: str, value: Any) -> int:
-    """`value` as an int, if it is one and at least 1; else a ValueError that names the owner."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{owner}: expected {what} to be a positive integer, got {value!r}")
-    return int(value)
 
 
 def check_generator_state(owner: str, generator: np.random.Generator, value: Any) -> None:

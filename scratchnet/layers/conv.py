@@ -31,9 +31,10 @@ from typing import Any
 import numpy as np
 
 from scratchnet.engine import ops
-from scratchnet.layers.base import Formulas, Shape, WeightedLayer, positive
+from scratchnet.layers.base import Formulas, Shape, WeightedLayer
 from scratchnet.layers.im2col import col2im, im2col
 from scratchnet.layers.shapes import IntOrPair, Padding, Window, check_padding, pair
+from scratchnet.settings import flag, positive
 
 
 def conv2d_forward(
@@ -147,9 +148,9 @@ class Conv2D(WeightedLayer):
         self.kernel_size = self.on_this_layer(pair, kernel_size, "kernel_size")
         self.stride = self.on_this_layer(pair, stride, "stride")
         self.padding = self.on_this_layer(check_padding, padding)
-        self.bias = bool(bias)
-        KH, KW = self.kernel_size
-        self.draw_parameters((KH, KW, in_channels, filters), KH * KW * in_channels, filters * self.bias, init, rng)
+        self.bias = flag(self.name, "bias", bias)
+        (KH, KW), C, F = self.kernel_size, self.in_channels, self.filters
+        self.draw_parameters((KH, KW, C, F), KH * KW * C, F * self.bias, init, rng)
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         self.x = self.check_input(x)

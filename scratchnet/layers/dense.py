@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from scratchnet.engine import ops
-from scratchnet.layers.base import Formulas, Shape, WeightedLayer, positive
+from scratchnet.layers.base import Formulas, Shape, WeightedLayer
+from scratchnet.settings import flag, positive
 
 
 def dense_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
@@ -95,8 +96,9 @@ class Dense(WeightedLayer):
         super().__init__()
         self.in_features = positive(self.name, "in_features", in_features)
         self.out_features = positive(self.name, "out_features", out_features)
-        self.bias = bool(bias)
-        self.draw_parameters((in_features, out_features), in_features, out_features * self.bias, init, rng)
+        self.bias = flag(self.name, "bias", bias)
+        fan_in, outputs = self.in_features, self.out_features
+        self.draw_parameters((fan_in, outputs), fan_in, outputs * self.bias, init, rng)
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         self.x = self.check_input(x)

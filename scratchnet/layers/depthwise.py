@@ -33,8 +33,9 @@ from typing import Any
 import numpy as np
 
 from scratchnet.engine import ops
-from scratchnet.layers.base import Formulas, Shape, WeightedLayer, positive
+from scratchnet.layers.base import Formulas, Shape, WeightedLayer
 from scratchnet.layers.shapes import IntOrPair, Padding, Window, check_padding, crop, pad, pair, window_pixels
+from scratchnet.settings import flag, positive
 
 
 def depthwise_conv2d_forward(
@@ -162,9 +163,9 @@ class DepthwiseConv2D(WeightedLayer):
         self.stride = self.on_this_layer(pair, stride, "stride")
         self.padding = self.on_this_layer(check_padding, padding)
         self.multiplier = positive(self.name, "multiplier", multiplier)
-        self.bias = bool(bias)
-        KH, KW = self.kernel_size
-        self.draw_parameters((KH, KW, channels, multiplier), KH * KW, channels * multiplier * self.bias, init, rng)
+        self.bias = flag(self.name, "bias", bias)
+        (KH, KW), C, M = self.kernel_size, self.channels, self.multiplier
+        self.draw_parameters((KH, KW, C, M), KH * KW, C * M * self.bias, init, rng)
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         self.x = self.check_input(x)

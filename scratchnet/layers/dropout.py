@@ -21,6 +21,7 @@ import numpy as np
 
 from scratchnet.engine import ops
 from scratchnet.layers.base import Formulas, Layer, State
+from scratchnet.settings import below_one, generator
 
 
 def dropout_forward(x: np.ndarray, rate: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -72,10 +73,8 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, *, rng: Any = 0) -> None:
         super().__init__()
-        if not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-            raise ValueError(f"{self.name}: expected rate to be at least 0 and below 1, got {rate!r}")
-        self.rate = float(rate)
-        self.rng = np.random.default_rng(rng)
+        self.rate = below_one(self.name, "rate", rate)
+        self.rng = generator(self.name, "rng", rng)
         self.mask: np.ndarray | None = None  # None: the last forward was the identity
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:

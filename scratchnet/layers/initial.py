@@ -14,6 +14,8 @@ from contextvars import ContextVar
 
 import numpy as np
 
+from scratchnet.settings import shown
+
 RULES = ("glorot_uniform", "pytorch", "he_normal")
 
 _left: ContextVar[int | None] = ContextVar("numbers that may still be drawn", default=None)
@@ -48,6 +50,8 @@ def initial_weights(init: str, shape: tuple[int, ...], fan_in: int, rng: np.rand
     ValueError
         If there is no such rule, or the array would be larger than `drawing_at_most` allows.
     """
+    if not isinstance(init, str) or init not in RULES:
+        raise ValueError(f"expected init to be one of {', '.join(RULES)}; got {shown(init)}")
     _count(shape)
     if init == "glorot_uniform":
         kernel_size = math.prod(shape[:-2])
@@ -56,10 +60,8 @@ def initial_weights(init: str, shape: tuple[int, ...], fan_in: int, rng: np.rand
     elif init == "pytorch":
         limit = 1.0 / math.sqrt(fan_in)
         weights = rng.uniform(-limit, limit, shape)
-    elif init == "he_normal":
-        weights = rng.normal(0.0, math.sqrt(2.0 / fan_in), shape)
     else:
-        raise ValueError(f"expected init to be one of {', '.join(RULES)}; got {init!r}")
+        weights = rng.normal(0.0, math.sqrt(2.0 / fan_in), shape)
     return weights.astype(np.float32)
 
 

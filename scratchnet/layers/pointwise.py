@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 
 from scratchnet.engine import ops
-from scratchnet.layers.base import Formulas, Shape, WeightedLayer, positive
+from scratchnet.layers.base import Formulas, Shape, WeightedLayer
 from scratchnet.layers.shapes import Window
+from scratchnet.settings import flag, positive
 
 
 def pointwise_conv2d_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
@@ -107,8 +108,9 @@ class PointwiseConv2D(WeightedLayer):
         super().__init__()
         self.in_channels = positive(self.name, "in_channels", in_channels)
         self.filters = positive(self.name, "filters", filters)
-        self.bias = bool(bias)
-        self.draw_parameters((1, 1, in_channels, filters), in_channels, filters * self.bias, init, rng)
+        self.bias = flag(self.name, "bias", bias)
+        C, F = self.in_channels, self.filters
+        self.draw_parameters((1, 1, C, F), C, F * self.bias, init, rng)
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         self.x = self.check_input(x)

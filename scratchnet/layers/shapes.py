@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scratchnet.settings import shown
+
 Pair = tuple[int, int]  # (height, width)
 IntOrPair = int | Pair  # one number for both axes, or (height, width)
 Padding = int | Pair | str
@@ -33,7 +35,7 @@ def pair(value: Any, what: str, least: int = 1) -> Pair:
     both = (value, value) if isinstance(value, Integral) else value
     is_pair = isinstance(both, (tuple, list)) and len(both) == 2
     if not is_pair or not all(isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= least for v in both):
-        raise ValueError(f"expected {what} to be an integer of at least {least}, or a pair of them; got {value!r}")
+        raise ValueError(f"expected {what} to be an integer of at least {least}, or a pair of them; got {shown(value)}")
     return int(both[0]), int(both[1])
 
 
@@ -41,7 +43,7 @@ def check_padding(padding: Any) -> Padding:
     """`padding` itself, if it is "same", "valid", an int or a pair (height, width); else a ValueError."""
     if isinstance(padding, str):
         if padding not in ("same", "valid"):
-            raise ValueError(f'expected padding to be "same", "valid", an integer or a pair; got {padding!r}')
+            raise ValueError(f'expected padding to be "same", "valid", an integer or a pair; got {shown(padding)}')
         return padding
     return pair(padding, "padding", least=0)
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from scratchnet.data import Dataset
 from scratchnet.engine import current_engine
-from scratchnet.layers.base import positive, state_arrays
+from scratchnet.layers.base import state_arrays
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer, Schedule
 from scratchnet.reading import (
@@ -43,6 +43,7 @@ from scratchnet.runs.interrupt import Stopped
 from scratchnet.runs.lock import locked
 from scratchnet.runs.metrics import MetricsFile
 from scratchnet.runs.progress import progress_bar
+from scratchnet.settings import instance, integer, positive, shown
 
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
@@ -122,12 +123,20 @@ class Run:
     checkpoint_every: int | None
 
     def __post_init__(self) -> None:
+        instance("fit", "net", self.net, Network)
+        instance("fit", "optimizer", self.optimizer, Optimizer)
+        instance("fit", "train", self.train, Dataset)
+        if self.test is not None:
+            instance("fit", "test", self.test, Dataset)
+        for what in ("schedule", "augment"):
+            if not (getattr(self, what) is None or callable(getattr(self, what))):
+                raise TypeError(f"fit: expected {what} to be a function or None, got {shown(getattr(self, what))}")
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(f"expected either epochs or steps, got epochs={self.epochs} and steps={self.steps}")
         for what in ("epochs", "steps", "batch_size", "checkpoint_every"):
-            if getattr(self, what) is not None:
+            if getattr(self, what) is not None or what == "batch_size":
                 setattr(self, what, positive("fit", what, getattr(self, what)))
-        self.seed = int(self.seed)
+        self.seed = integer("fit", "seed", self.seed, least=0)
         self.folder = None if self.folder is None else user_path(self.folder)
         if not len(self.train):
             raise ValueError(f"{self.train.name}: expected at least one image to train on, got none")

@@ -14,9 +14,9 @@ import numpy as np
 from scratchnet.data import load
 from scratchnet.engine import current_engine, is_compiled, ops
 from scratchnet.info import vector_width
-from scratchnet.layers.base import positive
 from scratchnet.loss import softmax_cross_entropy
 from scratchnet.network import Network
+from scratchnet.settings import positive
 from scratchnet.tables import table
 
 HEADER = ["layer", "computes", "way", "multiply-adds", "why"]
