@@ -23,11 +23,11 @@ from benchmarks import measure, report
 from benchmarks.machine import cores, on_first_cores
 from benchmarks.peers import OURS, PEERS
 from benchmarks.report import main_model
+from scratchnet.console import never_refuse
 from scratchnet.info import describe_machine
 from scratchnet.reading import user_path
 from scratchnet.runs.files import written_atomically
 from scratchnet.runs.options import output_folder
-from scratchnet.show.console import never_refuse
 
 PARTS = ("training", "inference", "layers", "sizes", "threads", "start-up")
 SLOW_TO_COMPILE = ("PyTorch, torch.compile", "TensorFlow, XLA", "JAX, jit")  # for minutes; left out of --quick

@@ -26,7 +26,8 @@ from scratchnet.network import Network, Step
 from scratchnet.optim import SGD, Adam, constant, cosine, one_cycle, step_decay
 from scratchnet.reading import FileFault
 from scratchnet.runs.checkpoint import load, load_weights, save
-from scratchnet.runs.run import History, TrainingDiverged, read_metrics
+from scratchnet.runs.metrics import History, read_metrics
+from scratchnet.runs.run import TrainingDiverged
 from scratchnet.show import plots
 from scratchnet.show.kernels import explain
 from scratchnet.train import evaluate, fit

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import scratchnet as sn
+from scratchnet.console import never_refuse, say
 from scratchnet.data.registry import DATASETS, DIGITS
 from scratchnet.engine import DEFAULT_ENGINE, ENGINES, READABLE_ENGINE
 from scratchnet.layers.initial import RULES
@@ -28,6 +29,7 @@ from scratchnet.reading import user_path
 from scratchnet.runs.checkpoint import trained_on
 from scratchnet.runs.identity import fingerprint
 from scratchnet.runs.lock import locked
+from scratchnet.runs.metrics import METRICS
 from scratchnet.runs.options import (
     DEFAULT_LR,
     MODEL,
@@ -44,9 +46,7 @@ from scratchnet.runs.options import (
     write_settings,
 )
 from scratchnet.runs.recipes import ORIGINAL, RECIPES, SAMPLE, SCHEDULES, current_name
-from scratchnet.runs.run import METRICS, RunNotKept
-from scratchnet.show.console import never_refuse
-from scratchnet.stderr import say
+from scratchnet.runs.run import RunNotKept
 from scratchnet.tables import table
 from scratchnet.version import __version__
 

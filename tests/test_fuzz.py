@@ -32,7 +32,7 @@ from scratchnet.reading import (
     parse_json,
 )
 from scratchnet.runs.container import DESCRIPTIONS
-from scratchnet.runs.run import read_metrics
+from scratchnet.runs.metrics import read_metrics
 
 INPUTS = int(os.environ.get("SCRATCHNET_FUZZ", "300"))  # of each format; 10000 take some minutes
 LARGEST_MIB = 1024

@@ -28,7 +28,8 @@ from scratchnet.runs import files, interrupt, run
 from scratchnet.runs.files import written_atomically
 from scratchnet.runs.interrupt import Stopped, interruptible
 from scratchnet.runs.lock import LOCK, OWNER, FolderInUse, locked
-from scratchnet.runs.run import CHECKPOINT, METRICS, RunNotKept
+from scratchnet.runs.metrics import METRICS
+from scratchnet.runs.run import CHECKPOINT, RunNotKept
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows ends a process at once, and has no SIGHUP")

@@ -27,7 +27,8 @@ import pytest
 
 import scratchnet as sn
 from scratchnet.runs.files import remove_abandoned
-from scratchnet.runs.run import CHECKPOINT, METRICS
+from scratchnet.runs.metrics import METRICS
+from scratchnet.runs.run import CHECKPOINT
 
 pytestmark = [
     pytest.mark.slow,

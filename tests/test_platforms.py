@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from scratchnet import console
 from scratchnet.fast import process
 from scratchnet.fast.register import plain, vector, width
-from scratchnet.show import console
 
 ELSEWHERE = Path(__file__).parent / "elsewhere"
 NAMES = "Größe 1"  # a folder's name with a space and umlauts, on each of them
@@ -247,9 +247,7 @@ def test_without_a_home_compiled_code_is_not_kept(tmp_path):
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437", "utf-8"])
 def test_every_sign_can_be_printed(encoding):
     """Also names of files that are no text: their bytes go through, so that the name can be copied."""
-    code = (
-        f"from scratchnet.show.console import never_refuse as f; f(); print({'97.5 % ± 3 × – ▀ 数'!r}, 'na\\udce9me')"
-    )
+    code = f"from scratchnet.console import never_refuse as f; f(); print({'97.5 % ± 3 × – ▀ 数'!r}, 'na\\udce9me')"
     environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -18,7 +18,8 @@ from test_state import dropout_net, everything
 
 import scratchnet as sn
 from scratchnet.runs.identity import difference, fingerprint
-from scratchnet.runs.run import CHECKPOINT, METRICS
+from scratchnet.runs.metrics import METRICS
+from scratchnet.runs.run import CHECKPOINT
 
 pytestmark = pytest.mark.usefixtures("engine")
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import scratchnet as sn
-from scratchnet.runs.run import METRICS
+from scratchnet.runs.metrics import METRICS
 
 pytestmark = pytest.mark.usefixtures("engine")
 

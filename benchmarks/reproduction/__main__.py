@@ -20,8 +20,8 @@ from benchmarks.machine import cores
 from benchmarks.pool import ROOT, environment
 from benchmarks.reproduction import report
 from benchmarks.reproduction.jobs import OUTPUT, PARTS, RESULTS, Job, result_of
+from scratchnet.console import never_refuse
 from scratchnet.runs.recipes import current_name
-from scratchnet.show.console import never_refuse
 
 
 def main(arguments: list[str] | None = None) -> int:

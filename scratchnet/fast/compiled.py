@@ -28,9 +28,9 @@ import numpy as np
 from numba.core import config, event
 
 from scratchnet.cache import cache_folder
+from scratchnet.console import say
 from scratchnet.fast.process import keep_memory, load_openmp
 from scratchnet.layers import shapes
-from scratchnet.stderr import say
 
 # Numba's simplest threading layer aborts the process if two Python threads start kernels at once. With any other layer,
 # the two kernels would compete for the same cores. So kernels take turns.

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from scratchnet.stderr import say
+from scratchnet.console import say
 
 # Ctrl-C, the end that a system or a job scheduler asks for, and a terminal that is closed (Windows has no such signal).
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]

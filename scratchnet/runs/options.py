@@ -35,8 +35,9 @@ from scratchnet.reading import (
 )
 from scratchnet.runs.files import write_text_atomically
 from scratchnet.runs.identity import difference
+from scratchnet.runs.metrics import METRICS
 from scratchnet.runs.recipes import SAMPLE, SCHEDULES, Recipe
-from scratchnet.runs.run import CHECKPOINT, METRICS
+from scratchnet.runs.run import CHECKPOINT
 
 SETTINGS = "settings.json"
 MODEL = "model.safetensors"

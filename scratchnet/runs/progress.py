@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from scratchnet.stderr import Unbreakable
+from scratchnet.console import Unbreakable
 
 
 def progress_bar(items: Iterable | None, name: str, progress: bool, **options: Any) -> Any:

@@ -19,8 +19,8 @@ from scratchnet.layers.depthwise import DepthwiseConv2D
 from scratchnet.network import Network
 from scratchnet.reading import user_path
 from scratchnet.runs.files import written_atomically
+from scratchnet.runs.metrics import History
 from scratchnet.runs.progress import progress_bar
-from scratchnet.runs.run import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

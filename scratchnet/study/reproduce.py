@@ -17,9 +17,10 @@ from scratchnet.models import ARCHITECTURES, Architecture, Published
 from scratchnet.network import Network
 from scratchnet.runs.checkpoint import load, save
 from scratchnet.runs.interrupt import Stopped
+from scratchnet.runs.metrics import METRICS, History, read_metrics
 from scratchnet.runs.options import MODEL
 from scratchnet.runs.recipes import Recipe
-from scratchnet.runs.run import CHECKPOINT, METRICS, History, read_metrics
+from scratchnet.runs.run import CHECKPOINT
 from scratchnet.show.plots import draw_all
 from scratchnet.study.experiments import (
     Experiment,

@@ -1,14 +1,20 @@
-"""Printing that no terminal refuses: a sign that its encoding does not have is written in others.
+"""Printing that nothing stops: no terminal refuses it for its encoding, and nobody has to read it.
 
 A console of Windows may be cp1252 or cp437, a pipe ASCII. There, printing a sign such as ± ends a program with
-UnicodeEncodeError, and it would do so after hours of training, when the table is printed.
+UnicodeEncodeError, and it would do so after hours of training, when the table is printed: see `never_refuse`.
+
+What is said beside a result goes to stderr. Training goes on, and saves, after the pipe or the terminal on which it
+reports was closed: see `say` and `Unbreakable`.
 """
 
 from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
+from contextlib import suppress
+from typing import Any
 
 # What scratchnet prints beyond ASCII; all other signs become a question mark.
 PLAIN = str.maketrans({"±": "+-", "×": "x", "−": "-", "–": "-", "°": " degrees", "µ": "u", "…": "..."})
@@ -34,3 +40,30 @@ def never_refuse() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not so in some notebooks, which take everything
             stream.reconfigure(errors="scratchnet")
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Print on stderr, even from a signal's handler."""
+    try:
+        print(text, end=end, file=sys.stderr, flush=True)
+    except (OSError, ValueError, RuntimeError):  # a closed pipe or terminal; or a signal in the middle of a print
+        with suppress(OSError):
+            os.write(2, f"{text}{end}".encode())
+
+
+class Unbreakable:
+    """A stream for a progress bar that takes everything, whether the stream behind it can or not."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self.stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
