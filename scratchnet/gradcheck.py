@@ -265,11 +265,12 @@ class _Check:
         x[...] = before
         self.gradients = self._backward()
         self._compare_two_backwards(self._backward())
-        self.scales = [float(np.abs(gradient).max()) for gradient in self.gradients]
+        self.scales = [_largest(gradient) for gradient in self.gradients]
         with other_last_digits(self.arrays, np.random.default_rng(1)):
             self.forward(x)
             others = self._backward()
-        self.rounding = [float(np.abs(a - b).max()) for a, b in zip(self.gradients, others, strict=True)]
+        with np.errstate(invalid="ignore"):  # infinity - infinity
+            self.rounding = [_largest(a - b) for a, b in zip(self.gradients, others, strict=True)]
 
     def _backward(self) -> list[np.ndarray]:
         """Copies of all gradients that a backward gives now. What it may not change is put back."""
@@ -387,10 +388,14 @@ def _choose_entries(array: np.ndarray, rng: np.random.Generator, max_entries: in
     return [tuple(map(int, np.unravel_index(i, array.shape))) for i in flat]
 
 
+def _largest(array: np.ndarray) -> float:
+    """The size of the largest finite number."""
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0))
+
+
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two arrays agree up to rounding; another number of threads may add in another order."""
-    finite = np.abs(a[np.isfinite(a)])
-    return a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12 * finite.max(initial=0), equal_nan=True)
+    return a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12 * _largest(a), equal_nan=True)
 
 
 def _changed(by: str, names: list[str], before: list[np.ndarray], after: list[np.ndarray]) -> list[str]:

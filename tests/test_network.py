@@ -265,3 +265,26 @@ def test_summary_does_not_disturb_a_backward_under_way(sample):
 def test_the_loss_refuses_what_it_cannot_judge(logits, labels, error, message):
     with pytest.raises(error, match=message):
         sn.softmax_cross_entropy(logits, labels)
+
+
+@pytest.mark.parametrize(
+    ("layer", "image", "products"),
+    [
+        # out has (OH, OW, F) numbers, and each is a sum of KH * KW * C products
+        (sn.Conv2D(3, 5, (3, 2), padding="valid"), (9, 7, 3), 7 * 6 * 5 * 3 * 2 * 3),
+        (sn.Conv2D(3, 5, (3, 2), stride=(2, 3), padding=0), (9, 7, 3), 4 * 2 * 5 * 3 * 2 * 3),
+        (sn.Conv2D(2, 4, (1, 5), stride=(1, 2)), (4, 11, 2), 4 * 6 * 4 * 1 * 5 * 2),
+        (sn.DepthwiseConv2D(3, (3, 2), padding="valid", multiplier=2), (9, 7, 3), 7 * 6 * 6 * 3 * 2),
+        (sn.DepthwiseConv2D(3, (4, 1), stride=(2, 3), padding=(0, 1)), (8, 5, 3), 3 * 3 * 3 * 4 * 1),
+        (sn.PointwiseConv2D(3, 5), (9, 7, 3), 9 * 7 * 3 * 5),
+        (sn.Dense(7, 5), (7,), 7 * 5),
+        (sn.MaxPool2D((2, 3)), (9, 7, 3), 0),
+    ],
+    ids=repr,
+)
+def test_multiply_adds_of_what_is_not_square(layer, image, products):
+    """Height and width, kernel and stride all differ, so that none can be taken for another."""
+    assert layer.multiply_adds(image) == products
+    net = sn.Network([layer], image)
+    assert net.multiply_adds() == products
+    assert f"{products:,}" in net.summary().splitlines()[-1]
