@@ -158,7 +158,7 @@ def with_tile(name, shape):
             rounds=True,
         ),
         f"Winograd, {name} tile, channels in its rows": Route(
-            lambda s: conv(s, (5, 4), CHANNELS[s.rows], wide(s), (5, 5)),
+            lambda s: conv(s, (5, 6), CHANNELS[s.rows], wide(s), (5, 5), padding=(3, 1)),
             BY_WINOGRAD | {"tile_for": name},
             ALL_WINOGRAD,
             rounds=True,
@@ -261,17 +261,13 @@ OTHERS = {
         lambda s: conv(s, STRIDED[s.rows], 2, columns_of(NARROW, s), (2, 2), (6, 4), "valid"), BY_TILE, ANY_TILE
     ),
     "convolution, lists, strides above the kernel": Route(
-        lambda s: conv(
-            s,
-            STRIDED[s.rows],
-            1 if s.columns == "partial" else s.lanes + 1,
-            fit(s.columns, s.lanes),
-            (2, 2),
-            (6, 4),
-            "valid",
-            0.3,
-        ),
+        lambda s: conv(s, STRIDED[s.rows], min(2, s.lanes // 2), fit(s.columns, s.lanes), (2, 2), (6, 4), "valid", 0.3),
         BY_LISTS,
+        ALL_LISTED,
+    ),
+    "convolution, lists of whole vectors, strides above the kernel": Route(
+        lambda s: conv(s, STRIDED[s.rows], s.lanes + 1, fit(s.columns, s.lanes), (2, 2), (6, 4), "valid", 0.3),
+        BY_LISTS | {"neighbours_in_vector": "one"},
         ALL_LISTED,
     ),
     "Winograd, strips": Route(
