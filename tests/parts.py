@@ -114,15 +114,17 @@ def sparse_dw_kernel(x, window, dout, pixels, vectors, sums, group):
         "vectors": (tiles, KH * -(-KW * x.shape[3] // width), len(GROUP)),
         "pixels": (tiles, dout.shape[1], width),
         "filters": (tiles, dout.shape[2], width),
-    }
+    } | ({} if several else {"pixels that divide badly": (whether, width // sums.shape[1] > 1)})
 
 
 def sparse_dx_kernel(dout, weights, numbers, homes, cut, window, dx, group):
     width, pixels = lanes(dx.dtype), cut.pixels
+    last_row = (dout.shape[1] - 1) * window.stride[0] + homes.size * width // cut.numbers
     return "neighbours" if pixels > 1 else "", {
         "images": (shares, len(dx)),
         "filters": (tiles, dout.shape[3], width),
         "rows": (tiles, window.size[0], len(GROUP)),
+        "rows of x below the last window's": (whether, window.image[0] + window.before[0] > last_row),
         "channels": (tiles, dx.shape[3] * pixels, width),
     } | ({"blocks": (tiles, dx.shape[2], pixels)} if pixels > 1 else {})
 

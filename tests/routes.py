@@ -108,7 +108,7 @@ LISTED_KERNELS = {"partial": (1, 2), "whole": (5, 2), "after": (6, 2)}
 
 CHANNELS = {"partial": 1, "whole": ACCUMULATORS, "after": ACCUMULATORS + 1}
 MORE = {"partial": -1, "whole": 0, "after": 1}
-STRIDED = {"partial": (2, 3), "whole": (8, 10), "after": (10, 13)}  # with 2 x 2 kernels 3 and 4 pixels apart
+STRIDED = {"partial": (2, 3), "whole": (8, 10), "after": (13, 13)}  # with 2 x 2 kernels 6 and 4 pixels apart
 MANY_BATCHES = BATCHES | {"slab": SLAB_ROWS, "slabs": 2 * SLAB_ROWS + 1}
 
 TILES = {"wide": WIDE, "narrow": NARROW}
@@ -158,7 +158,7 @@ def with_tile(name, shape):
             rounds=True,
         ),
         f"Winograd, {name} tile, channels in its rows": Route(
-            lambda s: conv(s, (5, 4), CHANNELS[s.rows], wide(s), (5, 5)),
+            lambda s: conv(s, (5, 6), CHANNELS[s.rows], wide(s), (5, 5), padding=(3, 1)),
             BY_WINOGRAD | {"tile_for": name},
             ALL_WINOGRAD,
             rounds=True,
@@ -217,7 +217,14 @@ def with_lists(name, kept):
             ALL_LISTED,
         ),
         f"convolution, {name} lists of narrow images": Route(
-            lambda s: conv(s, (5, 3), 1, fit(s.columns, s.lanes), LISTED_KERNELS[s.rows], kept=kept),
+            lambda s: conv(
+                s,
+                (5, 3),
+                1,
+                1 if s.columns == "partial" else fit(s.columns, s.lanes),
+                LISTED_KERNELS[s.rows],
+                kept=kept,
+            ),
             BY_LISTS | {"neighbours_in_vector": "several"},
             ALL_LISTED,
         ),
@@ -251,11 +258,16 @@ OTHERS = {
         ANY_TILE,
     ),
     "convolution, strides above the kernel": Route(
-        lambda s: conv(s, STRIDED[s.rows], 2, columns_of(NARROW, s), (2, 2), (3, 4), "valid"), BY_TILE, ANY_TILE
+        lambda s: conv(s, STRIDED[s.rows], 2, columns_of(NARROW, s), (2, 2), (6, 4), "valid"), BY_TILE, ANY_TILE
     ),
     "convolution, lists, strides above the kernel": Route(
-        lambda s: conv(s, STRIDED[s.rows], 2, fit(s.columns, s.lanes), (2, 2), (3, 4), "valid", 0.3),
+        lambda s: conv(s, STRIDED[s.rows], min(2, s.lanes // 2), fit(s.columns, s.lanes), (2, 2), (6, 4), "valid", 0.3),
         BY_LISTS,
+        ALL_LISTED,
+    ),
+    "convolution, lists of whole vectors, strides above the kernel": Route(
+        lambda s: conv(s, STRIDED[s.rows], s.lanes + 1, fit(s.columns, s.lanes), (2, 2), (6, 4), "valid", 0.3),
+        BY_LISTS | {"neighbours_in_vector": "one"},
         ALL_LISTED,
     ),
     "Winograd, strips": Route(
