@@ -6,7 +6,11 @@ also differ by their dashes, and a wrong prediction is marked by a cross and a f
 
 from __future__ import annotations
 
+import atexit
 import math
+import os
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -212,10 +216,21 @@ def _some_with_mistakes(
 
 def _figure(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, Any]:
     """A figure that opens no window: it needs no screen and does not change pyplot's state."""
+    _give_matplotlib_a_folder()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **options)
+
+
+def _give_matplotlib_a_folder() -> None:
+    """Let matplotlib keep its settings in a temporary folder if the user has no home; before 3.11 it fails there."""
+    try:
+        Path.home()
+    except RuntimeError:
+        if "MPLCONFIGDIR" not in os.environ:
+            folder = os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="scratchnet-matplotlib-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 def _font(data: Dataset) -> float:
