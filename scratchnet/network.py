@@ -98,7 +98,10 @@ class Network:
         self._name_layers()
         self.check_state({})  # a state that cannot be saved is noticed now, not when it is saved
         if self.input_shape is not None:
-            self.output_shapes()  # layers that do not fit each other are noticed now, not in the first forward
+            try:
+                self.output_shapes()  # layers that do not fit are noticed now, not in the first forward
+            except ValueError as error:
+                raise ValueError(f"{error} (with input_shape {self.input_shape})") from None
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """The last layer's output for a batch x (N, ...); `training` switches dropout on."""
@@ -269,7 +272,7 @@ class Network:
 
 def _shape_of_one(name: str, shape: Any) -> Shape:
     """The shape of one input as plain integers."""
-    if not isinstance(shape, (tuple, list, np.ndarray)) or not len(shape):
+    if not isinstance(shape, (tuple, list, np.ndarray)) or np.ndim(shape) == 0 or not len(shape):
         raise ValueError(f"{name}: expected input_shape to be a tuple such as (28, 28, 1), got {shown(shape)}")
     return tuple(positive(name, "input_shape to have sizes, each", size) for size in shape)
 

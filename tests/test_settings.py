@@ -19,6 +19,9 @@ ODD = [
 ]  # fmt: skip
 
 
+START = {"step": 0, "order": np.random.default_rng(0).bit_generator.state}  # a position
+
+
 def network():
     return sn.Network([sn.Flatten(), sn.Dense(12, 3)], (3, 4, 1))
 
@@ -53,7 +56,7 @@ def optimizer_saved(optimizer, path):
     net = network()
     made = type(optimizer)(net.parameters(), lr=optimizer.lr)
     vars(made).update({k: v for k, v in vars(optimizer).items() if k not in ("parameters", "state")})
-    save_checkpoint(path / "checkpoint", net, made, {}, {})
+    save_checkpoint(path / "checkpoint", net, made, {}, START)
     load_checkpoint(path / "checkpoint", net, made, {}).restore(net, made)
     assert json.dumps(made.settings())
 
