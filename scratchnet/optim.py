@@ -106,11 +106,17 @@ class Optimizer:
     def step(self) -> None:
         """Change every parameter's value in place, by its gradient.
 
-        Raises RuntimeError if a parameter has no gradient yet.
+        Raises RuntimeError if a parameter has no gradient yet, and ValueError if one has a gradient of another shape.
+        Then nothing has changed.
         """
-        missing = [p.name for p in self.parameters if p.grad is None]
-        if missing:
-            raise RuntimeError(f"{type(self).__name__}: {missing[0]} has no gradient yet; call backward before step")
+        for p in self.parameters:
+            if p.grad is None:
+                raise RuntimeError(f"{type(self).__name__}: {p.name} has no gradient yet; call backward before step")
+            if p.grad.shape != p.value.shape:
+                raise ValueError(
+                    f"{type(self).__name__}: expected a gradient of shape {p.value.shape} for {p.name}, "
+                    f"got {p.grad.shape}; backward has to set the whole gradient"
+                )
         self.steps += 1
         for p, state in zip(self.parameters, self.state, strict=True):
             g = p.grad if self.weight_decay == 0 else p.grad + self.weight_decay * p.value  # type: ignore[operator]

@@ -101,6 +101,18 @@ def test_a_step_without_gradients_says_so():
         sn.SGD(sn.Dense(2, 2).parameters()).step()
 
 
+@pytest.mark.parametrize("kind", [sn.SGD, sn.Adam])
+def test_a_gradient_of_another_shape_changes_nothing(kind, engine):
+    parameters = [Parameter("a", np.ones((2, 3))), Parameter("b", np.ones(3))]
+    optimizer = kind(parameters)
+    parameters[0].grad, parameters[1].grad = np.ones((2, 3)), np.ones(1)  # NumPy would spread the second
+    with pytest.raises(ValueError, match=r"expected a gradient of shape \(3,\) for b, got \(1,\)"):
+        optimizer.step()
+    assert all((p.value == 1).all() for p in parameters)
+    assert optimizer.steps == 0
+    assert optimizer.state == [{}, {}]
+
+
 def test_an_optimiser_of_ones_own_is_told_what_to_define():
     p = Parameter("p", np.zeros(2))
     p.grad = np.ones(2)
