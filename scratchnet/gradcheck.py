@@ -300,27 +300,34 @@ class _Check:
 
     def judge(self, i: int, entries: list[tuple[int, ...]]) -> list[_Judged]:
         """The verdict on some entries of one array."""
-        scale = self.scales[i]
-        bounded = isinstance(self.subject, Layer) and not self.parameters
 
         def enough(slope: Slope) -> bool:
-            return slope.error <= self.rtol * max(slope.gross, 1e-3 * scale)
+            return slope.error <= self.rtol * max(slope.gross, 1e-3 * self.scales[i])
 
-        found = []
+        verdicts = []
         for index in entries:
             slope = self.loss.slope(self.arrays[i], index, self.sizes[i], enough)
-            gradient = float(self.gradients[i][index])
-            tolerance = self.atol + self.rtol * slope.gross + slope.error
-            kink = abs(slope.right - slope.left) > self.rtol * slope.gross + slope.error
-            low, high = (slope.low, slope.high) if kink else (slope.value, slope.value)
-            if kink and not bounded:
-                low, high = -np.inf, np.inf
-            distance = max(low - gradient, gradient - high, 0.0) if np.isfinite(gradient) else np.inf
-            wrong = distance > 0 and not distance <= tolerance
-            unmeasured = not (wrong or kink or self._measured(slope, gradient, i))
-            excess = distance / tolerance if tolerance else np.inf if wrong else 0.0
-            found.append(_Judged(index, gradient, slope.value, excess, wrong, kink and not wrong, unmeasured))
-        return found
+            judged = self._judge_by(slope, i, index)
+            if judged.wrong and slope.far:
+                nearby = self.loss.slope(self.arrays[i], index, self.sizes[i], lambda slope: True)
+                judged = self._judge_by(nearby, i, index)
+            verdicts.append(judged)
+        return verdicts
+
+    def _judge_by(self, slope: Slope, i: int, index: tuple[int, ...]) -> _Judged:
+        """The verdict on one entry of array i, by its slope."""
+        gradient = float(self.gradients[i][index])
+        low = high = slope.value
+        kink = abs(slope.right - slope.left) > self.rtol * slope.gross + slope.error
+        if kink:
+            bounded = isinstance(self.subject, Layer) and not self.parameters
+            low, high = (slope.low, slope.high) if bounded else (-np.inf, np.inf)
+        tolerance = self.atol + self.rtol * slope.gross + slope.error
+        distance = max(low - gradient, gradient - high, 0.0) if np.isfinite(gradient) else np.inf
+        wrong = distance > 0 and not distance <= tolerance
+        unmeasured = not (wrong or kink or self._measured(slope, gradient, i))
+        excess = distance / tolerance if tolerance else np.inf if wrong else 0.0
+        return _Judged(index, gradient, slope.value, excess, wrong, kink and not wrong, unmeasured)
 
     def _measured(self, slope: Slope, gradient: float, i: int) -> bool:
         """Whether a slope is known well, relative to itself or to the others of its array.

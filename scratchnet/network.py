@@ -272,7 +272,7 @@ class Network:
 
 def _shape_of_one(name: str, shape: Any) -> Shape:
     """The shape of one input as plain integers."""
-    if not isinstance(shape, (tuple, list, np.ndarray)) or np.ndim(shape) == 0 or not len(shape):
+    if not isinstance(shape, (tuple, list)) or not shape:
         raise ValueError(f"{name}: expected input_shape to be a tuple such as (28, 28, 1), got {shown(shape)}")
     return tuple(positive(name, "input_shape to have sizes, each", size) for size in shape)
 

@@ -47,6 +47,9 @@ class Slope:
     low, high : float
         Each number of the output contributes its left or its right slope; the sum of the smaller, and of the larger
         ones.
+    far : bool
+        Whether the step was larger than the number itself. Rounding hides what happens on the way there: such slopes
+        can confirm a gradient, but not convict one.
     """
 
     left: float
@@ -56,6 +59,7 @@ class Slope:
     gross: float
     low: float
     high: float
+    far: bool
 
     @property
     def value(self) -> float:
@@ -161,7 +165,8 @@ class Loss:
         right = self.dout * (above - self.out) / ((value + step) - value)  # the step that was made, after rounding
         left = self.dout * (self.out - below) / (value - (value - step))
         rounded = self.rounding + 4 * EPS * np.maximum(np.abs(above), np.abs(below))
-        if step > size:  # far away, numbers are larger, and rounding is
+        far = step > size
+        if far:  # there, numbers are larger, and rounding is
             with other_last_digits(self.arrays, self.rng):
                 rounded = np.maximum(rounded, np.abs(self._moved(array, index, step) - above))
         return Slope(
@@ -172,6 +177,7 @@ class Loss:
             gross=float(np.abs(left).sum() + np.abs(right).sum()) / 2,
             low=float(np.minimum(left, right).sum()),
             high=float(np.maximum(left, right).sum()),
+            far=far,
         )
 
     def _moved(self, array: np.ndarray, index: tuple[int, ...], step: float) -> np.ndarray:
@@ -186,7 +192,9 @@ class Loss:
 def _compared(fine: Slope, coarse: Slope) -> Slope:
     """The slopes of the finer step, with their difference from the coarser one's as an error."""
     bend = abs(fine.right - coarse.right) + abs(fine.left - coarse.left)
-    return replace(fine, bend=bend) if np.isfinite(bend + fine.rounding) else replace(fine, bend=np.inf, rounding=0.0)
+    if not np.isfinite(bend + fine.rounding):
+        return replace(fine, bend=np.inf, rounding=0.0)
+    return replace(fine, bend=bend, far=fine.far or coarse.far)
 
 
 @contextmanager

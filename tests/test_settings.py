@@ -111,7 +111,8 @@ def test_every_constructor_is_here():
 
 
 def says_which(error, what, odd):
-    assert what.rstrip("s") in str(error), f"{what}={odd!r}: {error}"
+    named = {"parameters": "parameter", "layers": "layer", "input_shape": "input"}.get(what, what)
+    assert named in str(error), f"{what}={odd!r}: {error}"
     assert "\n" not in str(error)
 
 

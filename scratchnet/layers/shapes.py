@@ -44,7 +44,7 @@ def check_padding(padding: Any) -> Padding:
     if isinstance(padding, str):
         if padding not in ("same", "valid"):
             raise ValueError(f'expected padding to be "same", "valid", an integer or a pair; got {shown(padding)}')
-        return str(padding)
+        return str(padding)  # not NumPy's
     return pair(padding, "padding", least=0)
 
 
