@@ -116,7 +116,7 @@ LISTS = {"some": 0.2, "full": 1.0, "empty": 0.0}  # the share of dout that is no
 WINDOWS = {
     "partial": ((6, 7), (2, 2), (3, 3), (0, 0)),  # strides above the window, and rows left over
     "whole": ((4, 6), (2, 3), (2, 3), (0, 0)),  # side by side, each pixel in one window
-    "after": ((5, 6), (3, 3), (2, 1), "same"),  # overlapping, padded
+    "after": ((5, 6), (2, 4), (2, 1), "same"),  # overlapping, and padded more behind the image than before it
 }
 
 BY_TILE = {"conv_forward": "tile", "conv_dw": "tile", "conv_dx": "tile"}
@@ -319,6 +319,15 @@ OTHERS = {
         lambda s: dense(s, 192 + MORE[s.rows], 96 + MORE[s.columns]),
         {"few_rows": False, "dense_dx_transposed": True},
         ANY_TILE,
+    ),
+    "convolution, padding above the kernel": Route(  # so the gradient of x leaves out pixels of dout on all sides
+        lambda s: conv(s, (3, 4), 2, columns_of(NARROW, s), (2, 2), padding=(3, 2)), BY_TILE, ANY_TILE
+    ),
+    "depthwise, padding above the kernel": Route(
+        lambda s: depthwise(s, (3, 4), fit(s.columns, s.lanes), (2, 2), padding=(3, 2))
+    ),
+    "max-pool of as many pixels as its windows have, that overlap": Route(
+        lambda s: max_pool(s, (6, 6), fit(s.columns, s.lanes), (3, 3), (2, 2), 0)
     ),
     "max-pool": Route(lambda s: max_pool(s, WINDOWS[s.rows][0], fit(s.columns, s.lanes), *WINDOWS[s.rows][1:])),
     "average pool": Route(lambda s: avg_pool(s, WINDOWS[s.rows][0], fit(s.columns, s.lanes), *WINDOWS[s.rows][1:])),

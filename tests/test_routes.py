@@ -62,9 +62,8 @@ def test_every_rule_says_what_it_can_answer():
 @pytest.mark.slow
 def test_without_jit_no_vector_leaves_its_array():
     """The same sources as plain Python: work memory inside of kernels has margins, and each vector is checked."""
-    code = "import json, comparing; print(json.dumps([comparing.report(dtype) for dtype in ('float32', 'float64')]))"
-    for report in json.loads(python(code, NUMBA_DISABLE_JIT="1")[0]):
-        assert report["wrong"] == {}
+    code = "import json, comparing; print(json.dumps(comparing.report('float64')))"
+    assert json.loads(python(code, NUMBA_DISABLE_JIT="1")[0])["wrong"] == {}
 
 
 # ---------------------------------------------------------------- the guards
