@@ -208,9 +208,7 @@ def conv_forward(w_shape: Shape, window: Window, N: int, dtype: np.dtype) -> Lit
     return way
 
 
-def conv_dw(
-    x: np.ndarray, dout: np.ndarray, w_shape: Shape, window: Window
-) -> Literal["nonzeros", "Winograd", "tile"]:
+def conv_dw(x: np.ndarray, dout: np.ndarray, w_shape: Shape, window: Window) -> Literal["nonzeros", "Winograd", "tile"]:
     """Which way a convolution's gradient of w goes."""
     KH, KW, C, _ = w_shape
     other = with_all_numbers(w_shape, window.stride, window.out, len(x))
