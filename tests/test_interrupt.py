@@ -42,6 +42,17 @@ def numpy_engine():
         yield
 
 
+@pytest.fixture(autouse=True)
+def handlers_of_a_program():
+    """The handlers that Python starts with: pytest's own for SIGTERM, and nohup's for SIGHUP, would be left alone."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS[1:]:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def at_step(monkeypatch, step, action):
     """Call `action` within the n-th step of SGD, before the weights are changed."""
     calls = []
