@@ -168,11 +168,11 @@ PARTS = {
             "squares across": (tiles, F, lanes(a.dtype)),
         },
     ),
-    "max_forward_kernel": lambda x, C, window, out, argmax, places, relu: (
+    "max_forward_kernel": lambda x, N, C, window, out, argmax, places, relu: (
         "relu" if relu else "",
         {"channels": (tiles, C, lanes(x.dtype)), **padding_of(window)},
     ),
-    "max_backward_kernel": lambda dout, argmax, dx, C, window, places, once: (
+    "max_backward_kernel": lambda dout, argmax, dx, N, C, window, places, once: (
         "once" if once else "",
         {"channels": (tiles, C, lanes(dx.dtype))} | ({} if once else padding_of(window)),
     ),
