@@ -9,10 +9,10 @@ unnoticed.) Backward gives the gradient of that loss for each entry v of the inp
 
     |gradient - slope| <= atol + rtol * gross + error
 
-where gross adds up what each number of the output contributes to the slope, without signs, and the error is that of the
-slope, and what rounding does to the gradient. So nothing depends on the
-units of inputs and weights, and rounding is not taken for a mistake. Besides, backward is called twice: it has to give
-the same both times, and may change neither x nor dout nor a weight.
+where gross adds up what each number of the output contributes to the slope, without signs, and error is that of the
+slope, with what rounding does to the gradient. So nothing depends on the units of inputs and weights, and rounding is
+not taken for a mistake. Besides, backward is called twice: it has to give the same both times, and may change neither x
+nor dout nor a weight.
 
 Some entries have no slope that could be compared:
 
