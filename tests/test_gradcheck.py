@@ -218,7 +218,7 @@ def test_a_whole_network_with_dropout(rng):
 # ---------------------------------------------------------------- at any scale: none is blamed, none gets away
 
 RIGHT_CASES = int(os.environ.get("SCRATCHNET_RIGHT_CASES", "150"))  # of the slow test; 1,000 is the whole campaign
-EXPONENTS = (-8, -4, 0, 4, 8)
+EXPONENTS = range(-8, 9, int(os.environ.get("SCRATCHNET_PLANTED_STEP", "8")))  # of the scales; 4 is the whole campaign
 
 
 @pytest.fixture
