@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROJECT := setup.cfg pyproject.toml scratchnet/version.py
 
-.PHONY: help train test test-oldest bench docs lint coverage clean
+.PHONY: help train test test-oldest mutants bench docs lint coverage clean
 
 help:
 	@echo "make train     train the three networks on 8,000 real digits (a minute or two)"
 	@echo "make test      run all tests: every gradient against PyTorch autograd, and the rest"
 	@echo "make test-oldest  tests without PyTorch, with the oldest releases that setup.cfg allows (OLDEST=python3.10)"
+	@echo "make mutants   plant 300 errors in the sources, one at a time, and print those that no test notices (an hour)"
 	@echo "make bench     time it beside PyTorch, TensorFlow and JAX (20 minutes or more; $(BIN)/python -m benchmarks --help)"
 	@echo "make docs      build the course and the reference as pages, in build/docs (some minutes)"
 	@echo "make lint      check style and types"
@@ -38,6 +39,9 @@ $(OLD)/installed: setup.cfg scripts/oldest.py
 	$(OLD)/bin/python scripts/oldest.py > $(OLD)/oldest.txt
 	$(OLD)/bin/pip install --disable-pip-version-check --quiet --requirement $(OLD)/oldest.txt --editable .
 	touch $@
+
+mutants: $(VENV)/installed-test
+	$(BIN)/python scripts/mutants.py
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks
