@@ -94,7 +94,7 @@ class Network:
         self._engine: str | None = None
         self.name = name
         self.input_shape = None if input_shape is None else _shape_of_one(name, input_shape)
-        self._takes = self.input_shape  # the only shape that it takes; None: any that its layers take
+        self.takes_any_shape = input_shape is None  # any that its layers take; input_shape is then the first one seen
         self._name_layers()
         self.check_state({})  # a state that cannot be saved is noticed now, not when it is saved
         if self.input_shape is not None:
@@ -253,8 +253,8 @@ class Network:
 
     def _check_shape(self, x: np.ndarray) -> None:
         """A ValueError if the network was made for inputs of one shape, and x has another."""
-        if self._takes is not None and isinstance(x, np.ndarray) and x.shape[1:] != self._takes:
-            check_shape(self.name, "input", x.shape, ("N", *self._takes))
+        if not self.takes_any_shape and isinstance(x, np.ndarray) and x.shape[1:] != self.input_shape:
+            check_shape(self.name, "input", x.shape, ("N", *self.input_shape))  # type: ignore[misc]
 
     def _remember_shape(self, x: np.ndarray) -> None:
         """Note the shape of an input that all layers have accepted, if none was given."""

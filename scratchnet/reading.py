@@ -89,6 +89,7 @@ NUMBER = Kind("a number", lambda value: isinstance(value, float) or _is_number(v
 NOT_NEGATIVE = Kind("a finite number of at least 0", lambda value: _is_number(value) and value >= 0)
 SHARE = Kind("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
 BELOW_ONE = Kind("a number of at least 0 and below 1", lambda value: _is_number(value) and 0 <= value < 1)
+FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 OBJECT = Kind("an object", lambda value: isinstance(value, dict))
 
 

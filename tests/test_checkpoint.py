@@ -233,3 +233,17 @@ def test_a_damaged_checkpoint_stops_a_resume_and_changes_nothing(tmp_path, net, 
             resume=True,
         )
     assert all(np.array_equal(p.value, b) for p, b in zip(fresh.parameters(), before, strict=True))
+
+
+def test_a_file_says_whether_the_shape_of_the_input_was_declared(tmp_path):
+    for declared in (None, (4, 4, 1)):
+        net = sn.Network([sn.Conv2D(1, 2, 3)], declared)
+        net.forward(np.zeros((1, 4, 4, 1), np.float32))
+        sn.save(net, tmp_path / "model")
+        again = sn.load(tmp_path / "model")
+        assert again.input_shape == (4, 4, 1)
+        if declared is None:
+            assert again.forward(np.zeros((1, 5, 5, 1), np.float32)).shape == (1, 5, 5, 2)
+        else:
+            with pytest.raises(ValueError, match=r"expected input of shape \(N, 4, 4, 1\)"):
+                again.forward(np.zeros((1, 5, 5, 1), np.float32))

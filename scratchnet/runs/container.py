@@ -15,6 +15,7 @@ import numpy as np
 
 from scratchnet.reading import (
     COUNT,
+    FLAG,
     NAME,
     NOT_NEGATIVE,
     OBJECT,
@@ -37,7 +38,7 @@ SHAPE = Kind(
 )
 
 # What a description has to hold, by its kind.
-NETWORK = {"name": NAME, "layers": [{"layer": NAME}]}
+NETWORK = {"name": NAME, "takes_any_shape": if_given(FLAG), "layers": [{"layer": NAME}]}
 DESCRIPTIONS: dict[str, dict[str, Any]] = {
     "model": {"network": NETWORK | {"input_shape": or_null(SHAPE)}, "data": if_given(NAME)},
     "checkpoint": {

@@ -26,9 +26,13 @@ LARGEST_EXAMPLE = 2**26
 
 
 def describe(net: Network) -> dict[str, Any]:
-    """The name of a network, the shape of its input, and its layers with their settings."""
+    """The name of a network, the shape of its input, and its layers with their settings.
+
+    The shape may just be that of the first images that the network saw; then a key says that it takes others, too.
+    """
     layers = [{"layer": layer_name(type(layer)), **layer.config()} for layer in net.layers]
-    return as_json({"name": net.name, "input_shape": net.input_shape, "layers": layers})
+    any_shape = {"takes_any_shape": True} if net.takes_any_shape else {}
+    return as_json({"name": net.name, "input_shape": net.input_shape, **any_shape, "layers": layers})
 
 
 def describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
@@ -51,6 +55,7 @@ def build(path: str | Path, description: dict[str, Any], numbers: int) -> Networ
             layers.append(_build_layer(path, i, layer))
     with faults_of(path):
         net = Network(layers, description["input_shape"], description["name"])
+    net.takes_any_shape = description.get("takes_any_shape", False)
     if net.input_shape:
         largest = max(math.prod(shape) for shape in net.output_shapes())
         if largest > LARGEST_EXAMPLE:
