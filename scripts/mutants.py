@@ -44,41 +44,73 @@ PATIENCE = 5  # how many times as long as on the right sources tests may take be
 
 
 class Room(NamedTuple):
-    """A part of the sources, and the tests that are to notice its errors."""
+    """A part of the sources, and the tests that are to notice its errors: so few that they take seconds."""
 
     sources: tuple[str, ...]  #: patterns of paths
-    tests: tuple[str, ...]  #: pytest's arguments: they should take seconds
+    tests: tuple[str, ...]  #: pytest's arguments
     engine: str = "numpy"  #: the one that tests use which do not choose any
 
 
-QUICK = ("-m", "not slow")
+def book(tests: str, *names: str) -> tuple[str, ...]:
+    """Quick tests of these files (on the readable engine, if it is their choice) whose names have one of `names`."""
+    return (*tests.split(), "-m", "not slow", "-k", " and ".join(["not numba", *_one_of(names)]))
+
+
+def mirror(tests: str, *names: str) -> tuple[str, ...]:
+    """The same on the compiled engine, and in one dtype: without a compiler, each test takes a while."""
+    return (*tests.split(), "-m", "not slow", "-k", " and ".join(["not numpy", "not float32", *_one_of(names)]))
+
+
+def _one_of(names: tuple[str, ...]) -> list[str]:
+    return [f"({' or '.join(names)})"] if names else []
+
+
+LAYERS = "tests/test_layers.py tests/test_definition.py"
+KERNELS = f"{LAYERS} tests/test_routes.py::test_a_route_gives_what_is_defined"
+FILES = "tests/test_file_faults.py tests/test_checkpoint.py tests/test_resume.py tests/test_identity.py"
 ROOMS = {
-    "book": Room(
-        ("scratchnet/layers/*.py", "scratchnet/loss.py"),
-        ("tests/test_layers.py", "tests/test_layers_torch.py", "tests/test_definition.py", "-k", "not numba", *QUICK),
+    "layers": Room(
+        ("scratchnet/layers/*.py",),
+        book(f"{LAYERS} tests/test_layers_torch.py tests/test_shapes.py tests/test_state.py"),
     ),
-    "mirror": Room(
-        ("scratchnet/fast/*.py",),
-        (
-            *("tests/test_layers.py", "tests/test_definition.py"),
-            *("tests/test_routes.py::test_a_route_gives_what_is_defined", "-k", "not numpy and not float32", *QUICK),
-        ),
-        "numba",
+    "network": Room(("scratchnet/network.py", "scratchnet/loss.py"), book("tests/test_network.py tests/test_state.py")),
+    "optimisers": Room(
+        ("scratchnet/optim.py", "scratchnet/settings.py"), book("tests/test_optim.py tests/test_settings.py")
     ),
     "training": Room(
-        ("scratchnet/network.py", "scratchnet/optim.py", "scratchnet/settings.py", "scratchnet/train.py"),
-        (
-            *("tests/test_network.py", "tests/test_optim.py", "tests/test_settings.py", "tests/test_train.py"),
-            *("-k", "not numba", *QUICK),
-        ),
+        ("scratchnet/train.py", "scratchnet/runs/run.py", "scratchnet/runs/metrics.py"),
+        book("tests/test_train.py tests/test_resume.py"),
     ),
-    "gradcheck": Room(
-        ("scratchnet/gradcheck.py", "scratchnet/slopes.py"), ("tests/test_gradcheck.py", "-k", "not numba", *QUICK)
-    ),
+    "gradcheck": Room(("scratchnet/gradcheck.py", "scratchnet/slopes.py"), book("tests/test_gradcheck.py")),
     "files": Room(
-        ("scratchnet/reading.py", "scratchnet/runs/*.py", "scratchnet/data/idx.py"),
-        ("tests/test_file_faults.py", "tests/test_checkpoint.py", "tests/test_resume.py", "-k", "not numba", *QUICK),
+        (
+            "scratchnet/reading.py",
+            *(f"scratchnet/runs/{name}.py" for name in ("checkpoint", "container", "description", "identity")),
+        ),
+        book(FILES),
     ),
+    "data": Room(("scratchnet/data/*.py",), book("tests/test_data.py tests/test_augment.py tests/test_pictures.py")),
+    "convolution kernels": Room(
+        ("scratchnet/fast/conv*.py", "scratchnet/fast/padded.py"),
+        mirror(KERNELS, "conv2d", "convolution", "winograd"),
+        "numba",
+    ),
+    "product kernels": Room(
+        ("scratchnet/fast/dense.py", "scratchnet/fast/product/*.py", "scratchnet/fast/register/[pst]*.py"),
+        mirror(KERNELS),
+        "numba",
+    ),
+    "other kernels": Room(
+        (
+            "scratchnet/fast/depthwise.py",
+            "scratchnet/fast/po*.py",
+            "scratchnet/fast/rel*.py",
+            "scratchnet/fast/resize.py",
+        ),
+        mirror(KERNELS, "depthwise", "pointwise", "pool", "relu", "resize", "channel"),
+        "numba",
+    ),
+    "rules": Room(("scratchnet/fast/choose.py",), mirror("tests/test_choose.py"), "numba"),
 }
 
 

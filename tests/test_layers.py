@@ -417,3 +417,10 @@ def test_what_a_layer_does_not_have_is_an_attribute_error(make, shape, name):
     assert not hasattr(layer, name)
     with pytest.raises(AttributeError, match=f"'{type(layer).__name__}' object has no attribute '{name}'"):
         getattr(layer, name)
+
+
+def test_an_image_of_one_pixel_is_scaled(engine):
+    x = np.array([3.0, -1.0], np.float32).reshape(2, 1, 1, 1)
+    layer = sn.Resize((2, 3))
+    assert np.array_equal(layer.forward(x), np.broadcast_to(x, (2, 2, 3, 1)))
+    assert np.array_equal(layer.backward(np.ones((2, 2, 3, 1), np.float32)), np.full_like(x, 6))
