@@ -3,4 +3,13 @@
 The key is the file, and the line as `mutants.py` prints it. If the line changes, the error is planted again.
 """
 
-EQUIVALENT: dict[tuple[str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str], str] = {
+    (
+        "scratchnet/fast/depthwise.py",
+        "return dx if M == [[1 -> 0]] else dx.reshape(N, H, W, C, M).sum(axis=4), dw, db",
+    ): "with one filter a channel, the sum over an axis of one number gives the same dx, only later",
+    (
+        "scratchnet/layers/flatten.py",
+        "def forward(self, x: np.ndarray, training: bool = [[False -> True]]) -> np.ndarray:",
+    ): "the layer computes the same in training",
+}

@@ -67,13 +67,15 @@ def _one_of(names: tuple[str, ...]) -> list[str]:
 
 LAYERS = "tests/test_layers.py tests/test_definition.py"
 KERNELS = f"{LAYERS} tests/test_routes.py::test_a_route_gives_what_is_defined"
+NETWORK = "tests/test_network.py tests/test_state.py"
+WINNERS = "tests/test_agreement.py::test_who_wins_a_window_is_pytorchs_choice"
 FILES = "tests/test_file_faults.py tests/test_checkpoint.py tests/test_resume.py tests/test_identity.py"
 ROOMS = {
     "layers": Room(
         ("scratchnet/layers/*.py",),
-        book(f"{LAYERS} tests/test_layers_torch.py tests/test_shapes.py tests/test_state.py"),
+        book(f"{LAYERS} tests/test_layers_torch.py tests/test_shapes.py {NETWORK} {WINNERS}"),
     ),
-    "network": Room(("scratchnet/network.py", "scratchnet/loss.py"), book("tests/test_network.py tests/test_state.py")),
+    "network": Room(("scratchnet/network.py", "scratchnet/loss.py"), book(NETWORK)),
     "optimisers": Room(
         ("scratchnet/optim.py", "scratchnet/settings.py"), book("tests/test_optim.py tests/test_settings.py")
     ),
