@@ -205,7 +205,8 @@ def nodes(tree: ast.AST) -> Iterator[ast.AST]:
             if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
                 continue
             yield child
-            yield from nodes(child)
+            if not (isinstance(child, ast.UnaryOp) and isinstance(child.operand, ast.Constant)):
+                yield from nodes(child)  # but -1 as a whole: to NumPy, -2 is as good a sign for "the rest"
 
 
 def mutants_of(path: Path) -> list[Mutant]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import sys
+from contextlib import ExitStack, contextmanager, nullcontext
 from unittest import mock
 
 import numpy as np
@@ -35,6 +36,16 @@ def multiply_adds(x, w=None, *_):
     return x.size if w is None else x.size // x.shape[-1] * w.size
 
 
+@contextmanager
+def few_chunks():
+    """Two chunks in every file of the mirror, so that plain Python, too, has several images in one of them."""
+    with ExitStack() as patches:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("scratchnet.fast.") and hasattr(module, "CHUNKS"):
+                patches.enter_context(mock.patch.object(module, "CHUNKS", 2))
+        yield
+
+
 def compare(name, dtype):
     """Run a route in all its sizes between guards, and compare it with the oracle; what the runs went through."""
     route, all_seen = ROUTES[name], Seen()
@@ -42,7 +53,7 @@ def compare(name, dtype):
     batches = list(route.batches.values())
     if not compiled:
         batches = batches[:1]  # as plain Python, a single multiply-add takes microseconds
-    with mock.patch.dict(vars(choose), route.constants):
+    with mock.patch.dict(vars(choose), route.constants), nullcontext() if compiled else few_chunks():
         for s in sizes_of(route, dtype, batches):
             run, arrays = route.make(s)
             if not compiled and multiply_adds(*arrays) > LONG:
