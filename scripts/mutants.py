@@ -109,7 +109,7 @@ ROOMS = {
             "scratchnet/fast/rel*.py",
             "scratchnet/fast/resize.py",
         ),
-        mirror(KERNELS, "depthwise", "pointwise", "pool", "relu", "resize", "channel"),
+        mirror(f"{KERNELS} {WINNERS}", "depthwise", "pointwise", "pool", "relu", "resize", "channel", "window"),
         "numba",
     ),
     "rules": Room(("scratchnet/fast/choose.py",), mirror("tests/test_choose.py"), "numba"),
