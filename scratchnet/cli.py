@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import scratchnet as sn
-from scratchnet.console import never_refuse, say
+from scratchnet.console import finish_printing, never_refuse, say
 from scratchnet.data.registry import DATASETS, DIGITS
 from scratchnet.engine import DEFAULT_ENGINE, ENGINES, READABLE_ENGINE
 from scratchnet.layers.initial import RULES
@@ -67,11 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return run(build_parser().parse_args(arguments))
         finally:
-            sys.stdout.flush()  # here, where an error can still be caught
+            finish_printing()
     except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):  # else Python's own flush at exit fails
-            os.dup2(nowhere, stream.fileno())
         return 141
 
 

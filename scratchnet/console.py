@@ -42,6 +42,23 @@ def never_refuse() -> None:
             stream.reconfigure(errors="scratchnet")
 
 
+def finish_printing() -> None:
+    """Print what is still kept in memory, here, where an error can be caught: at the exit, Python would end with 120.
+
+    Raises BrokenPipeError if the reader stopped early. A terminal that was closed is nobody's mistake.
+    """
+    broken = None
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            broken = broken or error
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    if isinstance(broken, BrokenPipeError):
+        raise broken
+
+
 def say(text: str, end: str = "\n") -> None:
     """Print on stderr, even from a signal's handler."""
     try:

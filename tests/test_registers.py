@@ -184,7 +184,7 @@ def each_operation(a, numbers, places, i):
     v = vector.load_first(a, i, 3)
     v = vector.fma(v, vector.splat(a, i), vector.load(a, i))
     v = vector.where_equal(v, vector.load_int(numbers, i, 3, v), v, vector.zeros(a))
-    vector.store_first(vector.where_greater(v, v, v, vector.where_nan(v, v, v)), a, i, 3)
+    vector.store_first(vector.where_greater(v, v, v, vector.where_greater_or_nan(v, v, v, v)), a, i, 3)
     vector.store_int(v, numbers, i, 3)
     vector.prefetch(a, i)
     vector.transpose_square(a, i, 16, a, i + 256, 16)
