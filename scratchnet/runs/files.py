@@ -23,10 +23,9 @@ _being_written: set[Path] = set()  # by this process
 def written_atomically(path: str | Path) -> Iterator[Path]:
     """Yield a path to write to; that file is renamed to `path` when the block ends without an error.
 
-    A ~ at the start of `path` is the home folder.
-
-    It is in a folder of its own beside `path`, since some libraries write to yet another file first. If the process is
-    killed, `path` is as it was. The next process that writes to the same place removes that folder.
+    A ~ at the start of `path` is the home folder. What is written to is in a folder of its own beside it, since some
+    libraries write to yet another file first. If the process is killed, `path` is as it was, and the next process that
+    writes to the same place removes that folder.
     """
     path = user_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
