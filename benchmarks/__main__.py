@@ -26,8 +26,8 @@ from benchmarks.report import main_model
 from scratchnet.console import never_refuse
 from scratchnet.info import describe_machine
 from scratchnet.reading import user_path
-from scratchnet.runs.files import written_atomically
 from scratchnet.runs.options import output_folder
+from scratchnet.writing import written_atomically
 
 PARTS = ("training", "inference", "layers", "sizes", "threads", "start-up")
 SLOW_TO_COMPILE = ("PyTorch, torch.compile", "TensorFlow, XLA", "JAX, jit")  # for minutes; left out of --quick

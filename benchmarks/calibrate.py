@@ -24,7 +24,7 @@ from scratchnet.fast.product.loops import product_rows
 from scratchnet.fast.product.tile import NARROW, WIDE, Stretches
 from scratchnet.fast.register.width import lanes
 from scratchnet.layers.shapes import Window
-from scratchnet.runs.progress import progress_bar
+from scratchnet.progress import progress_bar
 from scratchnet.tables import table
 
 ROUNDS = 9

@@ -8,9 +8,9 @@ from scratchnet.data import Dataset
 from scratchnet.loss import softmax_cross_entropy
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer, Schedule
+from scratchnet.progress import progress_bar
 from scratchnet.runs.interrupt import interruptible
 from scratchnet.runs.metrics import History
-from scratchnet.runs.progress import progress_bar
 from scratchnet.runs.run import Augment, Run
 from scratchnet.settings import at_least_zero, instance, positive
 

@@ -12,7 +12,7 @@ import scratchnet as sn
 from scratchnet.models import ARCHITECTURES
 from scratchnet.runs.checkpoint import load_checkpoint
 from scratchnet.runs.container import digest
-from scratchnet.runs.files import written_atomically
+from scratchnet.writing import written_atomically
 
 
 @pytest.fixture

@@ -23,13 +23,14 @@ import safetensors
 from test_train import same, train_small, weights
 
 import scratchnet as sn
+from scratchnet import writing
 from scratchnet.cli import main
-from scratchnet.runs import files, interrupt, run
-from scratchnet.runs.files import written_atomically
+from scratchnet.runs import interrupt, run
 from scratchnet.runs.interrupt import Stopped, interruptible
 from scratchnet.runs.lock import LOCK, OWNER, FolderInUse, locked
 from scratchnet.runs.metrics import METRICS
 from scratchnet.runs.run import CHECKPOINT, RunNotKept
+from scratchnet.writing import written_atomically
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows ends a process at once, and has no SIGHUP")
@@ -599,7 +600,7 @@ def test_what_is_gone_is_not_called_written(tmp_path, monkeypatch, capsys):
 def test_the_next_run_removes_what_a_killed_one_left(sample, tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    host = files._host()
+    host = writing._host()
     leftovers = [f".{name}.{host}.{dead.pid}.0.partial" for name in (CHECKPOINT, METRICS, "settings.json", "a.b.png")]
     leftovers += [f".{METRICS}.{host}.{os.getpid()}.999999.partial"]  # of an earlier process with our number
     leftovers += [f".{METRICS}.elsewhere.1.0.partial"]
@@ -607,7 +608,7 @@ def test_the_next_run_removes_what_a_killed_one_left(sample, tmp_path):
     for name in leftovers + alive:
         (tmp_path / name).mkdir()
         (tmp_path / name / ".tmpX1").write_text("part of a file")  # as safetensors does
-    os.utime(tmp_path / leftovers[-1], (time.time() - 2 * files.DAY,) * 2)
+    os.utime(tmp_path / leftovers[-1], (time.time() - 2 * writing.DAY,) * 2)
     train_small(sample[0], tmp_path, epochs=1)
     assert {path.name for path in tmp_path.iterdir()} == {CHECKPOINT, METRICS, *alive}
 

@@ -26,9 +26,9 @@ import numpy as np
 import pytest
 
 import scratchnet as sn
-from scratchnet.runs.files import remove_abandoned
 from scratchnet.runs.metrics import METRICS
 from scratchnet.runs.run import CHECKPOINT
+from scratchnet.writing import remove_abandoned
 
 pytestmark = [
     pytest.mark.slow,

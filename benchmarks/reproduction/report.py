@@ -20,11 +20,11 @@ from benchmarks.report import rows_to_markdown, spread
 from benchmarks.reproduction.jobs import AIMS, PARTS, PUBLISHED_LOSSES, RESULTS, result_of
 from benchmarks.reproduction.speed import SPEED
 from scratchnet.models import ARCHITECTURES
-from scratchnet.runs.files import write_text_atomically
 from scratchnet.runs.recipes import CANDIDATES, ORIGINAL, SEPARABLE_CANDIDATES, Recipe
 from scratchnet.show.plots import COLOURS, save_figure
 from scratchnet.study.experiments import LOSS_EVERY, Experiment, by_network, mean_and_deviation, network_name, planned
 from scratchnet.study.reproduce import published_for, published_texts
+from scratchnet.writing import write_text_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

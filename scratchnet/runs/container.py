@@ -29,7 +29,7 @@ from scratchnet.reading import (
     or_null,
     parse_json,
 )
-from scratchnet.runs.files import written_atomically
+from scratchnet.writing import written_atomically
 
 FORMAT = "scratchnet 1"
 

@@ -26,7 +26,7 @@ from scratchnet.reading import (
     read_text,
     user_path,
 )
-from scratchnet.runs.files import write_text_atomically
+from scratchnet.writing import write_text_atomically
 
 METRICS = "metrics.jsonl"
 

@@ -33,11 +33,11 @@ from scratchnet.reading import (
     parse_json,
     read_text,
 )
-from scratchnet.runs.files import write_text_atomically
 from scratchnet.runs.identity import difference
 from scratchnet.runs.metrics import METRICS
 from scratchnet.runs.recipes import SAMPLE, SCHEDULES, Recipe
 from scratchnet.runs.run import CHECKPOINT
+from scratchnet.writing import write_text_atomically
 
 SETTINGS = "settings.json"
 MODEL = "model.safetensors"

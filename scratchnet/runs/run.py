@@ -24,13 +24,13 @@ from scratchnet.engine import current_engine
 from scratchnet.layers.base import state_arrays
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer, Schedule
+from scratchnet.progress import progress_bar
 from scratchnet.reading import user_path
 from scratchnet.runs.checkpoint import load_checkpoint, save_checkpoint
 from scratchnet.runs.identity import fingerprint
 from scratchnet.runs.interrupt import Stopped
 from scratchnet.runs.lock import locked
 from scratchnet.runs.metrics import METRICS, History, MetricsFile, read_metrics
-from scratchnet.runs.progress import progress_bar
 from scratchnet.settings import instance, integer, positive, shown
 
 CHECKPOINT = "checkpoint.safetensors"

@@ -21,10 +21,10 @@ from scratchnet.data import Dataset
 from scratchnet.layers.conv import Conv2D
 from scratchnet.layers.depthwise import DepthwiseConv2D
 from scratchnet.network import Network
+from scratchnet.progress import progress_bar
 from scratchnet.reading import user_path
-from scratchnet.runs.files import written_atomically
 from scratchnet.runs.metrics import History
-from scratchnet.runs.progress import progress_bar
+from scratchnet.writing import written_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

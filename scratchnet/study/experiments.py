@@ -24,9 +24,9 @@ from scratchnet.engine import current_engine
 from scratchnet.info import processor_name, vector_width
 from scratchnet.models import ARCHITECTURES
 from scratchnet.network import Network
-from scratchnet.runs.files import write_text_atomically
 from scratchnet.runs.recipes import Recipe
 from scratchnet.train import evaluate, fit
+from scratchnet.writing import write_text_atomically
 
 VALIDATION_IMAGES = 5000  # the last of the training set
 LOSS_EVERY = 10  # steps whose mean loss is kept as one number
