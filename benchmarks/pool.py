@@ -29,14 +29,10 @@ class PeerMissing(Exception):
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Environment variables that limit every framework to so many threads.
-
-    The peers also get the settings of glibc's malloc that scratchnet makes for itself (see `scratchnet.fast.process`).
-    """
+    """Environment variables that limit every framework to so many threads."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-    memory = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**31 - 1))
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return os.environ | dict.fromkeys(names, str(threads)) | memory | {"PYTHONPATH": path}
+    return os.environ | dict.fromkeys(names, str(threads)) | {"PYTHONPATH": path}
 
 
 class Remote:

@@ -11,7 +11,6 @@ import re
 import runpy
 import subprocess
 import sys
-import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import pytest
 from conftest import ROOT
 
 from scratchnet import console
-from scratchnet.fast import process
+from scratchnet.fast import threads
 from scratchnet.fast.register import plain, vector, width
 
 ELSEWHERE = Path(__file__).parent / "elsewhere"
@@ -166,23 +165,11 @@ def test_the_benchmark_works(runs, place):
 # ---------------------------------------------------------------- what one process can try
 
 
-@pytest.mark.parametrize("system", ["darwin", "win32"])
-def test_glibc_is_left_alone_elsewhere(monkeypatch, system):
-    """There is no mallopt there, and on Windows `CDLL(None)` is an error."""
-
-    def refuse(name):
-        raise TypeError("bad argument type for built-in operation")
-
-    monkeypatch.setattr(process, "sys", types.SimpleNamespace(platform=system))
-    monkeypatch.setattr(process.ctypes, "CDLL", refuse)
-    process.keep_memory()
-
-
 def test_a_numba_without_openmp_is_taken_as_it_is(monkeypatch):
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setitem(sys.modules, "numba.np.ufunc.omppool", None)
-    process.load_openmp()
+    threads.load_openmp()
     assert "GOMP_SPINCOUNT" not in os.environ
 
 

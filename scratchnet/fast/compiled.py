@@ -29,7 +29,7 @@ from numba.core import config, event
 
 from scratchnet.cache import cache_folder
 from scratchnet.console import say
-from scratchnet.fast.process import keep_memory, load_openmp
+from scratchnet.fast.threads import load_openmp, survive_forks
 from scratchnet.layers import shapes
 
 # Numba's simplest threading layer aborts the process if two Python threads start kernels at once. With any other layer,
@@ -38,7 +38,7 @@ ONE_KERNEL_AT_A_TIME = threading.RLock()
 
 
 load_openmp()
-keep_memory()
+survive_forks()
 
 
 def sources_digest() -> str:
