@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ import numpy as np
 
 import scratchnet as sn
 from scratchnet.console import finish_printing, never_refuse, say
+from scratchnet.data import RandomAffine
 from scratchnet.data.registry import DATASETS, DIGITS
-from scratchnet.engine import DEFAULT_ENGINE, ENGINES, READABLE_ENGINE
+from scratchnet.engine import DEFAULT_ENGINE, ENGINES, READABLE_ENGINE, Planned, is_compiled, ops
 from scratchnet.layers.initial import RULES
 from scratchnet.models import ARCHITECTURES
 from scratchnet.program import Started, command_line
@@ -46,10 +48,13 @@ from scratchnet.runs.options import (
     write_settings,
 )
 from scratchnet.runs.recipes import ORIGINAL, RECIPES, SAMPLE, SCHEDULES, current_name
-from scratchnet.runs.run import RunNotKept
+from scratchnet.runs.run import EVALUATION_BATCH, RunNotKept
 from scratchnet.tables import table
 from scratchnet.version import __version__
 
+# Sizes of batches that `warm-up` compiles for, and whether in training: those of the recipes, of `fit`, `evaluate` and
+# `predict`, and a single image.
+WARM_UP_BATCHES = [(N, True) for N in (1, SAMPLE.batch_size, 128)] + [(N, False) for N in (1, 256, EVALUATION_BATCH)]
 UNSURE = 0.6  # if the highest probability is below this, the answer is called unsure
 
 REPRODUCE_FOLDER = Path("runs/reproduce")
@@ -307,6 +312,25 @@ def explain(options: argparse.Namespace) -> None:
     print(sn.explain(network(options.model), options.batch_size))
 
 
+def warm_up(options: argparse.Namespace) -> None:
+    """Compile ahead what models need, as for a classroom, a container or continuous integration.
+
+    For training and prediction, with all optimisers, in batches of the usual sizes.
+    """
+    if not is_compiled():
+        raise ValueError(f"warm-up: expected a compiled engine, got {sn.current_engine()}, which compiles nothing")
+    from scratchnet.info import compiled_folder
+
+    plans = []
+    for net in map(network, options.models or ARCHITECTURES):
+        one = net.output_shapes()[0]
+        passes = [((size, *one), np.float32, training) for size, training in WARM_UP_BATCHES]
+        optimizers = [kind(net.parameters(), 0.1) for kind in (sn.SGD, partial(sn.SGD, momentum=0.9), sn.Adam)]
+        plans.append(Planned(net, passes, optimizers, RandomAffine()))
+    ops.prepare(plans)
+    print(f"all is compiled for {', '.join(plan.net.name for plan in plans)}; the code is in {compiled_folder()}")
+
+
 def step(options: argparse.Namespace) -> None:
     """Walk one image forward and backward through a network, a stage at a time."""
     from scratchnet.show.stages import as_text, walk
@@ -483,6 +507,10 @@ def build_parser() -> argparse.ArgumentParser:
     command = _add(commands, "explain", explain, "%(prog)s four_conv_cnn --batch-size 1")
     command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or a trained model's file")
     command.add_argument("--batch-size", type=_whole(1, 4096), default=128, help="images a step (default: %(default)s)")
+
+    command = _add(commands, "warm-up", warm_up, "%(prog)s standard_cnn")
+    known = f"{', '.join(ARCHITECTURES)}, or a trained model's file (default: all of these networks)"
+    command.add_argument("models", nargs="*", metavar="MODEL", help=known)
 
     command = _add(commands, "step", step, "%(prog)s standard_cnn --digit 3", engine=READABLE_ENGINE)
     command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or a trained model's file")

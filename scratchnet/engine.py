@@ -33,6 +33,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
+
 Function = Callable[..., Any]
 
 
@@ -46,7 +48,9 @@ class Engine(NamedTuple):
 BOOK = ("scratchnet.layers", "scratchnet.optim", "scratchnet.data.augment")
 ENGINES = {
     "numpy": Engine(BOOK),
-    "numba": Engine(("scratchnet.fast", "scratchnet.fast.fused", "scratchnet.fast.choose"), compiled=True),
+    "numba": Engine(
+        ("scratchnet.fast", "scratchnet.fast.fused", "scratchnet.fast.choose", "scratchnet.fast.ahead"), compiled=True
+    ),
 }
 READABLE_ENGINE = "numpy"  # the one to step through
 DEFAULT_ENGINE = "numba"
@@ -201,8 +205,25 @@ def recorded() -> Iterator[list[Any]]:
     yield []
 
 
+def before_forward(net: Any, x: np.ndarray, training: bool) -> None:
+    """Called by a network before it goes forward, for what an engine has to do before: nothing."""
+
+
+class Planned(NamedTuple):
+    """What is going to be run, so that an engine can get ready for it."""
+
+    net: Any
+    passes: Sequence[tuple[tuple[int, ...], Any, bool]]  #: inputs' shape (N, ...), their dtype, whether in training
+    optimizers: Sequence[Any] = ()  #: over the network's parameters
+    augment: Function | None = None
+
+
+def prepare(plans: Sequence[Planned], stop: Callable[[], Any] = lambda: False) -> None:
+    """Compile what these plans need, unless `stop()` becomes true: nothing, on an engine that is not compiled."""
+
+
 # What `ops` holds besides kernels, for an engine that has no such function itself.
-DEFAULTS: dict[str, Function] = {"stages": stages, "recorded": recorded}
+DEFAULTS: dict[str, Function] = {f.__name__: f for f in (stages, recorded, before_forward, prepare)}
 
 
 def _asked_for() -> str:

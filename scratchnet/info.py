@@ -75,9 +75,9 @@ def compiled_folder() -> str:
     """The folder in which the compiled engine keeps its code."""
     if not is_compiled():
         return "not in use"
-    from scratchnet.fast.compiled import code_folder
+    from scratchnet.fast.code_cache import code_folder
 
-    return str(code_folder() or "not kept: its folder cannot be written")
+    return str(code_folder())
 
 
 def vector_width() -> int | None:

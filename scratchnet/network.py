@@ -107,6 +107,7 @@ class Network:
         """The last layer's output for a batch x (N, ...); `training` switches dropout on."""
         self._check_shape(x)
         given = x
+        ops.before_forward(self, x, training)  # the first time, a compiled engine compiles its kernels
         self._stages, self._engine = ops.stages(self.layers), ops.engine
         for layer in self._stages:
             x = layer.forward(x, training)

@@ -11,7 +11,7 @@ from scratchnet.optim import Optimizer, Schedule
 from scratchnet.progress import progress_bar
 from scratchnet.runs.interrupt import interruptible
 from scratchnet.runs.metrics import History
-from scratchnet.runs.run import Augment, Run
+from scratchnet.runs.run import EVALUATION_BATCH, Augment, Run
 from scratchnet.settings import at_least_zero, instance, positive
 
 
@@ -92,7 +92,7 @@ def fit(
         of another run (the message says what differs) or its metrics are damaged.
     """
     run = Run(net, train, test, optimizer, schedule, augment, epochs, steps, batch_size, seed, folder, checkpoint_every)
-    with run.kept(resume), interruptible() as interrupt, run.bar(progress) as bar:
+    with run.kept(resume), interruptible() as interrupt, run.bar(progress, interrupt) as bar:
         while run.step < run.total_steps:
             for x, labels in run.rest_of_epoch():
                 if schedule is not None:
@@ -110,7 +110,9 @@ def fit(
     return run.history
 
 
-def evaluate(net: Network, data: Dataset, batch_size: int = 500, progress: bool = False) -> tuple[float, float]:
+def evaluate(
+    net: Network, data: Dataset, batch_size: int = EVALUATION_BATCH, progress: bool = False
+) -> tuple[float, float]:
     """Mean cross-entropy in nats, and accuracy from 0 to 1, of a network on a data set.
 
     Computed in batches to keep memory small; `progress` shows a bar on stderr. Raises ValueError if there is no image.

@@ -8,9 +8,10 @@ the processor, read in this order:
     conv.py                convolution on the tile; then conv_winograd.py and conv_sparse.py, two other ways
     choose.py              the rules that say which way is taken
 
-The other layers have a file each. `compiled.py` compiles and caches, `process.py` sets up the process, and `padded.py`
-makes zero-padded copies. Dropout is the book's own: NumPy draws the mask on either engine, and the rest is too little
-work to be worth a kernel.
+The other layers have a file each. `compiled.py` compiles, `ingredients.py` does so in half the time, `code_cache.py`
+keeps the code, `ahead.py` compiles what a network needs by several processes, `threads.py` sets up the threads, and
+`padded.py` makes zero-padded copies. Dropout is the book's own: NumPy draws the mask on either engine, and the rest is
+too little work to be worth a kernel.
 """
 
 from scratchnet.fast.augment import turn_and_shift

@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from scratchnet.data import Dataset
-from scratchnet.engine import current_engine
+from scratchnet.data import Dataset, RandomAffine
+from scratchnet.engine import Planned, current_engine, ops
 from scratchnet.layers.base import state_arrays
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer, Schedule
@@ -28,12 +28,13 @@ from scratchnet.progress import progress_bar
 from scratchnet.reading import user_path
 from scratchnet.runs.checkpoint import load_checkpoint, save_checkpoint
 from scratchnet.runs.identity import fingerprint
-from scratchnet.runs.interrupt import Stopped
+from scratchnet.runs.interrupt import Interrupt, Stopped
 from scratchnet.runs.lock import locked
 from scratchnet.runs.metrics import METRICS, History, MetricsFile, read_metrics
 from scratchnet.settings import instance, integer, positive, shown
 
 CHECKPOINT = "checkpoint.safetensors"
+EVALUATION_BATCH = 500  # images that go through a network at once when it is evaluated
 
 Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -237,8 +238,15 @@ class Run:
 
     # ---------------------------------------------------------------- progress
 
-    def bar(self, progress: bool) -> Any:
-        """A progress bar over all steps. `show` adds the speed: tqdm's own would count compiling and evaluation."""
+    def bar(self, progress: bool, interrupt: Interrupt) -> Any:
+        """Have the engine compile what the run needs; then a progress bar over all steps.
+
+        `show` adds the speed: tqdm's own would count evaluation.
+        """
+        plan = planned(self.net, self.train, self.test, self.batch_size, self.optimizer, self.augment)
+        ops.prepare([plan], stop=lambda: interrupt.signal)
+        if interrupt.signal is not None:
+            self.stop(interrupt.signal)
         parts = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
         return progress_bar(None, self.net.name, progress, total=self.total_steps, initial=self.step, bar_format=parts)
 
@@ -326,3 +334,20 @@ class Run:
         path = Path(self.folder) / CHECKPOINT  # type: ignore[arg-type]
         save_checkpoint(path, self.net, self.optimizer, self.arguments, position)
         self.saved = self.step
+
+
+def planned(
+    net: Network, train: Dataset, test: Dataset | None, batch_size: int, optimizer: Optimizer, augment: Augment | None
+) -> Planned:
+    """What `fit` with these arguments is going to do with the network, batch by batch."""
+    passes = [(*batch, True) for batch in batches_of(train, batch_size)]
+    if test is not None:
+        passes += [(*batch, False) for batch in batches_of(test, EVALUATION_BATCH)]
+    ours = isinstance(augment, RandomAffine)  # another one is not called more often than its user expects
+    return Planned(net, passes, [optimizer], augment if ours else None)
+
+
+def batches_of(data: Dataset, size: int) -> list[tuple[tuple[int, ...], np.dtype]]:
+    """Shape and dtype of a data set's batches of `size` images: of whole ones, and of the last, if it is smaller."""
+    sizes = {min(size, len(data)), len(data) % size or size}
+    return [((N, *data.images.shape[1:]), data.images.dtype) for N in sorted(sizes) if len(data) >= N]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from scratchnet.data import Dataset
+from scratchnet.engine import ops
 from scratchnet.models import ARCHITECTURES, Architecture, Published
 from scratchnet.network import Network
 from scratchnet.runs.checkpoint import load, save
@@ -21,6 +22,7 @@ from scratchnet.runs.metrics import METRICS, History, read_metrics
 from scratchnet.runs.options import MODEL
 from scratchnet.runs.recipes import Recipe
 from scratchnet.runs.run import CHECKPOINT
+from scratchnet.runs.run import planned as planned_fit
 from scratchnet.show.plots import draw_all
 from scratchnet.study.experiments import (
     Experiment,
@@ -44,6 +46,7 @@ def reproduce(
     With `resume`, finished networks are not trained again, and the interrupted one goes on. Returns the table and the
     files that were written.
     """
+    prepare(architectures_for(train), train, test, recipe)
     nets, histories, written = [], {}, []
     for architecture in architectures_for(train):
         place = folder / architecture.name
@@ -58,6 +61,18 @@ def architectures_for(data: Dataset) -> list[Architecture]:
     """The architectures that take a data set's images and have an output for each of its classes."""
     shape, classes = data.images.shape[1:], data.class_count()
     return [architecture for architecture in ARCHITECTURES.values() if architecture.takes(shape, classes)]
+
+
+def prepare(architectures: Sequence[Architecture], train: Dataset, test: Dataset, recipe: Recipe) -> None:
+    """Have the engine compile what all these networks need at once: many of their kernels are the same."""
+    plans = []
+    for architecture in architectures:
+        net = architecture.make()
+        optimizer, augment = recipe.make_optimizer(net), recipe.make_augment()
+        plan = planned_fit(net, train, test, recipe.batch_size, optimizer, augment)
+        one_at_a_time = (1, *train.images.shape[1:]), train.images.dtype, False  # as the figures have them
+        plans.append(plan._replace(passes=[*plan.passes, one_at_a_time]))
+    ops.prepare(plans)
 
 
 def train_one(
