@@ -42,7 +42,9 @@ from scratchnet.progress import progress_bar
 MEMORY = 500 << 20  # bytes that a process which compiles may take
 MOST_PROCESSES = 8
 WORTH_PROCESSES = 3  # kernels: fewer are compiled here, before another process would have started
-SECONDS = 1e-3  # that it takes to compile a byte of a kernel's code, roughly
+LEAST_WORK = 2000  # measured: what a kernel takes to compile besides its code, as if it were bytes of code
+SECONDS = 2.4e-4  # measured: time for a byte
+START_UP = 2.5  # measured: seconds until a process has read its first kernel and compiled what all of them share
 EXACT_SIZES = 8  # rules ask whether a batch has a handful of examples; above that, only for its order of size
 
 
@@ -142,12 +144,14 @@ def missing(calls: Iterable[Call]) -> list[Missing]:
 
 
 def work_of(function: Any) -> float:
-    """How long it takes to compile a kernel, in bytes of code: its own, and of what is inlined into it."""
-    return len(function.__code__.co_code) + sum(
-        work_of(function.__globals__[name].py_func)
-        for name in function.__code__.co_names
-        if hasattr(function.__globals__.get(name), "py_func")
-    )
+    """How long it takes to compile a kernel, roughly: in bytes of its code and of what is inlined into it."""
+    return LEAST_WORK + bytes_of(function)
+
+
+def bytes_of(function: Any) -> int:
+    """Bytes of a function's code, and of the code of all that is inlined into it."""
+    callees = (function.__globals__.get(name) for name in function.__code__.co_names)
+    return len(function.__code__.co_code) + sum(bytes_of(f.py_func) for f in callees if hasattr(f, "py_func"))
 
 
 # ---------------------------------------------------------------- compiling them
@@ -241,7 +245,7 @@ class Progress:
         self.total = len(wanted)
         self.work = sum(each.work for each in wanted)
         self.began = time.perf_counter()
-        self.seconds = self.work * SECONDS / processes  # as long as nothing is known of this machine
+        self.seconds = START_UP + self.work * SECONDS / processes  # as long as nothing is known of this machine
         kernels = "1 kernel" if self.total == 1 else f"{self.total} kernels"
         self.text = f"scratchnet: compiling {kernels} for this processor, once"
         on_terminal = sys.stderr.isatty()
@@ -256,7 +260,8 @@ class Progress:
             self.left.remove(each)
             self.bar.update()
             done = self.work - sum(one.work for one in self.left)
-            self.seconds = (time.perf_counter() - self.began) * self.work / done
+            compiling = max(0, time.perf_counter() - self.began - START_UP)
+            self.seconds = START_UP + compiling * self.work / done
             self.show()
 
     def show(self) -> None:
