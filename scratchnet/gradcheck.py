@@ -224,8 +224,8 @@ class _Judged:
     slope: float
     excess: float
     wrong: bool
-    kink: bool = False
-    unmeasured: bool = False
+    kink: bool
+    unmeasured: bool
     doubtful: bool = False  # a slope from far away contradicts it
 
 

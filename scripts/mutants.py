@@ -67,21 +67,23 @@ def _one_of(names: tuple[str, ...]) -> list[str]:
 
 LAYERS = "tests/test_layers.py tests/test_definition.py"
 KERNELS = f"{LAYERS} tests/test_routes.py::test_a_route_gives_what_is_defined"
+IM2COL = "tests/test_layers_torch.py::test_im2col_and_col2im"
 NETWORK = "tests/test_network.py tests/test_state.py"
 WINNERS = "tests/test_agreement.py::test_who_wins_a_window_is_pytorchs_choice"
+PICTURES = "tests/test_pictures.py tests/test_cli.py::test_the_text_picture_has_a_frame_and_shades"
 FILES = "tests/test_file_faults.py tests/test_checkpoint.py tests/test_resume.py tests/test_identity.py"
 ROOMS = {
     "layers": Room(
         ("scratchnet/layers/*.py",),
         book(f"{LAYERS} tests/test_layers_torch.py tests/test_shapes.py {NETWORK} {WINNERS}"),
     ),
-    "network": Room(("scratchnet/network.py", "scratchnet/loss.py"), book(NETWORK)),
+    "network": Room(("scratchnet/network.py", "scratchnet/loss.py"), book(f"{NETWORK} tests/test_definition.py")),
     "optimisers": Room(
         ("scratchnet/optim.py", "scratchnet/settings.py"), book("tests/test_optim.py tests/test_settings.py")
     ),
     "training": Room(
         ("scratchnet/train.py", "scratchnet/runs/run.py", "scratchnet/runs/metrics.py"),
-        book("tests/test_train.py tests/test_resume.py"),
+        book("tests/test_train.py tests/test_resume.py tests/test_interrupt.py"),
     ),
     "gradcheck": Room(("scratchnet/gradcheck.py", "scratchnet/slopes.py"), book("tests/test_gradcheck.py")),
     "files": Room(
@@ -91,10 +93,13 @@ ROOMS = {
         ),
         book(FILES),
     ),
-    "data": Room(("scratchnet/data/*.py",), book("tests/test_data.py tests/test_augment.py tests/test_pictures.py")),
+    "data": Room(
+        ("scratchnet/data/*.py",),
+        book(f"tests/test_data.py tests/test_augment.py {PICTURES}"),
+    ),
     "convolution kernels": Room(
         ("scratchnet/fast/conv*.py", "scratchnet/fast/padded.py"),
-        mirror(KERNELS, "conv2d", "convolution", "winograd"),
+        mirror(f"{KERNELS} {IM2COL} tests/test_winograd.py", "conv2d", "convolution", "winograd", "im2col"),
         "numba",
     ),
     "product kernels": Room(
@@ -109,7 +114,10 @@ ROOMS = {
             "scratchnet/fast/rel*.py",
             "scratchnet/fast/resize.py",
         ),
-        mirror(f"{KERNELS} {WINNERS}", "depthwise", "pointwise", "pool", "relu", "resize", "channel", "window"),
+        mirror(
+            f"{KERNELS} {WINNERS} tests/test_fused.py",
+            *("depthwise", "pointwise", "pool", "relu", "resize", "channel", "window", "in_one_pass"),
+        ),
         "numba",
     ),
     "rules": Room(("scratchnet/fast/choose.py",), mirror("tests/test_choose.py"), "numba"),

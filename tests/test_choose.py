@@ -125,6 +125,7 @@ def test_the_window_over_dout_is_the_windows_mirror_image():
     spread = tuple((n - 1) * s + 1 for n, s in zip(window.out, window.stride, strict=True))
     assert turned.image == spread
     assert turned.out == window.image
+    assert turned.before == (3 - 1 - 1, 2 - 1 - 0)  # the kernel's size - 1, less the padding of the image
     assert turned.padded == tuple(b + n + a for b, n, a in zip(turned.before, spread, turned.after, strict=True))
     assert all(p - k + 1 == n for p, k, n in zip(turned.padded, turned.size, turned.out, strict=True))
 
@@ -135,3 +136,12 @@ def test_every_constant_that_was_measured_can_be_measured_again():
     measured = re.findall(r"^(\w+) = .*# measured:", (FAST / "choose.py").read_text(encoding="utf-8"), re.M)
     assert sorted(calibrate.MEASUREMENTS) == sorted(measured)
     assert len(measured) > 5
+
+
+def test_the_tile_that_takes_less_time_is_chosen():
+    """The narrow one pads less; what it computes costs NARROW_COST times as much."""
+    lanes = choose.lanes(np.dtype(np.float32))
+    wasteful, even = 3 * lanes, 4 * lanes  # columns: three vectors fill one and a half wide tiles
+    assert choose.tile_for(wasteful, np.dtype(np.float32)).shape == choose.NARROW
+    assert choose.tile_for(even, np.dtype(np.float32)).shape == choose.WIDE
+    assert choose.tile_for(25 * lanes, np.dtype(np.float32)).shape == choose.WIDE, "26 vectors, or 25 * 1.1"

@@ -503,3 +503,15 @@ def test_a_batch_size_of_0_is_refused(sample):
 def test_a_dataset_checks_its_counts(sample):
     with pytest.raises(ValueError, match="x: expected a label for each image, got 3 images and 2 labels"):
         sn.Dataset(np.zeros((3, 28, 28, 1)), np.zeros(2, int), "x")
+
+
+def test_the_records_say_the_shapes_of_the_images():
+    train, test = sn.data.load("sample")
+    for name in ("sample", "mnist", "fashion-mnist"):
+        assert DATASETS[name].image_shape == train.images.shape[1:] == test.images.shape[1:]
+
+
+def test_the_sizes_of_a_training_set_are_those_of_the_recipes():
+    """All of MNIST, or without the images that the original's notebooks left out."""
+    left_out = {architecture.recipe.left_out for architecture in sn.models.ARCHITECTURES.values()}
+    assert set(sources.TRAIN_SIZES) == {60_000 - count for count in left_out}

@@ -11,6 +11,7 @@ from planted import PLANTED, Normalise, drawn_right, scaled, wrong_layer
 import scratchnet as sn
 from scratchnet.layers import conv2d_backward
 from scratchnet.layers.shapes import Window, window_pixels
+from scratchnet.slopes import Loss
 
 X = np.random.default_rng(1).standard_normal((3, 7, 6, 2))
 
@@ -456,3 +457,45 @@ def test_a_bias_that_a_normalisation_takes_away_has_a_slope_of_0(rng):
     report = sn.gradcheck(net, rng.standard_normal((5, 4)))
     assert report, str(report)
     assert next(abs(c.slope) for c in report.comparisons if c.name == "dense1.b") < 1e-9
+
+
+@pytest.mark.usefixtures("book")
+def test_a_slope_that_is_known_to_a_tenth_is_not_measured():
+    """Rounding of 1e9 leaves more than half of all digits, but not three."""
+    (x,) = sn.gradcheck(Absorbed(4, offset=1e9), X[:1].reshape(-1, 4)).comparisons
+    assert x.unmeasured == x.size
+
+
+# ---------------------------------------------------------------- what it costs, and what it measures slopes with
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_a_smooth_function_is_measured_with_few_forward_passes(scale):
+    """Two steps in either direction for each number; a step of another size than the numbers' own needs more."""
+    calls = []
+
+    class Counted(sn.Dense):
+        def forward(self, x, training=False):
+            calls.append(1)
+            return super().forward(x, training)
+
+    report = sn.gradcheck(Counted(4, 3), scale * X.reshape(-1, 4)[:3])
+    assert report
+    assert len(calls) < 5 * sum(c.size for c in report.comparisons)
+
+
+def test_the_usual_size_of_zeros_is_what_changes_the_output_by_about_its_size():
+    b = np.zeros(3)
+    loss = Loss(lambda: 1e6 + 1e3 * b, [b], np.ones(3), np.random.default_rng(0))
+    assert loss.usual_size(b) == pytest.approx(1e3, rel=0.01)
+    assert not b.any()
+
+
+@pytest.mark.parametrize("part", [lambda b: np.maximum(b, 0), lambda b: np.minimum(b, 0)], ids=["up", "down"])
+def test_what_depends_on_a_number_in_one_direction_is_not_left_out(part):
+    """1e20 hides every slope, and does not depend on the number; the other part does, on one side of it."""
+    b = np.array([-1.0 if part(np.ones(1)) else 1.0])
+    loss = Loss(lambda: np.append(part(b), 1e20), [b], np.ones(2), np.random.default_rng(0))
+    slope = loss.slope(b, (0,), 1.0, enough=lambda slope: False)
+    assert slope.value == 0
+    assert slope.rounding < 1

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import scratchnet as sn
+from scratchnet.layers.initial import drawing_at_most
 from scratchnet.models import ARCHITECTURES
 
 every_model = pytest.mark.parametrize("name", list(ARCHITECTURES))
@@ -288,3 +289,19 @@ def test_multiply_adds_of_what_is_not_square(layer, image, products):
     net = sn.Network([layer], image)
     assert net.multiply_adds() == products
     assert f"{products:,}" in net.summary().splitlines()[-1]
+
+
+def test_layers_share_what_a_file_lets_them_draw():
+    """Each takes from what is left: two of 90 and of 20 numbers are more than 100."""
+    with drawing_at_most(100):
+        sn.Dense(9, 9)
+        with pytest.raises(ValueError, match=r"weights of shape \(4, 4\) are more than the 10 numbers"):
+            sn.Dense(4, 4)
+
+
+def test_large_logits_have_a_loss_and_slopes():
+    """exp(1000) is infinite; of the largest logit only the distances count."""
+    logits = np.array([[1000.0, 0.0], [0.0, -1000.0]])
+    loss, dlogits = sn.softmax_cross_entropy(logits, np.array([1, 0]))
+    assert loss == 500
+    assert np.array_equal(dlogits, [[0.5, -0.5], [0, 0]])

@@ -136,3 +136,25 @@ def test_a_damaged_sample_says_to_install_again(tmp_path, monkeypatch):
     )
     with pytest.raises(FileFault, match=r"expected train_images to be uint8 of shape .*, got float64 of shape"):
         load_sample()
+
+
+@pytest.mark.parametrize("size", [(40, 300), (300, 40), (200, 200)], ids=["high", "wide", "square"])
+def test_a_digits_centre_of_mass_is_the_images_centre(tmp_path, size):
+    """As in MNIST's own images: to within half a pixel, since whole pixels are moved."""
+    values = np.full((400, 400), 255, np.uint8)
+    values[30 : 30 + size[0], 60 : 60 + size[1]] = 0
+    values[30 + size[0] // 2 : 30 + size[0], 60 : 60 + size[1] // 2] = 255  # an L upside down: off its box's centre
+    Image.fromarray(values).save(tmp_path / "p.png")
+    seen = read_digit(tmp_path / "p.png")[..., 0]
+    centres = [((np.arange(28) + 0.5) @ seen.sum(axis=1 - axis)) / seen.sum() for axis in range(2)]
+    assert np.abs(np.array(centres) - 14).max() < 0.75
+
+
+def test_an_objects_box_is_the_images_centre(tmp_path):
+    values = np.zeros((200, 100), np.uint8)
+    values[20:180, 20:80] = 200
+    Image.fromarray(values).save(tmp_path / "p.png")
+    seen = read_object(tmp_path / "p.png")[..., 0]
+    rows, columns = (np.flatnonzero(seen.any(axis=1 - axis)) for axis in range(2))
+    assert (rows[0], rows[-1]) == (0, 27)
+    assert abs(columns[0] - (27 - columns[-1])) <= 1

@@ -413,6 +413,13 @@ def test_empty_data_is_refused(sample):
         sn.evaluate(net, sample[0], batch_size=-1)
 
 
+def test_evaluate_shows_a_bar_only_if_it_is_asked_to(sample, capsys):
+    net = sn.Network([sn.Flatten(), sn.Dense(784, 10)])
+    for progress in ({}, {"progress": True}):
+        sn.evaluate(net, sample[0][:8], **progress)
+        assert ("evaluating" in capsys.readouterr().err) is bool(progress)
+
+
 def test_evaluate_is_the_mean_over_all_images_whatever_the_batches(sample):
     net, data = small_net(), sample[1][:70]
     loss, accuracy = sn.evaluate(net, data, batch_size=32)

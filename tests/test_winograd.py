@@ -93,6 +93,23 @@ def test_on_black_ground_the_output_is_the_bias_to_the_last_bit(rng, N, side):
     assert np.array_equal(out[black], np.broadcast_to(b, out[black].shape))
 
 
+@pytest.mark.slow  # without a compiler
+def test_images_taken_together_give_what_each_gives_alone(rng):
+    """A thread takes two images of this size at a time, if it has as many."""
+    assert choose.winograd_strips((14, 14), 5).together == 2
+    x, dout = (rng.standard_normal((2 * choose.CHUNKS + 1, 14, 14, 16), np.float32) for _ in range(2))
+    w = rng.standard_normal((5, 5, 16, 16), np.float32)
+    out, (dx, dw, _) = fast.conv2d_forward(x, w, None, 1, 2), fast.conv2d_backward(dout, x, w, 1, 2)
+    dws = 0
+    for n in range(len(x)):
+        one = slice(n, n + 1)
+        dx_alone, dw_alone, _ = fast.conv2d_backward(dout[one], x[one], w, 1, 2)
+        assert_close(out[one], fast.conv2d_forward(x[one], w, None, 1, 2), 1e-4)
+        assert_close(dx[one], dx_alone, 1e-4)
+        dws = dws + dw_alone
+    assert_close(dw, dws, 1e-4)
+
+
 @pytest.mark.parametrize(
     ("out_size", "strips"),
     [((14, 14), (1, (4, 4), 2)), ((28, 28), (1, (7, 7), 1)), ((56, 56), (7, (2, 14), 1)), ((41, 30), (11, (1, 8), 4)),
