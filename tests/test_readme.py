@@ -84,8 +84,8 @@ def child(*words: str) -> str:
 
 
 def try_scratchnet(words):
-    """It runs, in this process. An exercise that is not done ends with 1. `explain` compiles: test_explain runs it."""
-    if words[0] == "explain":
+    """It runs, in this process. An exercise that is not done ends with 1. Two compile, and have tests of their own."""
+    if words[0] in ("explain", "warm-up"):
         build_parser().parse_args(words)
         return
     try:
@@ -210,17 +210,10 @@ def test_facts_that_the_readme_states(sample):
 
 
 def test_measured_times_are_those_of_the_benchmark():
-    """The time until the first step, and that of the whole benchmark, on the machines that they are said of."""
-    published = {folder.name: results for folder, results in report.published().items()}
-    xeon, epyc = published["results"], published["amd_epyc"]
+    """The time of the whole benchmark, on the machine that it is said of."""
+    xeon = {folder.name: results for folder, results in report.published().items()}["results"]
     assert "Xeon" in xeon["machine"]["processor"]
-    assert "EPYC" in epyc["machine"]["processor"]
-    first = [statistics.median(r["start-up"]["first step"]["scratchnet, first run ever"]) for r in (xeon, epyc)]
     text = README.replace("\n", " ")
-    assert (
-        f"on two cores of an Intel Xeon the first step of `standard_cnn` was done after {first[0]:.0f} seconds" in text
-    )
-    assert f"on two of an AMD EPYC after {first[1]:.0f}." in text
     minutes = f"{xeon['seconds'] / 60:.0f} minutes on the"
     assert f"it took {minutes} Xeon" in text
     assert f"it took {minutes} Intel Xeon below" in (ROOT / "benchmarks/README.md").read_text()
