@@ -44,6 +44,7 @@ CACHE = 1 << 18  # bytes of B that a thread packs at a time
 FIRST_LEVEL = 22 << 10  # bytes of a slab of a panel of B that a list of nonzeros is multiplied with
 TABLE = 1 << 16  # bytes of the table of weights that a list of nonzeros is multiplied with
 SLAB = 1024  # rows of B in a slab, at most
+PACKED_TOGETHER = 8  # rows of B that are packed into all panels before the next: they lie in other pages of memory
 
 # The tile.
 NARROW_COST = 1.1  # measured: time of a product in the narrow tile, relative to the wide one

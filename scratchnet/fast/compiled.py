@@ -73,16 +73,20 @@ class Noted(threading.local):
 
 
 _noted = Noted()
+_blocks_noting = 0  # in all threads: if there is none, as nearly always, `_noted` need not be asked
 
 
 @contextmanager
 def noted() -> Iterator[list[Call]]:
     """Inside the `with` block, kernels of this thread do nothing: their calls are put into a list."""
+    global _blocks_noting
     before, _noted.calls = _noted.calls, []
+    _blocks_noting += 1
     try:
         yield _noted.calls
     finally:
         _noted.calls = before
+        _blocks_noting -= 1
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,7 +98,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def run(*arguments: Any) -> None:
-        if _noted.calls is not None:
+        if _blocks_noting and _noted.calls is not None:
             _noted.calls.append(Call(run, arguments))
             return
         with ONE_KERNEL_AT_A_TIME:
@@ -109,6 +113,8 @@ def for_kernel(a: np.ndarray) -> np.ndarray:
 
     Numba would take most of the others, but compile each kernel once more for them.
     """
+    if type(a) is np.ndarray and a.flags.carray:  # as nearly always, and this is asked for every array of every call
+        return a
     a = np.ascontiguousarray(a)
     return a if a.flags.behaved else a.copy()
 

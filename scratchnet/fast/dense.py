@@ -4,9 +4,10 @@
     dw  = x^T @ dout     rows: inputs       k: examples    B: dout
     dx  = dout @ w^T     rows: inputs       k: outputs     B: dout^T, and the result is dx^T
 
-dx is computed transposed, so that a large matrix w is read as it is stored, and only the small matrices dout and dx^T
-are transposed. If w is the smaller one, as before ten classes, w is transposed instead, and dx comes out directly. If
-dout is mostly zeros, as behind a ReLU, `product/sparse.py` computes dw and dx from its nonzeros.
+For dw, x is transposed, so that a row of A is contiguous. dx is computed transposed, so that a large matrix w is read
+as it is stored, and only the small matrices dout and dx^T are transposed. If w is the smaller one, as before ten
+classes, w is transposed instead, and dx comes out directly. If dout is mostly zeros, as behind a ReLU,
+`product/sparse.py` computes dw and dx from its nonzeros.
 
 For a few examples, such as one digit to recognise, the time is that of reading w once, and a tile gains nothing. Then w
 is read in long contiguous runs, eight rows at a time, and the sums stay in the cache.
@@ -74,9 +75,12 @@ def rows_times(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, computes: 
 
 
 def columns_times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a^T @ b for a contiguous a (K, M) and b (K, F): (M, F)."""
+    """a^T @ b for a contiguous a (K, M) and b (K, F): (M, F).
+
+    The tile could read the columns of a in place. But then each step of k would be in another page of memory.
+    """
     K, M = a.shape
-    return product(a.reshape(-1), np.arange(M), Stretches(1, 0, K, M), b, None)
+    return product(transposed(a).reshape(-1), np.arange(M) * K, Stretches(1, 0, K, 1), b, None)
 
 
 def dense_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:

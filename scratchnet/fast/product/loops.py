@@ -29,7 +29,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from scratchnet.fast.choose import CACHE, CHUNKS, product_cut, product_shape, tile_for
+from scratchnet.fast.choose import CACHE, CHUNKS, PACKED_TOGETHER, product_cut, product_shape, tile_for
 from scratchnet.fast.compiled import for_kernel, inlined, kernel
 from scratchnet.fast.product.tile import ACCUMULATORS, Spot, Stretches, add_part_to, add_to, padded_columns, tile
 from scratchnet.fast.register.scratch import LINE, scratch
@@ -103,9 +103,11 @@ def product_rows(a, starts, stretches, b, bias, out, cut, shape):
                 some_runs, some_K = min(slab_runs, runs - run), min(slab_K, K - k)
                 begin = run * K + k
                 end = begin + some_runs * some_K
-                for panel in range(first, last):
-                    to = (panel - first) * (end - begin) * width
-                    pack_panel(b, begin * F, end - begin, F, panel * width, width, right, to)
+                for some_k in range(begin, end, PACKED_TOGETHER):
+                    count = min(PACKED_TOGETHER, end - some_k)
+                    for panel in range(first, last):
+                        to = ((panel - first) * (end - begin) + some_k - begin) * width
+                        pack_panel(b, some_k * F, count, F, panel * width, width, right, to)
                 part, more, more_row = a[run * a_run + k * a_k :], bias, 0
                 if begin > 0:
                     more, more_row = flat, F  # the sums over the previous slabs
