@@ -60,12 +60,21 @@ def finish_printing() -> None:
 
 
 def say(text: str, end: str = "\n") -> None:
-    """Print on stderr, even from a signal's handler."""
+    """Print on stderr, if there is one, even from a signal's handler."""
+    if sys.stderr is None:
+        return
     try:
         print(text, end=end, file=sys.stderr, flush=True)
     except (OSError, ValueError, RuntimeError):  # a closed pipe or terminal; or a signal in the middle of a print
         with suppress(OSError):
             os.write(2, f"{text}{end}".encode())
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether lines on this stream can be overwritten. It may be closed, or None, as in a program with windows only."""
+    with suppress(AttributeError, ValueError):
+        return bool(stream.isatty())
+    return False
 
 
 class Unbreakable:

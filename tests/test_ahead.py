@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from test_fast import python
 
 import scratchnet as sn
 from scratchnet.engine import Planned
-from scratchnet.fast import ahead, compile_worker
+from scratchnet.fast import ahead, compile_worker, compiled
 from scratchnet.fast.compiled import noted
 from scratchnet.models import ARCHITECTURES
 
@@ -115,6 +118,35 @@ def test_the_line_stands_before_the_training_bar(tmp_path):
     assert "0/3" in "".join(lines[1:3])
 
 
+@pytest.mark.slow
+def test_on_a_terminal_a_bar_counts_before_the_training_bar(tmp_path):
+    pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
+    import fcntl
+    import termios
+
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(SMALL + FIT)],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "SCRATCHNET_ENGINE": "numba"},
+        stderr=terminal,
+    )
+    os.close(terminal)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of a terminal that nobody holds any more
+        while part := os.read(master, 1000):
+            shown += part
+    os.close(master)
+    assert child.wait() == 0
+    lines = [line for line in shown.decode().replace("\r", "\n").splitlines() if line]
+    compiling = [line for line in lines if "compil" in line]
+    count = len(kept(tmp_path))
+    assert lines[: len(compiling)] == compiling
+    assert f"compiling {count} kernels for this processor, once: 0 of {count}, about " in compiling[0]
+    assert f"compiled {count} kernels for this processor, in " in compiling[-1]
+    assert "0/3" in lines[len(compiling)]
+
+
 # ---------------------------------------------------------------- where something is missing
 
 FORBIDDEN = """
@@ -135,6 +167,7 @@ DYING = """
         return worker
     ahead.start_worker = dying
 """
+NO_STDERR = "\n    import sys\n    sys.stderr = None\n"
 FULL = """
     import pathlib
     def refuse(*arguments):
@@ -164,6 +197,12 @@ def test_without_a_folder_for_the_code_it_trains_all_the_same(tmp_path):
     _, err = python(SMALL + STEP, **where)
     assert err.count("compiled code cannot be kept") == 1
     assert not list((tmp_path / "temporary").iterdir())
+
+
+@pytest.mark.slow
+def test_a_program_without_a_stderr_trains_all_the_same(tmp_path):
+    out, _ = python(NO_STDERR + SMALL + FIT + STEP, NUMBA_CACHE_DIR=str(tmp_path))
+    assert out
 
 
 @pytest.mark.slow
@@ -226,15 +265,40 @@ def test_kernels_do_nothing_while_their_calls_are_noted():
 
 
 @pytest.mark.parametrize("model", ARCHITECTURES)
-def test_arguments_described_and_made_again_have_the_same_types(model):
+def test_arguments_described_and_made_again_have_the_same_types(model, monkeypatch):
     from numba import typeof
 
+    real = []
+    monkeypatch.setattr(compiled, "describe", lambda arguments: real.append(arguments) or arguments)
     with sn.use_engine("numba"):
         calls = ahead.calls_of(planned(ARCHITECTURES[model].make()))
     assert len({call.kernel.__name__ for call in calls}) > 9
-    for _, arguments in calls:
+    for arguments in real:
         described = json.loads(json.dumps(compile_worker.describe(arguments)))
         assert compile_worker.types_of(described) == tuple(map(typeof, arguments))
+
+
+def test_a_plan_does_not_copy_what_the_last_forward_left(sample):
+    """These arrays are as large as a batch; the weights and what training changes are copied."""
+    net = sn.models.standard_cnn(seed=0)
+    with sn.use_engine("numba"):
+        net.forward(sample[0].images[:4], training=True)
+        copied, (optimizer,) = ahead.copy_of(planned(net))
+    assert optimizer.parameters[0] is copied.parameters()[0]
+    for ours, theirs in zip(net.layers, copied.layers, strict=True):
+        for name, value in vars(ours).items():
+            other = vars(theirs)[name]
+            if isinstance(value, np.ndarray):
+                assert other is value
+            elif isinstance(value, (sn.Parameter, np.random.Generator)):
+                assert other is not value
+
+
+@pytest.mark.parametrize("x", [[[1.0]], np.float32(1), "digit", None], ids=repr)
+def test_what_is_no_batch_is_left_to_the_first_layers_error(x):
+    net = sn.Network([sn.Flatten(), sn.Dense(784, 10)])
+    with sn.use_engine("numba"), pytest.raises((TypeError, ValueError), match="flatten1: expected"):
+        net.forward(x)
 
 
 class Loud(sn.Layer):

@@ -31,12 +31,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numba.core import config
 
-from scratchnet.console import say
+from scratchnet.console import is_terminal, say
 from scratchnet.engine import Planned
 from scratchnet.fast.code_cache import code_folder, is_there
-from scratchnet.fast.compile_worker import describe, types_of
+from scratchnet.fast.compile_worker import types_of
 from scratchnet.fast.compiled import ANNOUNCER, Call, noted
 from scratchnet.fast.fused import stages
+from scratchnet.layers.base import state_arrays
 from scratchnet.progress import progress_bar
 
 MEMORY = 500 << 20  # bytes that a process which compiles may take
@@ -53,7 +54,7 @@ class Missing(NamedTuple):
 
     module: str
     name: str
-    arguments: list[Any]  #: as `compile_worker.describe` has them
+    arguments: list[Any]  #: as in a `Call`
     dispatcher: Any
     types: tuple[Any, ...]
     work: float  #: as `work_of` has it
@@ -79,6 +80,8 @@ _prepared: WeakKeyDictionary[Any, set[Any]] = WeakKeyDictionary()
 
 def before_forward(net: Any, x: np.ndarray, training: bool) -> None:
     """`prepare` a network for a batch of this size, if that has not been done in this process."""
+    if not isinstance(x, np.ndarray) or not x.ndim:
+        return  # the first layer has an error for it
     try:
         done = _prepared[net]
     except KeyError:
@@ -96,7 +99,7 @@ def before_forward(net: Any, x: np.ndarray, training: bool) -> None:
 def calls_of(plan: Planned) -> list[Call]:
     """The kernels that a plan calls, in order, each as often as it is called."""
     with noted() as calls, np.errstate(all="ignore"):  # arrays that no kernel fills hold anything
-        net, optimizers = copy.deepcopy((plan.net, plan.optimizers))  # together: the optimisers have its parameters
+        net, optimizers = copy_of(plan)
         for shape, dtype, training in plan.passes:
             x = np.zeros(shape, dtype)
             if plan.augment is not None and training:
@@ -107,6 +110,18 @@ def calls_of(plan: Planned) -> list[Call]:
             for p in optimizer.parameters:
                 optimizer.update(p.value, np.zeros_like(p.value), {})
     return calls
+
+
+def copy_of(plan: Planned) -> tuple[Any, Sequence[Any]]:
+    """A plan's network and its optimisers, which have the copy's parameters.
+
+    What the last forward left in the layers is not copied: these arrays may be large, and nothing here changes them.
+    """
+    net = plan.net
+    changed = {id(array) for array in state_arrays(net.state()).values()}
+    holders = [vars(holder).values() for holder in (*net.layers, *net._stages)]
+    left = [value for values in holders for value in values if isinstance(value, np.ndarray)]
+    return copy.deepcopy((net, plan.optimizers), {id(array): array for array in left if id(array) not in changed})
 
 
 def is_ours(thing: Any) -> bool:
@@ -131,9 +146,8 @@ def _go_through(net: Any, x: np.ndarray, training: bool) -> None:
 def missing(calls: Iterable[Call]) -> list[Missing]:
     """Those kernels whose code is neither in this process nor on disk: what takes longest first."""
     found: dict[Any, Missing] = {}
-    for kernel, arguments in calls:
+    for kernel, described in calls:
         dispatcher: Any = kernel.dispatcher  # type: ignore[attr-defined]
-        described = describe(arguments)
         types = types_of(described)
         if (dispatcher, types) not in found and not is_there(dispatcher, types):
             function = dispatcher.py_func
@@ -163,7 +177,7 @@ def compile_all(wanted: Sequence[Missing], stop: Callable[[], Any]) -> None:
         return
     count = min(processes(), len(wanted))
     progress = Progress(wanted, count)
-    with ANNOUNCER.silenced(), progress.bar:
+    with ANNOUNCER.silenced(), progress:
         if count > 1 and len(wanted) >= WORTH_PROCESSES:
             elsewhere(wanted, count, progress, stop)
         for each in wanted:
@@ -246,13 +260,21 @@ class Progress:
         self.work = sum(each.work for each in wanted)
         self.began = time.perf_counter()
         self.seconds = START_UP + self.work * SECONDS / processes  # as long as nothing is known of this machine
-        kernels = "1 kernel" if self.total == 1 else f"{self.total} kernels"
-        self.text = f"scratchnet: compiling {kernels} for this processor, once"
-        on_terminal = sys.stderr.isatty()
+        self.kernels = "1 kernel" if self.total == 1 else f"{self.total} kernels"
+        self.text = f"scratchnet: compiling {self.kernels} for this processor, once"
+        on_terminal = is_terminal(sys.stderr)
         if not on_terminal:
             say(f"{self.text}; the code is kept for later runs")
-        self.bar = progress_bar(None, "", on_terminal, total=self.total, bar_format="{desc} |{bar}|")
-        self.show()
+        self.bar = progress_bar(None, str(self), on_terminal, total=self.total, bar_format="{desc} |{bar}|")
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if not self.left:
+            seconds = time.perf_counter() - self.began
+            self.bar.set_description_str(f"scratchnet: compiled {self.kernels} for this processor, in {seconds:.0f} s")
+        self.bar.close()
 
     def finished(self, each: Missing) -> None:
         """Count a kernel; one that was counted already is not counted again."""
@@ -265,8 +287,9 @@ class Progress:
             self.show()
 
     def show(self) -> None:
-        """Write how many are done, and how long the rest will take."""
+        """Write the line anew."""
+        self.bar.set_description_str(str(self))
+
+    def __str__(self) -> str:
         seconds = max(1, self.seconds - (time.perf_counter() - self.began))
-        self.bar.set_description_str(
-            f"{self.text}: {self.total - len(self.left)} of {self.total}, about {seconds:.0f} s left"
-        )
+        return f"{self.text}: {self.total - len(self.left)} of {self.total}, about {seconds:.0f} s left"

@@ -23,6 +23,7 @@ from numba.core import config, event
 
 from scratchnet.console import say
 from scratchnet.fast.code_cache import keep_on_disk
+from scratchnet.fast.compile_worker import describe
 from scratchnet.fast.ingredients import InlinedCompiler, KernelCompiler
 from scratchnet.fast.threads import load_openmp, survive_forks
 
@@ -60,10 +61,10 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Call(NamedTuple):
-    """A kernel, and the arguments that it was called with."""
+    """A kernel that was called."""
 
     kernel: Callable[..., Any]
-    arguments: tuple[Any, ...]
+    arguments: list[Any]  #: as `compile_worker.describe` has them: the arrays themselves may be large
 
 
 class Noted(threading.local):
@@ -99,7 +100,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(*arguments: Any) -> None:
         if _blocks_noting and _noted.calls is not None:
-            _noted.calls.append(Call(run, arguments))
+            _noted.calls.append(Call(run, describe(arguments)))
             return
         with ONE_KERNEL_AT_A_TIME:
             compiled(*arguments)
