@@ -111,10 +111,11 @@ class SiteBuild:
     """The building of the pages, in a process of its own.
 
     It builds from a copy, so that the project stays clean and no earlier build is used. It runs all lessons, and fails
-    if one of them does.
+    if one of them does. Their time is shown, so what the networks need is compiled before.
     """
 
     def __init__(self):
+        subprocess.run([sys.executable, "-m", "scratchnet", "warm-up", "--engine", "numba"], cwd=ROOT, check=True)
         self.folder = tempfile.TemporaryDirectory(prefix="scratchnet-site-")
         copy_project(Path(self.folder.name, "project"))
         self.process = subprocess.Popen(
