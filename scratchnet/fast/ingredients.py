@@ -24,11 +24,11 @@ PARTS = ("__numba_parfor_gufunc", "_GufuncWrapper object", "parallelgufuncwrappe
 class Ingredients(JITCodeLibrary):
     """Functions that are there to be linked into other libraries: nothing is optimised or translated."""
 
-    def finalize(self) -> None:
-        """Put in the functions that these ones call."""
-        for library in dict.fromkeys(self._linking_libraries):
-            self._reload_init.update(library._reload_init)
-            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+    def _optimize_final_module(self) -> None:
+        """Nothing; see above."""
+
+    def _finalize_final_module(self) -> None:
+        """Be ready to be linked into others, without machine code."""
         self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:
