@@ -40,7 +40,7 @@ from scratchnet.fast.fused import stages
 from scratchnet.layers.base import state_arrays
 from scratchnet.progress import progress_bar
 
-MEMORY = 500 << 20  # bytes that a process which compiles may take
+MEMORY = 500 << 20  # bytes: twice what a process that compiles was seen to take
 MOST_PROCESSES = 8
 WORTH_PROCESSES = 3  # kernels: fewer are compiled here, before another process would have started
 LEAST_WORK = 2000  # measured: what a kernel takes to compile besides its code, as if it were bytes of code
