@@ -300,6 +300,43 @@ def test_ctrl_c_finishes_the_step_saves_and_can_be_resumed(sample, tmp_path, mon
     assert same(weights(whole), weights(resumed))
 
 
+PLACES = [  # where a run is when it is asked to stop
+    "scratchnet.runs.run.planned",
+    "scratchnet.data.dataset.Dataset.batches",
+    "scratchnet.network.Network.forward",
+    "scratchnet.network.Network.backward",
+    "scratchnet.optim.SGD.step",
+    "scratchnet.train.evaluate",
+    "scratchnet.runs.run.save_checkpoint",
+]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_stopped_at_any_place_it_ends_with_the_same_bits(seed, sample, tmp_path, monkeypatch):
+    """Each process is stopped before a part of the run; the parts come in an order that is drawn."""
+    whole, history = train_small(sample[0], epochs=8)
+    for place in np.random.default_rng(seed).permutation(PLACES * 3):
+        press_ctrl_c_before(place, monkeypatch)
+        with pytest.raises(KeyboardInterrupt, match="stopped after step"):
+            train_small(sample[0], tmp_path, epochs=8, resume=True)
+        monkeypatch.undo()
+    resumed, its_history = train_small(sample[0], tmp_path, epochs=8, resume=True)
+    assert same(weights(whole), weights(resumed))
+    assert [step["loss"] for step in its_history.steps] == [step["loss"] for step in history.steps]
+
+
+def press_ctrl_c_before(place, monkeypatch):
+    """Once, before the next call of a function."""
+    function, presses = pkgutil.resolve_name(place), iter([signal.SIGINT])
+
+    def interrupted(*arguments, **options):
+        for number in presses:
+            signal.raise_signal(number)
+        return function(*arguments, **options)
+
+    monkeypatch.setattr(place, interrupted)
+
+
 def test_ctrl_c_without_a_folder_says_that_nothing_was_saved(sample, monkeypatch):
     original = sn.SGD.step
     monkeypatch.setattr(sn.SGD, "step", lambda self: (signal.raise_signal(signal.SIGINT), original(self)))

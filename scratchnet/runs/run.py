@@ -131,8 +131,8 @@ class Run:
             )
         self.history = self.history_until(step)
         checkpoint.restore(self.net, self.optimizer)
-        self.step, self.order.bit_generator.state = step, checkpoint.position["order"]
-        self.saved = step
+        self.step = self.saved = step
+        self.order.bit_generator.state = self.order_at_epoch_start = checkpoint.position["order"]
 
     def history_until(self, step: int) -> History:
         """What the metrics file holds up to a step; a ValueError if this run would have made another history."""
