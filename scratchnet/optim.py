@@ -139,6 +139,13 @@ class Optimizer:
         return {"optimizer": type(self).__name__} | {k: v for k, v in vars(self).items() if k not in hidden}
 
 
+def kept(state: dict[str, np.ndarray], name: str, value: np.ndarray) -> np.ndarray:
+    """An array of a parameter's state, of the value's shape; zeros at the first step."""
+    if name not in state:
+        state[name] = np.zeros_like(value)
+    return state[name]
+
+
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum if asked for.
 
@@ -184,7 +191,7 @@ class SGD(Optimizer):
         if self.momentum == 0:
             ops.sgd_update(value, g, self.lr)
         else:
-            m = state.setdefault("momentum", np.zeros_like(value))
+            m = kept(state, "momentum", value)
             ops.momentum_update(value, g, m, self.lr, self.momentum, self.nesterov)
 
 
@@ -230,8 +237,7 @@ class Adam(Optimizer):
         return ("m", "s")
 
     def update(self, value: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray]) -> None:
-        m = state.setdefault("m", np.zeros_like(value))
-        s = state.setdefault("s", np.zeros_like(value))
+        m, s = kept(state, "m", value), kept(state, "s", value)
         ops.adam_update(value, g, m, s, self.lr, self.betas, self.eps, self.steps)
 
 
