@@ -62,11 +62,15 @@ def text(owner: str, what: str, value: Any) -> str:
     return str(value)
 
 
-def generator(owner: str, what: str, value: Any) -> np.random.Generator:
-    """The generator itself, or a new one for a seed."""
+def generator(
+    owner: str, what: str, value: Any, kind: type[np.random.BitGenerator] = np.random.PCG64
+) -> np.random.Generator:
+    """The generator itself, or a new one of a kind for a seed."""
     with contextlib.suppress(TypeError, ValueError):
-        if not isinstance(value, (bool, np.bool_, str)):
+        if isinstance(value, (np.random.Generator, np.random.BitGenerator)):
             return np.random.default_rng(value)
+        if not isinstance(value, (bool, np.bool_, str)):
+            return np.random.Generator(kind(value))
     raise ValueError(f"{_name(owner, what)} to be a numpy.random.Generator or a seed of at least 0, got {shown(value)}")
 
 

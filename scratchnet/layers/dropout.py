@@ -10,6 +10,9 @@ Backward: x was multiplied by the mask, so the gradient is multiplied by the sam
 
     dx = dout * mask
 
+A seed makes a Philox generator. It computes any part of its stream without the parts before it, so that the mirror's
+threads share the work, and still draw the same mask.
+
 Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
 """
 
@@ -57,7 +60,7 @@ class Dropout(Layer):
     rate : float
         Probability that a number is dropped, 0 <= rate < 1.
     rng : numpy.random.Generator or int
-        Where the masks are drawn from.
+        Where the masks are drawn from: a generator, or the seed of a new Philox.
 
     Raises
     ------
@@ -74,7 +77,7 @@ class Dropout(Layer):
     def __init__(self, rate: float, *, rng: Any = 0) -> None:
         super().__init__()
         self.rate = below_one(self.name, "rate", rate)
-        self.rng = generator(self.name, "rng", rng)
+        self.rng = generator(self.name, "rng", rng, np.random.Philox)
         self.mask: np.ndarray | None = None  # None: the last forward was the identity
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
