@@ -46,6 +46,19 @@ def few_chunks():
         yield
 
 
+# So that small products, too, are divided into groups and blocks in every way.
+THREE_THREADS = {"get_num_threads": lambda: 3, "BLOCK_ROWS": 8, "RUN": 1}
+
+
+@contextmanager
+def constants(of_a_route):
+    """Set the constants of `choose` that a route needs."""
+    with mock.patch.dict(vars(choose), THREE_THREADS | of_a_route):
+        choose._product_cut.cache_clear()
+        yield
+    choose._product_cut.cache_clear()
+
+
 def compare(name, dtype):
     """Run a route in all its sizes between guards, and compare it with the oracle; what the runs went through."""
     route, all_seen = ROUTES[name], Seen()
@@ -53,7 +66,7 @@ def compare(name, dtype):
     batches = list(route.batches.values())
     if not compiled:
         batches = batches[:1]  # as plain Python, a single multiply-add takes microseconds
-    with mock.patch.dict(vars(choose), route.constants), nullcontext() if compiled else few_chunks():
+    with constants(route.constants), nullcontext() if compiled else few_chunks():
         for s in sizes_of(route, dtype, batches):
             run, arrays = route.make(s)
             if not compiled and multiply_adds(*arrays) > LONG:

@@ -6,7 +6,9 @@ of them wrong. `dispatch.py` collects which ones were met.
 
 from __future__ import annotations
 
-from scratchnet.fast.choose import CACHE, CHUNKS, GROUP, PANEL, ROWS_TOGETHER, SHARE
+import numpy as np
+
+from scratchnet.fast.choose import CACHE, CHUNKS, GROUP, INPUTS, PANEL, ROWS_TOGETHER
 from scratchnet.fast.product.points import SIDE
 from scratchnet.fast.product.tile import ACCUMULATORS, WIDE, columns
 from scratchnet.fast.register.transpose import ROWS
@@ -145,11 +147,21 @@ PARTS = {
         lanewise(x, starts, out.shape[2]),
     ),
     "lanewise_over_images": lambda x, frame, starts, stretches, b, sums, shape: ("", lanewise(x, starts, b.shape[2])),
-    "few_rows_kernel": lambda a, b, bias, out, block: (
+    "few_rows_kernel": lambda a, b, bias, out, parts, block: (
         "",
         {
-            "K": (tiles, a.shape[1], len(ROWS_TOGETHER)),
-            "columns": (tiles, out.shape[1], SHARE * lanes(a.dtype)),
+            "K": (tiles, np.count_nonzero(a.any(axis=0)), len(ROWS_TOGETHER)),
+            "zeros": (whether, not a.any(axis=0).all()),
+            "columns": (tiles, out.shape[1], lanes(a.dtype)),
+            "vectors": (shares, -(-out.shape[1] // lanes(a.dtype)), parts),
+        },
+    ),
+    "few_gradients_kernel": lambda dout, x, w, dx, dw: (
+        "",
+        {
+            "rows of w": (tiles, len(w), INPUTS),
+            "columns": (tiles, w.shape[1], lanes(w.dtype)),
+            "columns in sums": (tiles, w.shape[1], 4 * lanes(w.dtype)),
         },
     ),
     "nonzeros_kernel": lambda a, numbers, values, places, starts: ("", {"slabs": (tiles, a.shape[1], len(numbers))}),
@@ -215,6 +227,7 @@ def impossible(kernel, variant, width):
     return {
         "product_rows (wide)": never_empty,
         "product_rows (narrow)": never_empty,
+        "few_rows_kernel": {"vectors fewer"},  # a part has at least SHARE vectors
         "lanewise_rows (sliding)": {"rows partial", "rows after", "columns partial"},  # whole tiles, whole vectors
         # As many pixels of dout as fit into a vector; each width is a power of 2, so only from 8 lanes on there are
         # numbers of filters that leave some empty.
@@ -233,6 +246,7 @@ PAIRED = {"rows", "columns", "filters", "vectors"}
 
 # Kernels that divide nothing: each number, pixel or image by itself. Tests that compare them are named.
 UNDIVIDED = {
+    "drop_kernel": "tests/test_dropout.py",
     "forward_kernel": "ReLU: tests/test_layers_torch.py",
     "backward_kernel": "ReLU: tests/test_layers_torch.py",
     "mix_kernel": "resize: tests/test_layers_torch.py",

@@ -18,10 +18,14 @@ def numbers(shape, dtype, seed, kept=1.0):
     return (values * (rng.random(shape) < kept)).astype(dtype)
 
 
-def weighted(kind, s, x_shape, w_shape, *window, kept=1.0):
-    """The arrays of a layer with weights, and the function that computes all of its results."""
+def weighted(kind, s, x_shape, w_shape, *window, kept=1.0, x_kept=1.0):
+    """The arrays of a layer with weights, and the function that computes all of its results.
+
+    kept, x_kept : the shares of dout and of x that are not zero.
+    """
     filters = w_shape[2] * w_shape[3] if kind == "depthwise_conv2d" else w_shape[-1]
-    x, w, b = (numbers(shape, s.dtype, seed) for seed, shape in enumerate([x_shape, w_shape, filters]))
+    x = numbers(x_shape, s.dtype, 0, x_kept)
+    w, b = numbers(w_shape, s.dtype, 1), numbers(filters, s.dtype, 2)
 
     def run(kernels, x, w, b):
         forward, backward = (getattr(kernels, f"{kind}_{way}") for way in ("forward", "backward"))
@@ -47,8 +51,8 @@ def pointwise(s, size, C, F):
     return weighted("pointwise_conv2d", s, (s.N, *size, C), (1, 1, C, F))
 
 
-def dense(s, D, F, kept=1.0):
-    return weighted("dense", s, (s.N, D), (D, F), kept=kept)
+def dense(s, D, F, kept=1.0, x_kept=1.0):
+    return weighted("dense", s, (s.N, D), (D, F), kept=kept, x_kept=x_kept)
 
 
 def max_pool(s, size, C, *window):

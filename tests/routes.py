@@ -31,7 +31,7 @@ from passes import (
     relu_pool,
 )
 
-from scratchnet.fast.choose import CACHE, CHUNKS, FIRST_LEVEL, PANEL, SHARE, tile_for
+from scratchnet.fast.choose import CACHE, CHUNKS, FIRST_LEVEL, INPUTS, PANEL, SLAB, tile_for
 from scratchnet.fast.product.tile import ACCUMULATORS, NARROW, WIDE, columns, padded_columns
 from scratchnet.fast.register.width import REGISTER_BITS, REGISTERS, lanes
 
@@ -96,7 +96,8 @@ ANY_TILE = {"LITTLE": 0} | NOT_LISTED  # the tile that suits the columns, howeve
 
 FEW_BATCHES = {"one": 1, "three": 3, "four": 4}
 FEW_DEPTHS = {"partial": 7, "whole": 16, "after": 19}  # ROWS_TOGETHER is 8
-SLABS = {"partial": 1000, "whole": 2049, "after": 2050}  # 1, 3 equal and 3 unequal slabs, at most SLAB deep
+FEW_COLUMNS = {"partial": lambda s: s.lanes - 1, "whole": lambda s: 12 * s.lanes, "after": lambda s: 13 * s.lanes + 1}
+SLABS = {"partial": SLAB - 6, "whole": 3 * SLAB - 3, "after": 3 * SLAB - 2}  # 1, 3 equal and 3 unequal slabs
 SLAB_ROWS = FIRST_LEVEL // (len(PANEL) * REGISTER_BITS // 8) // 16 * 16  # of a list of a dense layer's nonzeros
 
 # Winograd's tiles of 4 x 4 outputs: one; a row of the register tile; more images in a chunk than go together.
@@ -308,12 +309,19 @@ OTHERS = {
         lambda s: pointwise(s, PIXELS[s.rows], 1, fit(s.columns, s.lanes)), {"one_channel": True}
     ),
     "pointwise of a few pixels": Route(
-        lambda s: pointwise(s, (1, 1), FEW_DEPTHS[s.rows], fit(s.columns, SHARE * s.lanes)),
+        lambda s: pointwise(s, (1, 1), FEW_DEPTHS[s.rows], FEW_COLUMNS[s.columns](s)),
         {"few_rows": True},
         batches=FEW_BATCHES,
     ),
     "dense of a few examples": Route(
-        lambda s: dense(s, FEW_DEPTHS[s.rows], fit(s.columns, SHARE * s.lanes)), {"few_rows": True}, batches=FEW_BATCHES
+        lambda s: dense(s, FEW_DEPTHS[s.rows], FEW_COLUMNS[s.columns](s)),
+        {"few_rows": True, "dense_gradients": "few rows"},
+        batches=FEW_BATCHES,
+    ),
+    "dense of a few examples, of many inputs and mostly zeros": Route(
+        lambda s: dense(s, fit(s.rows, INPUTS), FEW_COLUMNS[s.columns](s), x_kept=0.2),
+        {"few_rows": True},
+        batches=FEW_BATCHES,
     ),
     "dense, transposed dx": Route(
         lambda s: dense(s, 192 + MORE[s.rows], 96 + MORE[s.columns]),

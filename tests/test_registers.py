@@ -186,7 +186,6 @@ def each_operation(a, numbers, places, i):
     v = vector.where_equal(v, vector.load_int(numbers, i, 3, v), v, vector.zeros(a))
     vector.store_first(vector.where_greater(v, v, v, vector.where_greater_or_nan(v, v, v, v)), a, i, 3)
     vector.store_int(v, numbers, i, 3)
-    vector.prefetch(a, i)
     vector.transpose_square(a, i, 16, a, i + 256, 16)
     return vector.sum_of_lanes(v) + vector.append_nonzero(v, numbers, i, a, places, i)
 

@@ -9,21 +9,20 @@ the processor, read in this order:
     choose.py              the rules that say which way is taken
 
 The other layers have a file each. `compiled.py` compiles, `ingredients.py` does so in half the time, `code_cache.py`
-keeps the code, `ahead.py` compiles what a network needs by several processes, `threads.py` sets up the threads, and
-`padded.py` makes zero-padded copies. Dropout is the book's own: NumPy draws the mask on either engine, and the rest is
-too little work to be worth a kernel.
+keeps the code, `ahead.py` compiles what a network needs by several processes, `threads.py` sets up the threads,
+`caches.py` knows how large the caches are, and `padded.py` makes zero-padded copies.
 """
 
 from scratchnet.fast.augment import turn_and_shift
 from scratchnet.fast.conv import col2im, conv2d_backward, conv2d_forward, im2col
 from scratchnet.fast.dense import dense_backward, dense_forward
 from scratchnet.fast.depthwise import depthwise_conv2d_backward, depthwise_conv2d_forward
+from scratchnet.fast.dropout import dropout_backward, dropout_forward
 from scratchnet.fast.pointwise import pointwise_conv2d_backward, pointwise_conv2d_forward
 from scratchnet.fast.pool import avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward
 from scratchnet.fast.relu import relu_backward, relu_forward
 from scratchnet.fast.resize import resize_backward, resize_forward
 from scratchnet.fast.update import adam_update, momentum_update, sgd_update
-from scratchnet.layers.dropout import dropout_backward, dropout_forward
 
 __all__ = [
     "adam_update", "avg_pool2d_backward", "avg_pool2d_forward", "col2im", "conv2d_backward", "conv2d_forward",

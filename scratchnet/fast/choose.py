@@ -25,7 +25,9 @@ from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numba import get_num_threads
 
+from scratchnet.fast.caches import second_level
 from scratchnet.fast.product.tile import ACCUMULATORS, NARROW, WIDE, Stretches, columns, padded_columns
 from scratchnet.fast.register.width import REGISTER_BITS, REGISTERS, known, lanes
 from scratchnet.layers.shapes import Pair, Window
@@ -34,16 +36,18 @@ Shape = tuple[int, ...]
 
 # ---------------------------------------------------------------- constants
 
-# Threads. A result must not depend on their number, so the work is divided into a fixed number of parts.
+# Threads. A result must not depend on their number, so a sum over images is divided into a fixed number of parts.
 CHUNKS = 16  # chunks of N images, where a result is a sum over images (N of them, if there are fewer images)
-BLOCKS = 16  # parts of a large product, at least: groups of panels times blocks of rows
-BLOCK_TILES = 4  # rows of tiles in a block, at least, since each block packs its panels anew
+RUN = 4  # panels in a group, at least, where there is a choice: a row of B is read in runs of so many panels
+BLOCK_ROWS = 192  # rows in a block, at least: each block packs its panels anew, in the time that 20 rows take
 
-# Caches. CACHE is half of a common L2 cache, FIRST_LEVEL most of a common L1 cache of 32 KiB.
-CACHE = 1 << 18  # bytes of B that a thread packs at a time
+# Caches. What depends on their sizes changes the time, and no bit of a result.
+CACHE = 1 << 18  # bytes of an image's band of A and B that stay in a thread's L2 cache
+PACKED = second_level() // 2  # bytes of B that a thread packs at a time: the output passes through the other half
 FIRST_LEVEL = 22 << 10  # bytes of a slab of a panel of B that a list of nonzeros is multiplied with
 TABLE = 1 << 16  # bytes of the table of weights that a list of nonzeros is multiplied with
-SLAB = 1024  # rows of B in a slab, at most
+SLAB = 256  # rows of B in a slab, at most: as many columns of 7 rows of A fit into an L1 cache, and a panel passes by
+PATCH = 1024  # the same where a row of A is a patch: the output is too large to come by twice
 PACKED_TOGETHER = 8  # rows of B that are packed into all panels before the next: they lie in other pages of memory
 
 # The tile.
@@ -52,7 +56,8 @@ LITTLE = 1 << 21  # multiply-adds: a smaller product takes the wide tile; a laye
 
 # Few rows, as when a single digit is recognised.
 FEW = 4  # measured: up to this many rows, packing B for the tile costs more than it saves
-SHARE = 16  # vectors of a row of B that a thread reads at a time, so that its reads are long and contiguous
+SHARE = 4  # vectors of a row of B that a thread takes, at least
+INPUTS = 64  # rows of w whose gradients a thread takes at a time
 ROWS_TOGETHER = known(8)  # rows of B that are added to a sum between its load and its store
 
 # Zeros that are left out.
@@ -150,21 +155,33 @@ class Cut(NamedTuple):
     blocks: int  #: blocks of rows
 
 
-@functools.lru_cache(maxsize=256)  # a network asks for the same few at every step
 def product_cut(M: int, F: int, stretches: Stretches, shape: Shape, dtype: np.dtype) -> Cut:
     """Slabs, groups of panels and blocks of rows for a product (M, depth) @ (depth, F).
 
     A thread packs a group's part of one slab at a time. That part stays in its cache while it computes the rows of a
-    block. There are about BLOCKS pairs of a group and a block, or more, if the product is large enough.
+    block, and so does the block's part of the output, if all slabs come back to it. Each thread gets a pair of a group
+    and a block. Each group reads all of A, and each block packs all of B. So the longer side of the output is divided.
     """
+    return _product_cut(M, F, stretches, shape, dtype, get_num_threads())
+
+
+@functools.lru_cache(maxsize=256)  # a network asks for the same few at every step
+def _product_cut(M: int, F: int, stretches: Stretches, shape: Shape, dtype: np.dtype, threads: int) -> Cut:
     runs, K = stretches.runs, stretches.K
-    slabs = -(-K // SLAB)
-    slab_runs, slab_K = min(runs, max(1, SLAB // K)), -(-K // slabs)
-    panels = padded_columns(F, shape, dtype) // columns(shape, dtype)
-    together = max(1, CACHE // (slab_runs * slab_K * columns(shape, dtype) * dtype.itemsize))
-    groups = -(-panels // together)
-    blocks = max(1, min(-(-M // len(shape)) // BLOCK_TILES, BLOCKS // groups))
-    return Cut(slab_runs, slab_K, min(panels, max(groups, BLOCKS // blocks)), blocks)
+    most = SLAB if runs == 1 else PATCH
+    slabs = -(-K // most)
+    slab_runs, slab_K = min(runs, max(1, most // K)), -(-K // slabs)
+    wide_F = padded_columns(F, shape, dtype)
+    panels, most_blocks = wide_F // columns(shape, dtype), max(1, M // BLOCK_ROWS)
+    groups = -(-wide_F * slab_runs * slab_K * dtype.itemsize // PACKED)
+    if M < F:
+        groups = max(groups, min(threads, panels // RUN))
+    blocks = min(-(-threads // groups), most_blocks)
+    groups = min(panels, max(groups, -(-threads // blocks)))
+    if slabs > 1:
+        in_cache = -(-M * wide_F * dtype.itemsize // (groups * PACKED))
+        blocks = min(-(-in_cache // blocks) * blocks, most_blocks)
+    return Cut(slab_runs, slab_K, groups, blocks)
 
 
 # ---------------------------------------------------------------- convolution
@@ -384,23 +401,33 @@ def few_rows(M: int, K: int, F: int, dtype: np.dtype, computes: str) -> bool:
     return few
 
 
-def dense_gradients(dout: np.ndarray, D: int, need_dx: bool) -> Literal["nonzeros", "tile"]:
+def parts_of_columns(F: int, dtype: np.dtype) -> int:
+    """Into how many parts F columns are divided where a thread reads its columns of each row of B."""
+    return max(1, min(get_num_threads(), F // (SHARE * lanes(dtype))))
+
+
+def dense_gradients(dout: np.ndarray, D: int, need_dx: bool) -> Literal["few rows", "nonzeros", "tile"]:
     """Which way a dense layer's gradients of w (D, F) and x go."""
+    N, F = dout.shape
+    way: Literal["few rows", "nonzeros", "tile"] = "few rows" if N <= FEW else "tile"
     some = dout[::4]  # counting all rows takes longer than making the lists
-    zeros = len(dout) >= DENSE_ROWS and bool(np.count_nonzero(some) < DENSE_NONZEROS * some.size)
+    if N >= DENSE_ROWS and np.count_nonzero(some) < DENSE_NONZEROS * some.size:
+        way = "nonzeros"
 
-    def choice(computes: str) -> Choice:
-        nonzeros = int(np.count_nonzero(dout))
+    def without_zeros(computes: str) -> Choice:
         width = len(PANEL) * lanes(dout.dtype)
-        return Choice(computes, "nonzeros", share_of_zeros(dout), nonzeros * -(-D // width) * width, dout.size * D)
+        done = int(np.count_nonzero(dout)) * -(-D // width) * width
+        return Choice(computes, "nonzeros", share_of_zeros(dout), done, dout.size * D)
 
-    if zeros:
-        note(lambda: choice("dw"))
-        if need_dx:
-            note(lambda: choice("dx"))
+    if way == "nonzeros":
+        note(lambda: without_zeros("dw"))
     else:
-        note_product("dw", "tile", D, len(dout), dout.shape[1], dout.dtype)
-    return "nonzeros" if zeros else "tile"
+        note_product("dw", way, D, N, F, dout.dtype)
+    if need_dx and way == "nonzeros":
+        note(lambda: without_zeros("dx"))
+    elif need_dx and way == "few rows":  # else the product that computes dx says how
+        note_product("dx", way, N, F, D, dout.dtype)
+    return way
 
 
 def dense_dx_transposed(N: int, w_shape: Shape) -> bool:

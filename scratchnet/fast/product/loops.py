@@ -32,13 +32,12 @@ from numba import prange
 from scratchnet.fast.choose import CACHE, CHUNKS, PACKED_TOGETHER, product_cut, product_shape, tile_for
 from scratchnet.fast.compiled import for_kernel, inlined, kernel
 from scratchnet.fast.product.tile import ACCUMULATORS, Spot, Stretches, add_part_to, add_to, padded_columns, tile
-from scratchnet.fast.register.scratch import LINE, scratch
+from scratchnet.fast.register.scratch import scratch
 from scratchnet.fast.register.vector import (
     add,
     lanes_of,
     load,
     load_first,
-    prefetch,
     replaced,
     store,
     store_first,
@@ -67,64 +66,81 @@ def pack_panel(b, start, K, F, first, width, out, to):
     B[k, f] is b[start + k * F + f].
     """
     lanes = lanes_of(b)
-    for k in range(K):
-        for f in range(first, first + width, lanes):
-            store(load_first(b, start + k * F + f, F - f), out, to + k * width + f - first)
+    if first + width <= F:
+        for k in range(K):
+            for f in range(0, width, lanes):
+                store(load(b, start + k * F + first + f), out, to + k * width + f)
+    else:
+        for k in range(K):
+            for f in range(first, first + width, lanes):
+                store(load_first(b, start + k * F + f, F - f), out, to + k * width + f - first)
 
 
 @inlined
-def prefetch_rows(b, first, last, F, left, right):
-    """Prefetch B's rows first to last, from column left to right. B[k, f] is b[k * F + f]."""
-    for k in range(first, last):
-        for f in range(left, right, LINE // b.itemsize):
-            prefetch(b, k * F + f)
+def pack_slab(b, begin, end, F, first, last, width, out):
+    """Pack the rows of B from begin to end into the panels from first to last, which follow each other in out.
+
+    A few rows go into all panels before the next few: B is read in long runs, and from few pages of memory at a time.
+    """
+    for k in range(begin, end, PACKED_TOGETHER):
+        count = min(PACKED_TOGETHER, end - k)
+        for panel in range(first, last):
+            to = ((panel - first) * (end - begin) + k - begin) * width
+            pack_panel(b, k * F, count, F, panel * width, width, out, to)
+
+
+@inlined
+def pack_columns(a, first, count, a_k, K, rows, out):
+    """Pack neighbouring columns of a matrix: out[k * rows + m] = a[first + k * a_k + m]  for m < min(count, rows).
+
+    out : (K * rows + LANES,). Its other numbers, where count < rows, are zeros or belong to sums that are not used.
+    """
+    for k in range(K):
+        for m in range(0, rows, lanes_of(a)):
+            store(load_first(a, first + k * a_k + m, count - m), out, k * rows + m)
 
 
 @kernel
 def product_rows(a, starts, stretches, b, bias, out, cut, shape):
     """out[m, f] = bias[f] + sum over r < runs, k < K of  a[starts[m] + r * a_run + k * a_k] * B[r * K + k, f].
 
-    a : flat array. starts : (M,), the address of each row of A. stretches : `Stretches`. b : B (runs*K, F), flat.
-    bias : (F,). out : (M, F). cut : `choose.Cut`. shape : the tile, WIDE or NARROW.
+    a : flat array. starts : (M,), the address of each row of A. stretches : `Stretches`; if a_k is not 1, A is a matrix
+    stored by columns: a single run, and rows that begin side by side. b : B (runs*K, F), flat. bias : (F,). out :
+    (M, F). cut : `choose.Cut`. shape : the tile, WIDE or NARROW.
     """
     M, F = out.shape
     (runs, a_run, K, a_k), (slab_runs, slab_K, groups, blocks) = stretches, cut
     rows = len(shape)
     width = ACCUMULATORS // rows * lanes_of(a)
     tiles, panels = (M + rows - 1) // rows, (F + width - 1) // width
-    flat = out.reshape(-1)
+    sums = out.reshape(-1)
     for task in prange(groups * blocks):
         group, block = task // blocks, task % blocks
         first, last = group * panels // groups, (group + 1) * panels // groups
         top, bottom = block * tiles // blocks * rows, min((block + 1) * tiles // blocks * rows, M)
         right = scratch((last - first) * slab_runs * slab_K * width, a)
+        columns = scratch(0 if a_k == 1 else slab_K * rows + lanes_of(a), a)
         for run in range(0, runs, slab_runs):
             for k in range(0, K, slab_K):
                 some_runs, some_K = min(slab_runs, runs - run), min(slab_K, K - k)
+                depth = some_runs * some_K
                 begin = run * K + k
-                end = begin + some_runs * some_K
-                for some_k in range(begin, end, PACKED_TOGETHER):
-                    count = min(PACKED_TOGETHER, end - some_k)
-                    for panel in range(first, last):
-                        to = ((panel - first) * (end - begin) + some_k - begin) * width
-                        pack_panel(b, some_k * F, count, F, panel * width, width, right, to)
-                part, more, more_row = a[run * a_run + k * a_k :], bias, 0
-                if begin > 0:
-                    more, more_row = flat, F  # the sums over the previous slabs
-                asked, ahead = end, (end - begin) // max(1, (bottom - top) // rows) + 1  # rows of the next slab
+                pack_slab(b, begin, begin + depth, F, first, last, width, right)
+                more, more_row = (bias, 0) if begin == 0 else (sums, F)  # the sums over the slabs before
                 for m in range(top, bottom, rows):
-                    where = addresses(starts, m, shape)
-                    prefetch_rows(b, asked, min(asked + ahead, runs * K), F, first * width, min(last * width, F))
-                    asked += ahead
+                    left, where = a[run * a_run + k * a_k :], addresses(starts, m, shape)
+                    walk = Stretches(some_runs, a_run, some_K, a_k)
+                    if a_k != 1:
+                        pack_columns(left, starts[m], M - m, a_k, some_K, rows, columns)
+                        left, where, walk = columns, addresses(starts, 0, shape), Stretches(1, 0, some_K, rows)
                     for panel in range(first, last):
                         j = panel * width
-                        at = (panel - first) * (end - begin) * width
-                        acc = tile(part, where, Stretches(some_runs, a_run, some_K, a_k), right, at, width)
-                        spot, more_spot = Spot(m * F + j, F), Spot(j if begin == 0 else m * F + j, more_row)
+                        acc = tile(left, where, walk, right, (panel - first) * depth * width, width)
+                        spot, more_spot = Spot(m * F + j, F), Spot(m * more_row + j, more_row)
                         if m + rows <= M and j + width <= F:
-                            add_to(acc, where, flat, spot, more, more_spot)
+                            add_to(acc, where, sums, spot, more, more_spot)
                         else:
-                            add_part_to(acc, where, flat, spot, more, more_spot, M - m, F - j)
+                            add_part_to(acc, where, sums, spot, more, more_spot, M - m, F - j)
 
 
 @kernel

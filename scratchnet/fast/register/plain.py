@@ -11,7 +11,7 @@ import numpy as np
 from scratchnet.fast.register.width import lanes
 
 OPERATIONS: tuple[str, ...] = (
-    "add", "append_nonzero", "fma", "lanes_of", "load", "load_first", "load_int", "prefetch", "replaced", "splat",
+    "add", "append_nonzero", "fma", "lanes_of", "load", "load_first", "load_int", "replaced", "splat",
     "store", "store_first", "store_int", "subtract", "sum_of_lanes", "transpose_square", "where_equal", "where_greater",
     "where_greater_or_nan", "zeros",
 )  # fmt: skip
@@ -55,10 +55,6 @@ def subtract(x, y):
 def store(v, a, i):
     """a[i : i + LANES] = v."""
     a[i : i + len(v)] = v
-
-
-def prefetch(a, i):
-    """Do nothing: a prefetch changes no result."""
 
 
 def replaced(t, i, v):

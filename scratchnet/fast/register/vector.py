@@ -11,7 +11,6 @@ the operations that a matrix product takes:
     fma(x, y, z)               x * y + z, lane by lane, rounded once
     add(x, y), subtract(x, y)  x + y and x - y, lane by lane
     store(v, a, i)             a[i : i + LANES] = v
-    prefetch(a, i)             starts to load the cache line that holds a[i], without waiting for it
 
 Edges of arrays and pooling take more:
 
@@ -142,22 +141,6 @@ def splat(typing, a, i):
         return builder.shuffle_vector(first, nothing, everywhere)
 
     return vector(a, types.intp), emit
-
-
-@intrinsic
-def prefetch(typing, a, i):
-    """Start to load the cache line that holds a[i] into the L2 cache, without waiting for it."""
-
-    def emit(context, builder, signature, arguments):
-        pointer, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer, int32, int32, int32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        address = _address(context, builder, signature.args[0], *arguments)
-        reading, level, data = int32(0), int32(2), int32(1)
-        builder.call(function, [builder.bitcast(address, pointer), reading, level, data])
-        return context.get_dummy_value()
-
-    return types.void(a, types.intp), emit
 
 
 @intrinsic
