@@ -20,8 +20,8 @@ from guards import modules
 from parts import PAIRED, PARTS, POSSIBLE, UNDIVIDED, VARIANTS, impossible
 
 from scratchnet.fast import choose
-from scratchnet.fast.product.tile import ACCUMULATORS, NARROW, WIDE
-from scratchnet.fast.register.width import REGISTERS, lanes
+from scratchnet.fast.product.tile import NARROW, WIDE
+from scratchnet.fast.register.width import lanes
 from scratchnet.layers.shapes import Window
 
 MODULES = modules()
@@ -128,9 +128,6 @@ class Seen:
             outcomes |= {named(kernel, variant, outcome) for outcome in itertools.chain(*each.values())}
             for part in PAIRED & set(parts) if "images" in parts else ():
                 outcomes |= {named(kernel, variant, *pair) for pair in itertools.product(each["images"], each[part])}
-        if REGISTERS <= 2 * ACCUMULATORS:  # registers for a single tile: nothing slides
-            answers -= {("lanewise_slides", True)}
-            variants -= {("lanewise_rows", "sliding")}
         return (answers - self.answers) | (variants - set(self.parts)) | (outcomes - self.outcomes)
 
 

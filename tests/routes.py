@@ -33,7 +33,7 @@ from passes import (
 
 from scratchnet.fast.choose import CACHE, CHUNKS, FIRST_LEVEL, INPUTS, PANEL, SLAB, tile_for
 from scratchnet.fast.product.tile import ACCUMULATORS, NARROW, WIDE, columns, padded_columns
-from scratchnet.fast.register.width import REGISTER_BITS, REGISTERS, lanes
+from scratchnet.fast.register.width import REGISTER_BITS, lanes
 
 FILLS = ("partial", "whole", "after")  # less than one tile; whole tiles; less than one tile behind whole ones
 BATCHES = {"fewer": 5, "equal": CHUNKS, "multiple": 2 * CHUNKS, "no multiple": 2 * CHUNKS + 5}
@@ -303,7 +303,7 @@ OTHERS = {
         lambda s: depthwise(
             s, (2, 2 * ACCUMULATORS if s.rows == "after" else ACCUMULATORS), fit(s.columns, s.lanes) + s.lanes, (3, 2)
         ),
-        {"lanewise_in_lines": False, "lanewise_slides": REGISTERS > 2 * ACCUMULATORS},
+        {"lanewise_in_lines": False, "lanewise_slides": True},
     ),
     "pointwise of one channel": Route(
         lambda s: pointwise(s, PIXELS[s.rows], 1, fit(s.columns, s.lanes)), {"one_channel": True}

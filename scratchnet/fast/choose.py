@@ -29,7 +29,7 @@ from numba import get_num_threads
 
 from scratchnet.fast.caches import second_level
 from scratchnet.fast.product.tile import ACCUMULATORS, NARROW, WIDE, Stretches, columns, padded_columns
-from scratchnet.fast.register.width import REGISTER_BITS, REGISTERS, known, lanes
+from scratchnet.fast.register.width import REGISTER_BITS, known, lanes
 from scratchnet.layers.shapes import Pair, Window
 
 Shape = tuple[int, ...]
@@ -351,8 +351,8 @@ def lanewise_in_lines(C: int, SW: int, dtype: np.dtype) -> bool:
 
 
 def lanewise_slides(OW: int, SW: int) -> bool:
-    """Whether neighbouring pixels share their loads. It takes registers for two tiles, and lines of whole tiles."""
-    return REGISTERS >= 2 * ACCUMULATORS + 1 and SW == 1 and OW % ACCUMULATORS == 0
+    """Whether the rows of every tile are neighbouring pixels of a line, so that they can share their loads."""
+    return SW == 1 and OW % ACCUMULATORS == 0
 
 
 def note_lanewise(computes: str, N: int, w_shape: Shape, window: Window, dtype: np.dtype) -> None:

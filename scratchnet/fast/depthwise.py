@@ -2,7 +2,7 @@
 
 No number is used by more than one lane. So there is one load for each multiply-add, and the loads set the pace. Tiles
 whose rows are neighbouring pixels are better off: the input pixel that one row needs now, the row before needs next.
-There each pixel is loaded once, and slides through the tile (`sliding_tile`). The tile takes an image in one of two
+There rows share their loads (`sliding_tile`). The tile takes an image in one of two
 layouts of the same memory:
 
     "pixels"    a row of A is an output pixel, and its C channels are the lanes
@@ -72,9 +72,9 @@ def lanewise_rows(x, frame, starts, stretches, slides, b, bias, out, shape):
                 for f in range(0, F, lanes_of(x)):
                     taps = Stretches(runs, a_run, K, a_k)
                     if slides:
-                        acc = sliding_tile(image[f:], rows[0], taps, b, f, F, F - f)
+                        acc = sliding_tile(image, f + rows[0], taps, b, f, F, F - f)
                     else:
-                        acc = lanewise_tile(image[f:], rows, taps, b, f, F, F - f)
+                        acc = lanewise_tile(image, f, rows, taps, b, f, F, F - f)
                     add_part_to(acc, rows, flat, Spot((n * M + m) * F + f, F), bias, Spot(f, 0), M - m, F - f)
 
 
@@ -100,7 +100,7 @@ def lanewise_over_images(x, frame, starts, stretches, b, sums, shape):
                 rows = addresses(starts, m, shape)
                 for f in range(0, F, lanes_of(x)):
                     pixels = Stretches(runs, a_run, K, a_k)
-                    acc = lanewise_tile(image[f:], rows, pixels, flat, n * P * F + f, F, F - f)
+                    acc = lanewise_tile(image, f, rows, pixels, flat, n * P * F + f, F, F - f)
                     spot = Spot(m * F + f, F)
                     add_part_to(acc, rows, total, spot, total, spot, M - m, F - f)
 

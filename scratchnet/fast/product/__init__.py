@@ -12,8 +12,8 @@ tile            acc[m, :] = sum over r, k of                    COLUMNS numbers 
                                                                                                 winograd_dw_kernel
 lanewise_tile   acc[m, j] = sum over r, k of                    the narrow tile; count numbers  lanewise_rows
                 A[m, r, k, j] * B[r, k, j],  j < count          at each address                 lanewise_over_images
-sliding_tile    the same; each number of A is loaded once       rows of A that begin a_k        lanewise_rows
-                                                                apart; registers for two tiles
+sliding_tile    the same; neighbouring rows share loads         rows of A that begin a_k        lanewise_rows
+                                                                apart
 add_products    acc[v] += sum over e of values[e] *             a list of nonzeros; LANES       add_slab
                 b[places[e] * step + offsets[v] :][:LANES]      numbers of b at each address    sparse_dw_kernel
                                                                                                 sparse_dx_kernel

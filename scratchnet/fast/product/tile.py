@@ -121,17 +121,17 @@ def tile(a, rows, stretches, b, bi, b_k):
 
 
 @inlined
-def lanewise_tile(a, rows, stretches, b, bi, b_k, count):
+def lanewise_tile(a, ai, rows, stretches, b, bi, b_k, count):
     """The sums  acc[m, j] = sum over r, k of  A[m, r, k, j] * B[r, k, j],  for j < count, in the narrow tile.
 
-    A[m, r, k, j] is a[rows[m] + r * a_run + k * a_k + j]. Unlike in `tile`, no number of A is broadcast: each lane has
+    A[m, r, k, j] is a[ai + rows[m] + r * a_run + k * a_k + j]. Unlike in `tile`, no number of A is broadcast: each lane has
     its own. The lanes are `count` neighbouring channels, which are not mixed.
     """
     runs, a_run, K, a_k = stretches
     acc = accumulators(a)
     for r in range(runs):
         for k in range(K):
-            at = r * a_run + k * a_k
+            at = ai + r * a_run + k * a_k
             right = load_first(b, bi, count)
             for m in range(ACCUMULATORS // 2):
                 acc = replaced(acc, 2 * m, fma(load_first(a, rows[2 * m] + at, count), right, acc[2 * m]))
@@ -144,23 +144,19 @@ def lanewise_tile(a, rows, stretches, b, bi, b_k, count):
 def sliding_tile(a, first, stretches, b, bi, b_k, count):
     """As `lanewise_tile`, for rows of A that begin a_k apart, the first one at `first`.
 
-    Row m needs at step k + 1 the vector that row m + 1 needs at step k. So each vector of A is loaded once for all
-    rows, and moves from row to row through the registers.
+    Row m needs at step k + 1 the vector that row m + 1 needs at step k. The compiler sees this: it takes two steps at a
+    time, and loads each vector once for both. And it needs no register for each row's address.
     """
     runs, a_run, K, a_k = stretches
     acc = accumulators(a)
     for r in range(runs):
-        at = first + r * a_run
-        met = acc
-        for m in range(ACCUMULATORS // 2):  # one row ahead, as k = 0 shifts met first
-            met = replaced(met, 2 * m, load_first(a, at + max(0, 2 * m - 1) * a_k, count))
-            met = replaced(met, 2 * m + 1, load_first(a, at + 2 * m * a_k, count))
         for k in range(K):
-            met = met[1:] + (load_first(a, at + (ACCUMULATORS - 1 + k) * a_k, count),)  # noqa: RUF005 (Numba needs +)
+            at = first + r * a_run + k * a_k
             right = load_first(b, bi, count)
             for m in range(ACCUMULATORS // 2):
-                acc = replaced(acc, 2 * m, fma(met[2 * m], right, acc[2 * m]))
-                acc = replaced(acc, 2 * m + 1, fma(met[2 * m + 1], right, acc[2 * m + 1]))
+                acc = replaced(acc, 2 * m, fma(load_first(a, at + 2 * m * a_k, count), right, acc[2 * m]))
+                other = load_first(a, at + (2 * m + 1) * a_k, count)
+                acc = replaced(acc, 2 * m + 1, fma(other, right, acc[2 * m + 1]))
             bi += b_k
     return acc
 

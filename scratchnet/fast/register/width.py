@@ -22,7 +22,6 @@ def register_bits() -> int:
 
 
 REGISTER_BITS = register_bits()
-REGISTERS = 32 if REGISTER_BITS == 512 else 16  # vector registers; some processors have more
 
 
 def lanes(dtype: np.dtype) -> int:
