@@ -29,7 +29,7 @@ from scratchnet.reading import user_path
 from scratchnet.runs.options import output_folder
 from scratchnet.writing import written_atomically
 
-PARTS = ("training", "inference", "layers", "sizes", "threads", "start-up")
+PARTS = ("training", "inference", "layers", "dense", "sizes", "threads", "start-up")
 SLOW_TO_COMPILE = ("PyTorch, torch.compile", "TensorFlow, XLA", "JAX, jit")  # for minutes; left out of --quick
 PUBLISHED = Path(__file__).parent / "results"  # the pages that this project shows
 OUTPUT = Path("build/benchmarks")
@@ -102,6 +102,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         with measure.running(session.start(options.peers)) as workers:
             results["versions"] = {k: v for worker in workers.values() for k, v in worker.versions.items()}
             _networks(options, session, workers, results)
+        if "dense" in options.parts:
+            results["dense"] = _dense(options, session)
         if "threads" in options.parts and options.threads > 1:
             results["threads scaling"] = _fewer_threads(options, session)
         if "start-up" in options.parts:
@@ -128,7 +130,7 @@ def _networks(options: argparse.Namespace, session: measure.Session, workers: di
         measure.timings(session, able[model], model, work, batch)
         for work in plan if work in options.parts for model in options.models for batch in plan[work]
     ]  # fmt: skip
-    alone = (OURS, "PyTorch, channels_last")
+    alone = (OURS, "PyTorch, NCHW", "PyTorch, channels_last", measure.BLAS)
     if "layers" in options.parts:
         results["layers"] = [
             row
@@ -136,7 +138,7 @@ def _networks(options: argparse.Namespace, session: measure.Session, workers: di
             for row in measure.layers(session, {n: w for n, w in able[model].items() if n in alone}, model, 128)
         ]
     if "sizes" in options.parts:
-        some = {n: w for n, w in workers.items() if n in (*alone, "PyTorch, NCHW", "TensorFlow, tf.function")}
+        some = {n: w for n, w in workers.items() if n in (*alone[:3], "TensorFlow, tf.function")}
         results["sizes"] = measure.image_sizes(session, some, (28, 56, 112, 224))
 
 
@@ -149,6 +151,16 @@ def _fewer_threads(options: argparse.Namespace, session: measure.Session) -> lis
                 {"threads": threads} | measure.timings(session, workers, model, "training", 128)
                 for model in options.models
             ]
+    return results
+
+
+def _dense(options: argparse.Namespace, session: measure.Session) -> list[dict[str, Any]]:
+    names = [n for n in options.peers if n in (OURS, "PyTorch, NCHW", measure.BLAS)]
+    results = []
+    for threads in sorted({1, options.threads}):
+        with measure.running(session.start(names, threads)) as workers:
+            rows = measure.dense(session, workers, main_model(options.models), (1, 32, 128, 512))
+            results += [{"threads": threads} | row for row in rows]
     return results
 
 

@@ -23,6 +23,7 @@ from benchmarks.machine import on_first_cores
 from benchmarks.peers import OURS
 from benchmarks.pool import PeerError, PeerMissing, PeerUnable, Remote, environment
 
+BLAS = "scratchnet, NumPy engine"  # for a dense layer
 EXPLICIT = "scratchnet, im2col"  # in the table of layers: a convolution that writes its patches to memory
 TOLERANCE = 1e-4  # largest difference of float32 logits and gradients, relative to the largest entry
 Rounds = dict[str, list[float]]  # for each peer, the median time of each round, in seconds
@@ -190,21 +191,22 @@ def timings(session: Session, workers: dict[str, Remote], model: str, work: str,
 
 
 def layers(session: Session, workers: dict[str, Remote], model: str, batch: int) -> list[dict[str, Any]]:
-    """The timings of every layer of one network alone, forward and backward."""
+    """The timings of every layer of one network alone, forward and backward.
+
+    Those of the NumPy engine only for dense layers: there it computes with NumPy's BLAS.
+    """
     net = sn.models.ARCHITECTURES[model].make(seed=0)
     session.say(f"layers: {model}")
-    for worker in workers.values():
-        worker.ask("build", model=model, weights=session.weights(model), dropout=True)
+    build(session, workers, model)
     results = []
     for index, (layer, before) in enumerate(zip(net.layers, net.output_shapes(), strict=False)):
+        asked = workers if isinstance(layer, sn.Dense) else {n: w for n, w in workers.items() if n != BLAS}
         for direction in ("forward", "backward"):
             passes = 1 if direction == "forward" or index == 0 else 2
-            which = {"index": index, "direction": direction, "batch": session.batch(batch, model)}
-            ask = functools.partial(_ask, "prepare_layer", **which)
-            rounds, _ = session.in_rounds(workers, ask, rounds=3, seconds=0.15)
+            rounds = one_layer(session, asked, "prepare_layer", model, index, direction, batch)
             if isinstance(layer, sn.Conv2D):
-                ask = functools.partial(_ask, "prepare_explicit_convolution", **which)
-                rounds |= session.in_rounds({EXPLICIT: workers[OURS]}, ask, rounds=3, seconds=0.15)[0]
+                ours = {EXPLICIT: workers[OURS]}
+                rounds |= one_layer(session, ours, "prepare_explicit_convolution", model, index, direction, batch)
             results.append(
                 {
                     "model": model, "layer": layer.name, "kind": repr(layer), "input": list(before), "batch": batch,
@@ -214,6 +216,37 @@ def layers(session: Session, workers: dict[str, Remote], model: str, batch: int)
                 }
             )  # fmt: skip
     return results
+
+
+def dense(session: Session, workers: dict[str, Remote], model: str, batches: Sequence[int]) -> list[dict[str, Any]]:
+    """The timings of a network's largest dense layer alone, forward and backward, at several batch sizes."""
+    net = sn.models.ARCHITECTURES[model].make(seed=0)
+    sizes = {i: layer.w.value.size for i, layer in enumerate(net.layers) if isinstance(layer, sn.Dense)}
+    index = max(sizes, key=lambda i: sizes[i])
+    session.say(f"dense: {model} {net.layers[index].name}")
+    build(session, workers, model)
+    return [
+        {
+            "model": model, "layer": net.layers[index].name, "batch": batch, "direction": direction,
+            "flop": 2 * (1 if direction == "forward" else 2) * batch * sizes[index],
+            "rounds": one_layer(session, workers, "prepare_layer", model, index, direction, batch),
+        }
+        for batch in batches for direction in ("forward", "backward")
+    ]  # fmt: skip
+
+
+def build(session: Session, workers: dict[str, Remote], model: str) -> None:
+    """Have every worker make a network."""
+    for worker in workers.values():
+        worker.ask("build", model=model, weights=session.weights(model), dropout=True)
+
+
+def one_layer(
+    session: Session, workers: dict[str, Remote], what: str, model: str, index: int, direction: str, batch: int
+) -> Rounds:
+    """The timings of one pass of one layer. what : what a worker is asked to prepare."""
+    ask = functools.partial(_ask, what, index=index, direction=direction, batch=session.batch(batch, model))
+    return session.in_rounds(workers, ask, rounds=5, seconds=0.15)[0]
 
 
 def _ask(what: str, worker: Remote, **which: Any) -> float:

@@ -136,6 +136,21 @@ def layer_table(results: Results) -> str:
     return rows_to_markdown(["layer, batch 128", "ms", "GFLOP/s", "of the peak", *(f"{n}, ms" for n in names)], rows)
 
 
+def dense_table(results: Results) -> str:
+    """The largest dense layer alone, for several batches and numbers of threads: milliseconds, GFLOP/s and ratios."""
+    names = list(dict.fromkeys(name for row in results["dense"] for name in row["rounds"] if name != OURS))
+    rows = []
+    for row in results["dense"]:
+        rounds = row["rounds"]
+        ms = [f"{statistics.median(rounds[n]) * 1e3:.2f}" if n in rounds else "" for n in (OURS, *names)]
+        speed = f"{row['flop'] / statistics.median(rounds[OURS]) / 1e9:.0f}"
+        times = [spread(ratios(rounds, n), ".2f") if n in rounds else "" for n in names]
+        rows.append([f"{row['threads']}", f"{row['batch']} {row['direction']}", ms[0], speed, *ms[1:], *times])
+    first = results["dense"][0]
+    header = ["threads", f"{first['model']} {first['layer']}, batch", "ms", "GFLOP/s"]
+    return rows_to_markdown([*header, *(f"{n}, ms" for n in names), *(f"times as fast as {n}" for n in names)], rows)
+
+
 def first_run_line(results: Results) -> str:
     """The longest first run of each peer at a new shape."""
     seconds: dict[str, list[float]] = {}
@@ -196,6 +211,8 @@ def markdown(results: Results) -> str:
         ]
     if "layers" in results:
         lines += ["", "## Layers", "", RANDOM, "", layer_table(results)]
+    if "dense" in results:
+        lines += ["", "## The largest dense layer", "", f"{RANDOM} {BLAS}", "", dense_table(results)]
     for title, key, column in (("Image size", "sizes", "size"), ("Threads", "threads scaling", "threads")):
         if key in results:
             names = list(dict.fromkeys(name for row in results[key] for name in row["rounds"]))
@@ -222,6 +239,7 @@ COUNTED = (
     "ReLU, dropout and max-pooling make in a gradient. So a share can exceed 100 %."
 )
 RANDOM = "Each layer alone gets a random gradient. It has no zeros, so none are left out."
+BLAS = "For a dense layer, the NumPy engine is NumPy's own product: its BLAS."
 
 
 def start_up_table(start: Results) -> str:

@@ -147,9 +147,11 @@ def dense_backward(
     if way == "few rows":
         dx, dw = few_gradients(dout, x, w, need_dx)
     elif way == "nonzeros":
-        dx, dw = sparse.times_transposed(dout, w) if need_dx else None, sparse.transposed_product(dout, x)
+        dw = sparse.transposed_product(dout, x)
+        dx = sparse.times_transposed(dout, w) if need_dx else None
     else:
-        dx, dw = times_transposed(dout, w) if need_dx else None, columns_times(x, dout)
+        dw = columns_times(x, dout)
+        dx = times_transposed(dout, w) if need_dx else None
     return dx, dw, column_sums(dout)
 
 

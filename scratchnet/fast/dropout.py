@@ -42,12 +42,14 @@ def product_words(typing, a, b):
     return result(types.uint64, types.uint64), emit
 
 
-if config.DISABLE_JIT:
+def product_words_in_python(a, b):
+    """As `product_words`, with Python's integers."""
+    product = int(a) * int(b)
+    return np.uint64(product >> 64), np.uint64(product & (2**64 - 1))
 
-    def product_words(a, b):
-        """The upper and the lower 64 bits of a * b."""
-        product = int(a) * int(b)
-        return np.uint64(product >> 64), np.uint64(product & (2**64 - 1))
+
+if config.DISABLE_JIT:
+    product_words = product_words_in_python
 
 
 @inlined
@@ -110,7 +112,7 @@ def draw(rng: np.random.Generator, count: int) -> None:
     blocks = (total - 1) // IN_BLOCK
     if blocks > 0:
         state["state"]["counter"][0] += np.uint64(blocks - 1)  # the last whole block, of which nothing is left
-        rng.bit_generator.state = state | {"buffer_pos": 4, "has_uint32": 0}
+        rng.bit_generator.state = dict(state, buffer_pos=4, has_uint32=0)
         count = total - blocks * IN_BLOCK
     rng.random(count, dtype=np.float32)
 

@@ -1,27 +1,37 @@
 """The loops around the tile: cache blocking and threads, in the two forms that convolutions and dense layers need.
 
 `product_rows` computes many rows of output, each from its own address in A. That is the forward pass (a row is an
-output pixel and its patch, or an example) and the gradient of the input. `product_over_images` computes few rows, each
-summed over all images. That is the gradient of the weights.
+output pixel and its patch, or an example), the gradient of the input, and that of a dense layer's weights. It has the
+five loops around a micro-kernel that Goto and van de Geijn described ("Anatomy of High-Performance Matrix
+Multiplication", 2008; BLIS: Van Zee and van de Geijn, 2015). Each keeps one level of the memory filled:
 
-            product_rows                              product_over_images
+    for each task        a thread's share: a group of panels of B (columns) and a block of rows
+      for each slab      SLAB rows of B. Its part in the group's panels is packed and fills half of the L2 cache
+        for each m       7 rows of A, as long as the slab is deep: 7 KB, which stay in the L1 cache
+          for each panel     as many columns as the tile has: 32 KB, which stream from the L2 to the L1 cache
+            tile             for each k: 2 vectors of B times 7 numbers of A, added to 14 registers
 
-          some panels of B, packed into
-          a thread's own cache                image 0    image 1   ...
-             +------+------+                  +--------+ +--------+       A and B of one image are in cache,
-    rows 0-6 | tile | tile |  threads share   |      chunk 0      | ...   and their products are added to the
-             +------+------+  the blocks      +-------------------+       buffer of the image's chunk;
-   rows 7-13 | tile | tile |  of rows                + in order           the chunks' buffers are added up
-             +------+------+                         result               in a fixed order
+                     B  slab 0 |panel|panel|panel| . . . |      packed: the same numbers, panel by panel, row by row,
+                        slab 1 |     |     |     | . . . |              in contiguous memory
+                          A  slab 0   slab 1
+                   rows 0-6 |--------|--------|   ->   |tile |tile |tile | . . . |  out, to which each slab
+                  rows 7-13 |--------|--------|        |tile |tile |tile | . . . |  adds its sums
 
-A panel is as many columns of B as a tile has. A thread packs its panels: it copies them into contiguous memory. Without
-packing, each step of k would touch another page of memory; and rows of B that are 4096 bytes apart would all map to the
-same few sets of the cache. If B has many rows, as the weights of a dense layer have, it is cut into slabs of rows. The
-output accumulates the sums over the slabs. Packing a slab waits for memory. So the next slab is prefetched while the
-tiles of this slab are computed: a few of its rows for each row of tiles.
+A is not packed: its 7 rows are 7 streams that the processor follows, and packing them was measured to cost more than it
+saves. Only where A is stored by columns are the columns of a tile packed. Without packing B, each step of k would touch
+another page of memory; and rows of B that are 4096 bytes apart would all map to the same few sets of the cache.
+
+`product_over_images` computes few rows, each summed over all images: the gradient of a convolution's weights.
+
+     image 0    image 1   ...
+    +--------+ +--------+       A and B of one image are in cache,
+    |      chunk 0      | ...   and their products are added to the
+    +-------------------+       buffer of the image's chunk;
+             + in order         the chunks' buffers are added up
+              result            in a fixed order
 
 Both loops give the same bits for any number of threads. One thread sums each number, in a fixed order, and the number
-of chunks is fixed.
+of chunks is fixed. (The depth of a slab decides how a sum is divided: it is the same on all processors.)
 """
 
 from __future__ import annotations
@@ -66,14 +76,9 @@ def pack_panel(b, start, K, F, first, width, out, to):
     B[k, f] is b[start + k * F + f].
     """
     lanes = lanes_of(b)
-    if first + width <= F:
-        for k in range(K):
-            for f in range(0, width, lanes):
-                store(load(b, start + k * F + first + f), out, to + k * width + f)
-    else:
-        for k in range(K):
-            for f in range(first, first + width, lanes):
-                store(load_first(b, start + k * F + f, F - f), out, to + k * width + f - first)
+    for k in range(K):
+        for f in range(first, first + width, lanes):
+            store(load_first(b, start + k * F + f, F - f), out, to + k * width + f - first)
 
 
 @inlined
@@ -127,12 +132,14 @@ def product_rows(a, starts, stretches, b, bias, out, cut, shape):
                 begin = run * K + k
                 pack_slab(b, begin, begin + depth, F, first, last, width, right)
                 more, more_row = (bias, 0) if begin == 0 else (sums, F)  # the sums over the slabs before
+                part = a[run * a_run + k * a_k :]
+                left, walk = part, Stretches(some_runs, a_run, some_K, a_k)
+                if a_k != 1:
+                    left, walk = columns, Stretches(1, 0, some_K, rows)
                 for m in range(top, bottom, rows):
-                    left, where = a[run * a_run + k * a_k :], addresses(starts, m, shape)
-                    walk = Stretches(some_runs, a_run, some_K, a_k)
                     if a_k != 1:
-                        pack_columns(left, starts[m], M - m, a_k, some_K, rows, columns)
-                        left, where, walk = columns, addresses(starts, 0, shape), Stretches(1, 0, some_K, rows)
+                        pack_columns(part, starts[m], M - m, a_k, some_K, rows, columns)
+                    where = addresses(starts, m if a_k == 1 else 0, shape)
                     for panel in range(first, last):
                         j = panel * width
                         acc = tile(left, where, walk, right, (panel - first) * depth * width, width)

@@ -124,8 +124,8 @@ def tile(a, rows, stretches, b, bi, b_k):
 def lanewise_tile(a, ai, rows, stretches, b, bi, b_k, count):
     """The sums  acc[m, j] = sum over r, k of  A[m, r, k, j] * B[r, k, j],  for j < count, in the narrow tile.
 
-    A[m, r, k, j] is a[ai + rows[m] + r * a_run + k * a_k + j]. Unlike in `tile`, no number of A is broadcast: each lane has
-    its own. The lanes are `count` neighbouring channels, which are not mixed.
+    A[m, r, k, j] is a[ai + rows[m] + r * a_run + k * a_k + j]. Unlike in `tile`, no number of A is broadcast: each lane
+    has its own. The lanes are `count` neighbouring channels, which are not mixed.
     """
     runs, a_run, K, a_k = stretches
     acc = accumulators(a)
