@@ -138,6 +138,16 @@ def test_every_constant_that_was_measured_can_be_measured_again():
     assert len(measured) > 5
 
 
+def test_every_constant_can_be_measured(monkeypatch, capsys):
+    from benchmarks import calibrate
+
+    monkeypatch.setattr(calibrate, "ROUNDS", 1)
+    monkeypatch.setattr(calibrate, "DENSE", (96, 64))
+    calibrate.main([])
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in calibrate.MEASUREMENTS)
+
+
 def test_the_tile_that_takes_less_time_is_chosen():
     """The narrow one pads less; what it computes costs NARROW_COST times as much."""
     lanes = choose.lanes(np.dtype(np.float32))

@@ -121,9 +121,13 @@ def rows_times(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, computes: 
     F = b.shape[1]
     if not choose.few_rows(M, K, F, a.dtype, computes):
         return product(a.reshape(-1), np.arange(M) * K, Stretches(1, 0, K, 1), b, bias)
-    out = np.empty((M, F), a.dtype)
-    bias = np.zeros(F, a.dtype) if bias is None else for_kernel(bias)
-    few_rows_kernel(a, for_kernel(b), bias, out, choose.parts_of_columns(F, a.dtype), ROWS_TOGETHER)
+    return few_rows_times(a, for_kernel(b), np.zeros(F, a.dtype) if bias is None else for_kernel(bias))
+
+
+def few_rows_times(a: np.ndarray, b: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """a (M, K) @ b (K, F) + bias (F,), all contiguous, for a handful of rows: (M, F)."""
+    out = np.empty((len(a), b.shape[1]), a.dtype)
+    few_rows_kernel(a, b, bias, out, choose.parts_of_columns(b.shape[1], a.dtype), ROWS_TOGETHER)
     return out
 
 

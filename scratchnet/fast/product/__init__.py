@@ -23,7 +23,7 @@ transform       a square tile -> matrix @ tile @ matrix^T,      a matrix whose r
                 LANES channels at once                          pairs, for points p and -p      transform_tiles
                                                                                                 write_image
                                                                                                 winograd_dw_kernel
-few_rows_kernel out = a @ b + bias for a handful of rows        b is read once, in place        rows_times
+few_rows_kernel out = a @ b + bias for a handful of rows        b is read once, in place        few_rows_times
 
 `add_to` and `add_part_to` store a tile: acc plus a bias, or acc plus what the output already holds. Every loop adds in
 the order of r and k, so a result depends on its arguments alone. No loop checks that an address is inside an array: the
