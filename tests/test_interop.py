@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from cases import assert_close
+from torch import nn
 
 import scratchnet as sn
 from scratchnet.interop import images_to_torch
@@ -159,3 +162,194 @@ def test_weights_of_another_dtype_are_refused_and_nothing_is_changed(dtype, whic
     with pytest.raises(ValueError, match=f"dense.: expected weights of torch.float32 or .*, but .* has {dtype}"):
         sn.interop.from_torch(theirs, net)
     assert all(np.array_equal(p.value, b) for p, b in zip(net.parameters(), before, strict=True))
+
+
+# ---------------------------------------------------------------- a network from the structure of PyTorch's
+
+
+class Own(nn.Module):
+    """Modules and functions, called by a forward of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 4, 3, padding=1)
+        self.block = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4, padding=1), nn.Conv2d(4, 6, 1), nn.ReLU())
+        self.last = nn.Linear(6 * 7 * 7, 10)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.first(x)), 2)
+        x = F.avg_pool2d(self.block(x), 2, stride=2)
+        return self.last(F.dropout(x.reshape(x.size(0), -1), 0.3, self.training))
+
+
+class Permuted(nn.Module):
+    """A dense layer behind a flatten whose numbers are in another order than PyTorch's own."""
+
+    def __init__(self, forward=lambda self, x: self.last(torch.flatten(x.permute(0, 2, 3, 1), 1))):
+        super().__init__()
+        self.last = nn.Linear(4 * 4 * 2, 3)
+        self.way = forward
+
+    def forward(self, x):
+        return self.way(self, x)
+
+
+def random_modules(seed):
+    """A network of modules that scratchnet has too, drawn at random, and the shape of its input."""
+    rng = np.random.default_rng(seed)
+    C, H, W = (int(n) for n in rng.integers(1, 5, 1).tolist() + rng.integers(9, 15, 2).tolist())
+    shape, modules, now = (H, W, C), [], C
+    for kind in rng.choice(["conv", "depthwise", "pointwise", "max", "avg", "relu", "identity", "resize"], 5):
+        kernel, stride = int(rng.integers(1, 4)), int(rng.integers(1, 3))
+        padding = int(rng.integers(0, kernel // 2 + 1))
+        if kind == "conv":
+            F_ = int(rng.integers(1, 6))
+            padding = "same" if rng.random() < 0.3 and kernel % 2 else padding
+            stride = 1 if padding == "same" else stride
+            modules.append(nn.Conv2d(now, F_, kernel, stride, padding, bias=bool(rng.random() < 0.7)))
+            now = F_
+        elif kind == "depthwise":
+            times = int(rng.integers(1, 3))
+            modules.append(nn.Conv2d(now, now * times, (kernel, 2), 1, (padding, 1), groups=now))
+            now *= times
+        elif kind == "pointwise":
+            modules.append(nn.Conv2d(now, 3, 1))
+            now = 3
+        else:
+            modules.append(
+                {
+                    "max": nn.MaxPool2d(2, 1, 1), "avg": nn.AvgPool2d(2, 1, 1, count_include_pad=False),
+                    "relu": nn.ReLU(), "identity": nn.Identity(),
+                    "resize": nn.Upsample((7, 9), mode="bilinear", align_corners=False),
+                }[kind]
+            )  # fmt: skip
+    modules += [nn.AdaptiveAvgPool2d(1)] if rng.random() < 0.3 else []
+    body = nn.Sequential(*modules)
+    numbers = body(torch.zeros(1, C, H, W)).numel()
+    return nn.Sequential(body, nn.Flatten(), nn.Dropout(0.2), nn.Linear(numbers, 7), nn.ReLU(), nn.Linear(7, 3)), shape
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_network_is_made_from_modules(seed, rng):
+    torch.manual_seed(seed)
+    theirs, shape = random_modules(seed)
+    with torch.no_grad():
+        net = sn.interop.from_torch(theirs, input_shape=shape)
+        x = rng.standard_normal((4, *shape)).astype(np.float32)
+        expected = theirs.eval()(images_to_torch(x)).numpy()
+    assert_close(net.forward(x), expected, 1e-5, "outputs")
+    again = sn.interop.to_torch(net).eval()(images_to_torch(x)).detach().numpy()
+    assert_close(again, expected, 1e-5, "and back")
+
+
+def test_a_network_is_made_from_a_forward_of_its_own(rng):
+    theirs = Own().double()
+    net = sn.interop.from_torch(theirs, input_shape=(28, 28, 1))
+    kinds = "Conv2D ReLU MaxPool2D DepthwiseConv2D PointwiseConv2D ReLU AvgPool2D Flatten Dropout Dense"
+    assert " ".join(type(layer).__name__ for layer in net.layers) == kinds
+    assert net.name == "Own"
+    x = rng.standard_normal((2, 28, 28, 1))
+    with torch.no_grad():
+        assert_close(net.forward(x), theirs.eval()(images_to_torch(x)).numpy(), 1e-12, "outputs")
+
+
+def test_a_single_module_and_one_without_images_are_networks(rng):
+    for theirs, shape in ((nn.Linear(5, 3), (5,)), (nn.Conv2d(2, 3, 3), (6, 6, 2))):
+        assert len(sn.interop.from_torch(theirs, input_shape=shape).layers) == 1
+
+
+IMAGE = (8, 8, 4)
+REFUSED = {  # modules, what the layer would be, and what the message names
+    "dilation": (nn.Conv2d(4, 4, 3, padding=2, dilation=2), lambda: sn.Conv2D(4, 4, 3), r"dilation=\(2, 2\)"),
+    "groups": (nn.Conv2d(4, 4, 3, padding=1, groups=2), lambda: sn.Conv2D(4, 4, 3), "groups=2"),
+    "padding mode": (
+        nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"), lambda: sn.Conv2D(4, 4, 3), "padding_mode=circular",
+    ),
+    "same at stride 2": (nn.Conv2d(4, 4, 3, 2, 1), lambda: sn.Conv2D(4, 4, 3, 2), "computes something else"),
+    "transposed": (nn.ConvTranspose2d(4, 4, 3, padding=1), lambda: sn.Conv2D(4, 4, 3), "ConvTranspose2d"),
+    "ceil mode": (nn.MaxPool2d(3, 2, ceil_mode=True), lambda: sn.MaxPool2D(3, 2), "ceil_mode=True"),
+    "padding counted": (nn.AvgPool2d(2, 2, 1), lambda: sn.AvgPool2D(2, 2, 1), "count_include_pad=True"),
+    "divisor": (nn.AvgPool2d(2, divisor_override=3), lambda: sn.AvgPool2D(2), "divisor_override=3"),
+    "pool's dilation": (nn.MaxPool2d(2, 1, dilation=2), lambda: sn.MaxPool2D(2, 1), "dilation=2"),
+    "softmax": (nn.Softmax(1), lambda: sn.ReLU(), "Softmax"),
+    "leaky": (nn.LeakyReLU(), lambda: sn.ReLU(), "LeakyReLU"),
+    "batch norm": (nn.BatchNorm2d(4), lambda: sn.ReLU(), "running_mean"),
+    "channels dropped": (nn.Dropout2d(), lambda: sn.Dropout(0.5), "Dropout2d"),
+    "nearest": (nn.Upsample((4, 4)), lambda: sn.Resize((4, 4)), "mode=nearest"),
+    "scale": (nn.Upsample(scale_factor=2, mode="bilinear"), lambda: sn.Resize((16, 16)), "scale_factor=2"),
+    "adaptive": (nn.AdaptiveAvgPool2d(3), lambda: sn.AvgPool2D(3), "output_size=3"),
+    "flatten from the first axis": (nn.Flatten(0), lambda: sn.Flatten(), "start_dim=0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", list(REFUSED))
+def test_what_no_layer_does_is_refused_by_name(case):
+    """Whether a network is made from the modules or given."""
+    module, make, named = REFUSED[case]
+    theirs = nn.Sequential(nn.Conv2d(4, 4, 1), module)
+    if case not in ("same at stride 2", "scale"):
+        with pytest.raises(ValueError, match=named):
+            sn.interop.from_torch(theirs, input_shape=IMAGE)
+    net = sn.Network([sn.PointwiseConv2D(4, 4), make()], IMAGE)
+    before = [p.value.copy() for p in net.parameters()]
+    if case in ("channels dropped", "scale"):  # the same outside training; the same by chance
+        return
+    with pytest.raises(ValueError, match=named):
+        sn.interop.from_torch(theirs, net)
+    assert all(np.array_equal(p.value, b) for p, b in zip(net.parameters(), before, strict=True))
+
+
+def test_a_scale_in_place_of_a_size_is_refused():
+    module, _, named = REFUSED["scale"]
+    with pytest.raises(ValueError, match=named):
+        sn.interop.from_torch(nn.Sequential(module), input_shape=IMAGE)
+
+
+def test_the_dense_rows_are_proved_and_not_supposed():
+    net = sn.Network([sn.Flatten(), sn.Dense(32, 3)], (4, 4, 2))
+    with pytest.raises(ValueError, match=r"network: PyTorch's network computes something else: outputs are up to"):
+        sn.interop.from_torch(Permuted(), net)
+    right = Permuted(lambda self, x: self.last(torch.flatten(x, 1)))
+    sn.interop.from_torch(right, net)
+
+
+def test_a_flatten_behind_a_flatten_keeps_the_order(rng):
+    net = sn.Network([sn.MaxPool2D(2), sn.Flatten(), sn.ReLU(), sn.Flatten(), sn.Dense(32, 3)], (8, 8, 2))
+    x = rng.standard_normal((3, 8, 8, 2)).astype(np.float32)
+    assert_close(sn.interop.to_torch(net)(images_to_torch(x)).detach().numpy(), net.forward(x), 1e-5, "outputs")
+
+
+def test_a_record_that_is_wrong_is_noticed(monkeypatch):
+    """A planted error in each direction: dense rows that stay in our order."""
+    from scratchnet.interop import equivalents
+
+    right = equivalents.EQUIVALENTS[sn.Dense]
+    for direction in ("to_torch", "from_torch"):
+        net = sn.Network([sn.Flatten(), sn.Dense(32, 3)], (4, 4, 2))
+        theirs = sn.interop.to_torch(net)
+        wrong = replace(right, **{direction: lambda layer, values, flattened: [values[0].T, *values[1:]]})
+        monkeypatch.setitem(equivalents.EQUIVALENTS, sn.Dense, wrong)
+        with pytest.raises(ValueError, match="computes something else"):
+            sn.interop.to_torch(net) if direction == "to_torch" else sn.interop.from_torch(theirs, net)
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (lambda: nn.Linear(2, 2).state_dict(), TypeError, "expected a torch.nn.Module, got OrderedDict; for a state"),
+        (lambda: None, TypeError, "expected a torch.nn.Module, got NoneType"),
+        (lambda: nn.Linear(2, 3), ValueError, r"does not take inputs of \(3, 4, 8, 8\)|expected"),
+        (lambda: Permuted(lambda self, x: self.last(x) if x.sum() > 0 else x), ValueError, "depends on more than its"),
+        (lambda: Permuted(lambda self, x: x + self.last(x)), ValueError, "expected modules in a row, but .*add"),
+        (lambda: Permuted(lambda self, x: torch.sigmoid(x)), ValueError, "sigmoid.* has no equivalent in scratchnet"),
+    ],
+)
+def test_what_is_no_row_of_modules_is_refused(given, error, message):
+    with pytest.raises(error, match=message):
+        sn.interop.from_torch(given(), input_shape=IMAGE)
+
+
+def test_a_new_network_needs_the_shape_of_its_input():
+    with pytest.raises(ValueError, match="expected a net to fill, or the input_shape of a new one"):
+        sn.interop.from_torch(nn.Sequential(nn.Linear(3, 2)))

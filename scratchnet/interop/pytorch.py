@@ -1,17 +1,22 @@
 """The same network in PyTorch: to compare the two, and to take weights from one to the other.
 
-`equivalents.py` says what each layer is in PyTorch, and how the layout of its weights changes.
+`equivalents.py` says what each layer is in PyTorch, and how the layout of its weights changes; `structure.py` makes a
+network from PyTorch's. Both directions end with a proof: the two networks compute the same numbers, or the result is
+not given out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scratchnet import layers as book
+from scratchnet.engine import READABLE_ENGINE, use_engine
 from scratchnet.interop.equivalents import equivalent, record_of
+from scratchnet.interop.structure import network_like, refusals
 from scratchnet.layers.base import Layer, Shape, state_arrays
 from scratchnet.network import Network
 
@@ -19,17 +24,22 @@ if TYPE_CHECKING:
     import torch
 
 
+TOLERANCE = 1e-9  # of outputs in float64, relative to the largest: rounding makes differences of 1e-14
+
+
 def to_torch(net: Network) -> torch.nn.Sequential:
     """A torch.nn.Sequential that computes the same function, with copies of the weights in the same dtype.
 
-    It takes images (N, C, H, W). Its dropout draws other masks, so call `.eval()` to compare outputs.
+    It takes images (N, C, H, W). Its dropout draws other masks, so call `.eval()` to compare outputs. Where the network
+    ends with images that were flattened, their numbers come in PyTorch's order: (c, h, w).
 
     Raises
     ------
     ImportError
         If PyTorch is not installed.
     ValueError
-        If the input's shape is not known, or a layer or its state has no equivalent in PyTorch.
+        If the input's shape is not known, or a layer or its state has no equivalent in PyTorch; or if the two networks
+        do not compute the same numbers.
     """
     import torch
 
@@ -41,36 +51,121 @@ def to_torch(net: Network) -> torch.nn.Sequential:
             modules += made
             if layer.parameters():
                 _set_values(layer, made[-1], flattened)
-    return torch.nn.Sequential(*modules)
+    torch_net = torch.nn.Sequential(*modules)
+    _require_the_same(torch_net, net)
+    return torch_net
 
 
-def from_torch(torch_net: torch.nn.Module, net: Network) -> Network:
-    """Fill `net` with copies of the weights of a PyTorch network that has the same layers; returns `net`.
+def from_torch(
+    torch_net: torch.nn.Module, net: Network | None = None, *, input_shape: Sequence[int] | None = None
+) -> Network:
+    """The scratchnet network that computes what a PyTorch network computes, with copies of its weights.
 
-    The n-th module with parameters, in the order of `torch_net.modules()`, fills the n-th layer with parameters.
+    Parameters
+    ----------
+    torch_net : torch.nn.Module
+        Modules in a row: a Sequential, or a class whose `forward` calls one after the other.
+    net : Network, optional
+        What to fill: the n-th module with parameters, in the order of `torch_net.modules()`, fills the n-th layer with
+        parameters. If not given, a new network is made from the modules, in float32 or float64 as their weights.
+    input_shape : (H, W, C) or (K,), optional
+        The shape of one input, for a new network.
+
+    Returns
+    -------
+    net, or the new network.
 
     Raises
     ------
+    ImportError
+        If PyTorch is not installed.
+    TypeError
+        If torch_net is no module: a state dict, say.
     ValueError
-        If the numbers of layers, the shapes or the dtypes do not match, or if either network has arrays that are not
-        trained. Nothing is changed then.
+        If a module has no equivalent; if the numbers of layers, the shapes or the dtypes do not match, or either
+        network has arrays that are not trained; or if the two networks do not compute the same numbers. Nothing is
+        changed then.
     """
-    for layer in net.layers:
-        _require_no_state(layer)
+    import torch
+
+    if not isinstance(torch_net, torch.nn.Module):
+        raise TypeError(
+            f"from_torch: expected a torch.nn.Module, got {type(torch_net).__name__}; for a state dict, make the "
+            "network in PyTorch and call its load_state_dict first"
+        )
     kept = [name for name, _ in torch_net.named_buffers()]
     if kept:
-        raise ValueError(
-            f"the PyTorch network keeps {', '.join(kept)}, which are not trained and have no equivalent in {net.name}"
-        )
+        raise ValueError(f"the PyTorch network keeps {', '.join(kept)}, which are not trained and have no equivalent")
+    if net is None:
+        if input_shape is None:
+            raise ValueError("from_torch: expected a net to fill, or the input_shape of a new one: (H, W, C) or (K,)")
+        net = network_like(torch_net, tuple(input_shape))
+        if any(p.dtype == torch.float64 for p in torch_net.parameters()):
+            net = net.astype(np.float64)
+    for layer in net.layers:
+        _require_no_state(layer)
     theirs = [m for m in torch_net.modules() if list(m.parameters(recurse=False))]
     ours = [(layer, flattened) for layer, _, flattened in _walk(net) if layer.parameters()]
     if len(theirs) != len(ours):
         raise ValueError(f"{net.name} has {len(ours)} layers with weights, but the PyTorch network has {len(theirs)}")
-    values = [_values_from(layer, module, flattened) for (layer, flattened), module in zip(ours, theirs, strict=True)]
-    for (layer, _), layer_values in zip(ours, values, strict=True):
-        for p, value in zip(layer.parameters(), layer_values, strict=True):
-            p.value = value
+    values = [
+        value
+        for (layer, flattened), module in zip(ours, theirs, strict=True)
+        for value in _values_from(layer, module, flattened)
+    ]
+    filled = copy.deepcopy(net)
+    _fill(filled, values)
+    _require_the_same(torch_net, filled)
+    _fill(net, values)
     return net
+
+
+def _fill(net: Network, values: list[np.ndarray]) -> None:
+    for p, value in zip(net.parameters(), values, strict=True):
+        p.value = value
+
+
+# ---------------------------------------------------------------- the proof
+
+
+def _require_the_same(torch_net: torch.nn.Module, net: Network) -> None:
+    """A ValueError unless the two networks give the same outputs for random inputs, in float64 and outside training."""
+    import torch
+
+    if net.input_shape is None:
+        raise ValueError(f"{net.name}: expected a network whose input_shape is known")
+    x = np.random.default_rng(0).standard_normal((3, *net.input_shape))
+    with use_engine(READABLE_ENGINE), np.errstate(all="ignore"):
+        ours = copy.deepcopy(net).astype(np.float64).forward(x)
+    their_x = images_to_torch(x) if x.ndim == 4 else torch.from_numpy(x)
+    try:
+        with torch.no_grad():
+            theirs = copy.deepcopy(torch_net).cpu().double().eval()(their_x).numpy()
+    except RuntimeError as error:
+        raise ValueError(
+            f"{net.name}: PyTorch's network does not take inputs of {tuple(their_x.shape)}: {error}"
+        ) from None
+    theirs = _in_our_order(theirs, net)
+    if theirs.shape == ours.shape:
+        largest = np.abs(ours, where=np.isfinite(ours), out=np.zeros_like(ours)).max(initial=0)
+        if np.allclose(theirs, ours, rtol=0, atol=TOLERANCE * largest, equal_nan=True):
+            return
+        apart = f"outputs are up to {np.nanmax(np.abs(theirs - ours)):.2g} apart, of at most {largest:.2g}"
+    else:
+        apart = f"outputs of shape {theirs.shape[1:]} there, {ours.shape[1:]} here"
+    reasons = "".join(f"; {reason}" for reason in refusals(torch_net))
+    raise ValueError(f"{net.name}: PyTorch's network computes something else: {apart}{reasons}")
+
+
+def _in_our_order(theirs: np.ndarray, net: Network) -> np.ndarray:
+    """PyTorch's outputs with channels last, also where they are images that were flattened."""
+    if theirs.ndim == 4:
+        return theirs.transpose(0, 2, 3, 1)
+    *_, (layer, _, flattened) = _walk(net)
+    if flattened is None or isinstance(layer, book.Dense) or theirs.shape[1:] != (np.prod(flattened),):
+        return theirs
+    H, W, C = flattened
+    return theirs.reshape(-1, C, H, W).transpose(0, 2, 3, 1).reshape(theirs.shape)
 
 
 def images_to_torch(x: np.ndarray) -> torch.Tensor:
@@ -85,8 +180,8 @@ def _walk(net: Network) -> Iterator[tuple[Layer, Shape, Shape | None]]:
     flattened: Shape | None = None
     shapes = net.output_shapes()
     for layer, input_shape in zip(net.layers, shapes, strict=False):
-        if isinstance(layer, book.Flatten):
-            flattened = input_shape if len(input_shape) == 3 else None
+        if isinstance(layer, book.Flatten) and len(input_shape) == 3:  # what is flat stays in the order that it has
+            flattened = input_shape
         yield layer, input_shape, flattened
         if isinstance(layer, book.Dense):
             flattened = None  # a dense layer's outputs are no pixels
