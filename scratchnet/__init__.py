@@ -6,9 +6,11 @@ The parts in reading order: data, layers, loss, network, models, optim, train.
 from scratchnet import data, interop, models
 from scratchnet.data import Dataset
 from scratchnet.engine import current_engine, use_engine
+from scratchnet.fold import fold_batch_norm
 from scratchnet.gradcheck import gradcheck
 from scratchnet.layers import (
     AvgPool2D,
+    BatchNorm,
     Conv2D,
     Dense,
     DepthwiseConv2D,
@@ -36,9 +38,9 @@ from scratchnet.version import __version__
 __all__ = [
     "data", "Dataset",
     "Layer", "Parameter", "Conv2D", "DepthwiseConv2D", "PointwiseConv2D", "MaxPool2D", "AvgPool2D", "Dense", "ReLU",
-    "Dropout", "Flatten", "Resize",
+    "Dropout", "Flatten", "Resize", "BatchNorm",
     "softmax", "softmax_cross_entropy",
-    "Network", "Step", "models",
+    "Network", "Step", "models", "fold_batch_norm",
     "SGD", "Adam", "constant", "step_decay", "cosine", "one_cycle",
     "fit", "evaluate", "History", "TrainingDiverged", "read_metrics",
     "save", "load", "load_weights", "FileFault",

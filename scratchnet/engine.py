@@ -67,6 +67,7 @@ KERNELS = (
     "relu_forward", "relu_backward",
     "dropout_forward", "dropout_backward",
     "resize_forward", "resize_backward",
+    "batch_norm_statistics", "batch_norm_forward", "batch_norm_backward",
     "sgd_update", "momentum_update", "adam_update",
     "turn_and_shift",
 )  # fmt: skip

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scratchnet.layers import (
+    BatchNorm,
     Conv2D,
     Dense,
     DepthwiseConv2D,
@@ -27,7 +28,7 @@ from scratchnet.layers import (
 )
 from scratchnet.network import Network
 from scratchnet.runs.recipes import MODERN, ORIGINAL, RECIPES, Recipe
-from scratchnet.settings import above_zero, generator, positive
+from scratchnet.settings import above_zero, flag, generator, positive
 
 INPUT_SHAPE = (28, 28, 1)
 CLASSES = 10
@@ -105,11 +106,13 @@ def separable_cnn(
     resolution_multiplier: float = 1.0,
     dense_units: int = 1024,
     init: str = "glorot_uniform",
+    batch_norm: bool = False,
 ) -> Network:
     """`standard_cnn` with depthwise separable convolutions: 3,225,539 parameters (405,827 with `dense_units=128`).
 
     Each convolution becomes a depthwise one, without bias, followed by a pointwise one. The two multipliers are
-    MobileNet's (Howard et al., 2017, arXiv 1704.04861, sections 3.3 and 3.4).
+    MobileNet's (Howard et al., 2017, arXiv 1704.04861, sections 3.3 and 3.4). With `batch_norm`, so is the block: batch
+    normalisation and a ReLU follow each of the two convolutions (section 3.1).
 
     Parameters
     ----------
@@ -124,6 +127,8 @@ def separable_cnn(
         Units of the dense layer: 1024 in the published description, 128 in the notebook behind it.
     init : {"glorot_uniform", "pytorch", "he_normal"}
         Rule for the initial weights; see `initial_weights`.
+    batch_norm : bool
+        Whether to normalise: then the pointwise convolutions have no biases, since those of the normalisation follow.
 
     Raises
     ------
@@ -141,18 +146,23 @@ def separable_cnn(
     first, second = (max(1, int(filters * width_multiplier)) for filters in (32, 64))
     rng = generator("separable_cnn", "seed", seed)
     dense_units = positive("separable_cnn", "dense_units", dense_units)
+    batch_norm = flag("separable_cnn", "batch_norm", batch_norm)
+
+    def block(channels: int, filters: int) -> list[Layer]:
+        depthwise = DepthwiseConv2D(channels, 5, init=init, rng=rng)
+        pointwise = PointwiseConv2D(channels, filters, bias=not batch_norm, init=init, rng=rng)
+        if not batch_norm:
+            return [depthwise, pointwise, ReLU()]
+        return [depthwise, BatchNorm(channels), ReLU(), pointwise, BatchNorm(filters), ReLU()]
+
     resize: list[Layer] = [] if side == INPUT_SHAPE[0] else [Resize(side)]
     pooled = side // 2 // 2
     return Network(
         [
             *resize,
-            DepthwiseConv2D(1, 5, init=init, rng=rng),
-            PointwiseConv2D(1, first, init=init, rng=rng),
-            ReLU(),
+            *block(1, first),
             MaxPool2D(2),
-            DepthwiseConv2D(first, 5, init=init, rng=rng),
-            PointwiseConv2D(first, second, init=init, rng=rng),
-            ReLU(),
+            *block(first, second),
             MaxPool2D(2),
             Flatten(),
             Dense(pooled * pooled * second, dense_units, init=init, rng=rng),

@@ -130,6 +130,25 @@ def counts(x_shape, pool, stride, padding):
     return sum(ones[pixels] for _, _, pixels in taps(pool, stride, places))
 
 
+def batch_norm_statistics(x):
+    rows = x.reshape(-1, x.shape[-1]).astype(np.float64)
+    mean = rows.sum(axis=0) / max(len(rows), 1)
+    return mean.astype(x.dtype), (((rows - mean) ** 2).sum(axis=0) / max(len(rows), 1)).astype(x.dtype)
+
+
+def batch_norm_forward(x, w, b, mean, var, eps):
+    x64, w, b, mean, var = (a.astype(np.float64) for a in (x, w, b, mean, var))
+    return (w * (x64 - mean) / np.sqrt(var + eps) + b).astype(x.dtype)
+
+
+def batch_norm_backward(dout, x, w, mean, var, eps, training):
+    dout, x64, w, mean, var = (a.astype(np.float64) for a in (dout, x, w, mean, var))
+    xhat, slope, axes = (x64 - mean) / np.sqrt(var + eps), w / np.sqrt(var + eps), tuple(range(x.ndim - 1))
+    db, dw = dout.sum(axis=axes), (dout * xhat).sum(axis=axes)
+    dx = slope * (dout - (db + xhat * dw) / max(x.size // x.shape[-1], 1) if training else dout)
+    return tuple(a.astype(x.dtype) for a in (dx, dw, db))
+
+
 def relu_forward(x):
     return np.where(x <= 0, 0, x).astype(x.dtype)
 

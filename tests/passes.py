@@ -108,6 +108,19 @@ def one_channel_block(s, size, F, pool):
     return run, tuple(numbers(shape, s.dtype, seed) for seed, shape in enumerate(arrays))
 
 
+def batch_norm(s, C):
+    """In training, with the statistics of the batch."""
+
+    def run(kernels, x, w, b):
+        mean, var = kernels.batch_norm_statistics(x)
+        out = kernels.batch_norm_forward(x, w, b, mean, var, 1e-3)
+        dout = numbers(out.shape, s.dtype, 3)
+        dx, dw, db = kernels.batch_norm_backward(dout, x, w, mean, var, 1e-3, True)
+        return {"mean": mean, "var": var, "out": out, "dx": dx, "dw": dw, "db": db}
+
+    return run, tuple(numbers(shape, s.dtype, seed) for seed, shape in enumerate([(s.N, C), (C,), (C,)]))
+
+
 def patches(s, size, C, kernel, stride, padding):
     def run(kernels, x):
         columns = kernels.im2col(x, kernel, stride, padding)

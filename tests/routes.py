@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from passes import (
     avg_pool,
+    batch_norm,
     conv,
     dense,
     depthwise,
@@ -347,6 +348,7 @@ OTHERS = {
             s, {"partial": (5, 7), "whole": (4, 6), "after": (3, 8)}[s.rows], fit(s.columns, s.lanes), (2, 3)
         )
     ),
+    "batch normalisation": Route(lambda s: batch_norm(s, fit(s.columns, s.lanes)), rounds=True),
     "patches": Route(lambda s: patches(s, WINDOWS[s.rows][0], fit(s.columns, s.lanes), *WINDOWS[s.rows][1:])),
 }
 

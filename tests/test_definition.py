@@ -128,6 +128,16 @@ def resize(kernels, x, size):
     return {"out": out, "dx": kernels.resize_backward(dout_for(out), x.shape)}
 
 
+def batch_norm(kernels, x, w, b, training):
+    """With the statistics of the batch, or with others."""
+    mean, var = kernels.batch_norm_statistics(x)
+    if not training:
+        mean, var = mean + x.dtype.type(0.5), var + x.dtype.type(2)
+    out = kernels.batch_norm_forward(x, w, b, mean, var, 0.01)
+    dx, dw, db = kernels.batch_norm_backward(dout_for(out), x, w, mean, var, 0.01, training)
+    return {"mean": mean, "var": var, "out": out, "dx": dx, "dw": dw, "db": db}
+
+
 def loss(module, logits, labels):
     value, dlogits = module.softmax_cross_entropy(logits, labels)
     return {"loss": np.array(value), "dlogits": dlogits, "p": module.softmax(logits)}
@@ -195,6 +205,15 @@ def test_dropout_is_the_definition(x, rate):
 @given(x=batches(), size=st.tuples(st.integers(1, 6), st.integers(1, 6)))
 def test_resize_is_the_definition(x, size):
     assert_agree(resize, [x, size], ops)
+
+
+@on_each_engine
+@pytest.mark.parametrize("kernels", [ops, oracle], ids=["engine", "oracle"])
+@given(x=batches(), training=st.booleans(), seed=seeds)
+def test_batch_norm_is_the_definition(kernels, x, training, seed):
+    x = x.astype(np.float64)  # in float32 roots and quotients are rounded: test_batch_norm.py
+    w, b = np.random.default_rng(seed).standard_normal((2, x.shape[-1]))
+    assert_agree(batch_norm, [x, w, b, training], kernels)
 
 
 @given(N=st.integers(1, 4), K=st.integers(1, 5), seed=seeds)
@@ -379,6 +398,8 @@ EXAMPLES = [
     (relu, (normal(3, 4).round(),)),
     (dropout, (normal(3, 4), 0.4)),
     (resize, (normal(1, 4, 3, 1), (3, 5))),
+    (batch_norm, (normal(2, 3, 2), normal(2), normal(2), True)),
+    (batch_norm, (normal(2, 3, 2), normal(2), normal(2), False)),
 ]
 
 MISTAKES = [
@@ -403,6 +424,14 @@ MISTAKES = [
     ("x[index] > 0", "x[index] >= 0"),
     ("1 / (1 - rate)", "1"),
     ("(i + 0.5) * H / OH - 0.5", "i * H / OH"),
+    ("mean[index[-1]] += x[index] / P", "mean[index[-1]] = x[index] / P"),
+    ("(x[index] - mean[index[-1]]) ** 2 / P", "(x[index] - mean[index[-1]]) ** 2 / (P - 1)"),
+    ("w[c] * xhat + b[c]", "xhat + b[c]"),
+    ("db[c] += dout", "db[c] = dout"),
+    ("dw[c] += dout[index] * xhat", "dw[c] += dout[index]"),
+    ("slope * db[c] / P", "slope * db[c]"),
+    ("slope * xhat * dw[c] / P", "xhat * dw[c] / P"),
+    ("        if training:\n            dx", "        if True:\n            dx"),
 ]  # fmt: skip
 
 

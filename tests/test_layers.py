@@ -29,10 +29,12 @@ LAYERS = {
     "Flatten": (sn.Flatten, (2, 5, 6, 3)),
     "Dropout": (lambda: sn.Dropout(0.3, rng=5), (4, 30)),
     "Resize": (lambda: sn.Resize((3, 4)), (2, 5, 6, 3)),
+    "BatchNorm": (lambda: sn.BatchNorm(3), (2, 5, 6, 3)),
+    "BatchNorm of rows": (lambda: sn.BatchNorm(4, momentum=0.5, eps=0.1), (7, 4)),
 }
 every_layer = pytest.mark.parametrize(("make", "shape"), list(LAYERS.values()), ids=list(LAYERS))
 with_weights = pytest.mark.parametrize(
-    ("make", "shape"), [LAYERS[k] for k in ("Conv2D", "DepthwiseConv2D", "PointwiseConv2D", "Dense")]
+    ("make", "shape"), [LAYERS[k] for k in ("Conv2D", "DepthwiseConv2D", "PointwiseConv2D", "Dense", "BatchNorm")]
 )
 
 

@@ -86,6 +86,7 @@ MAKERS = {
     "MaxPool2D": (sn.MaxPool2D, {"pool_size": 2}, layer_saved),
     "AvgPool2D": (sn.AvgPool2D, {"pool_size": 2}, layer_saved),
     "Resize": (sn.Resize, {"size": 5}, layer_saved),
+    "BatchNorm": (sn.BatchNorm, {"channels": 3}, layer_saved),
     "SGD": (sn.SGD, {"parameters": parameters, "momentum": 0.5}, optimizer_saved),
     "Adam": (sn.Adam, {"parameters": parameters}, optimizer_saved),
     "constant": (sn.constant, {"lr": 0.1}, plain_rates),

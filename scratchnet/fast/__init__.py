@@ -14,6 +14,7 @@ keeps the code, `ahead.py` compiles what a network needs by several processes, `
 """
 
 from scratchnet.fast.augment import turn_and_shift
+from scratchnet.fast.batch_norm import batch_norm_backward, batch_norm_forward, batch_norm_statistics
 from scratchnet.fast.conv import col2im, conv2d_backward, conv2d_forward, im2col
 from scratchnet.fast.dense import dense_backward, dense_forward
 from scratchnet.fast.depthwise import depthwise_conv2d_backward, depthwise_conv2d_forward
@@ -25,7 +26,8 @@ from scratchnet.fast.resize import resize_backward, resize_forward
 from scratchnet.fast.update import adam_update, momentum_update, sgd_update
 
 __all__ = [
-    "adam_update", "avg_pool2d_backward", "avg_pool2d_forward", "col2im", "conv2d_backward", "conv2d_forward",
+    "adam_update", "avg_pool2d_backward", "avg_pool2d_forward", "batch_norm_backward", "batch_norm_forward",
+    "batch_norm_statistics", "col2im", "conv2d_backward", "conv2d_forward",
     "dense_backward", "dense_forward", "depthwise_conv2d_backward", "depthwise_conv2d_forward", "dropout_backward",
     "dropout_forward", "im2col", "max_pool2d_backward", "max_pool2d_forward", "momentum_update",
     "pointwise_conv2d_backward", "pointwise_conv2d_forward", "relu_backward", "relu_forward", "resize_backward",

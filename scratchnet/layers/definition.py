@@ -376,6 +376,65 @@ def dropout_backward(dout: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return dx.astype(dout.dtype)
 
 
+# ---------------------------------------------------------------- batch normalisation
+
+
+def batch_norm_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """mean[c] = 1 / P * sum over p of  x[p, c],    var[c] = 1 / P * sum over p of  (x[p, c] - mean[c])^2
+
+    x (N, ..., C) -> mean and var (C,). p runs over all indices but the last: P numbers for each channel.
+    """
+    C = x.shape[-1]
+    P = x.size // C
+    mean, var = np.zeros(C), np.zeros(C)
+    for index in np.ndindex(x.shape):
+        mean[index[-1]] += x[index] / P
+    for index in np.ndindex(x.shape):
+        var[index[-1]] += (x[index] - mean[index[-1]]) ** 2 / P
+    return mean.astype(x.dtype), var.astype(x.dtype)
+
+
+def batch_norm_forward(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray, mean: np.ndarray, var: np.ndarray, eps: float
+) -> np.ndarray:
+    """out[p, c] = w[c] * xhat[p, c] + b[c]    with    xhat[p, c] = (x[p, c] - mean[c]) / sqrt(var[c] + eps)
+
+    x (N, ..., C), all others (C,) -> out of x's shape.
+    """
+    out = np.zeros(x.shape)
+    for index in np.ndindex(x.shape):
+        c = index[-1]
+        xhat = (float(x[index]) - mean[c]) / math.sqrt(var[c] + eps)
+        out[index] = w[c] * xhat + b[c]
+    return out.astype(x.dtype)
+
+
+def batch_norm_backward(
+    dout: np.ndarray, x: np.ndarray, w: np.ndarray, mean: np.ndarray, var: np.ndarray, eps: float, training: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """dout and x (N, ..., C), all others (C,) -> dx, dw, db, shaped as x, w and b are.
+
+    In training mean and var are those of x, and move with it.
+    """
+    C = x.shape[-1]
+    P = x.size // C
+    dx, dw, db = np.zeros(x.shape), np.zeros(C), np.zeros(C)
+    for index in np.ndindex(x.shape):
+        c = index[-1]
+        xhat = (float(x[index]) - mean[c]) / math.sqrt(var[c] + eps)
+        db[c] += dout[index]  # reverses  + b[c]
+        dw[c] += dout[index] * xhat  # reverses  w[c] * xhat
+    for index in np.ndindex(x.shape):
+        c = index[-1]
+        xhat = (float(x[index]) - mean[c]) / math.sqrt(var[c] + eps)
+        slope = w[c] / math.sqrt(var[c] + eps)
+        dx[index] += slope * dout[index]  # reverses  x[index] in xhat
+        if training:
+            dx[index] -= slope * db[c] / P  # reverses  mean[c] += x[index] / P
+            dx[index] -= slope * xhat * dw[c] / P  # reverses  var[c] += (x[index] - mean[c]) ** 2 / P
+    return dx.astype(x.dtype), dw.astype(x.dtype), db.astype(x.dtype)
+
+
 # ---------------------------------------------------------------- resize
 
 
