@@ -19,6 +19,8 @@ from scratchnet.layers import BatchNorm, Conv2D, Dense, DepthwiseConv2D, Layer, 
 from scratchnet.network import Network
 from scratchnet.settings import instance
 
+FOLDABLE = (Conv2D, DepthwiseConv2D, PointwiseConv2D, Dense)
+
 
 def fold_batch_norm(net: Network) -> Network:
     """A copy of a network in which each `BatchNorm` behind a convolution or a dense layer has become part of it.
@@ -29,12 +31,9 @@ def fold_batch_norm(net: Network) -> Network:
     instance("fold_batch_norm", "net", net, Network)
     layers: list[Layer] = []
     for layer in net.layers:
-        if (
-            type(layer) is BatchNorm
-            and layers
-            and type(layers[-1]) in (Conv2D, DepthwiseConv2D, PointwiseConv2D, Dense)
-        ):
-            layers[-1] = folded(layers[-1], layer)
+        before = layers[-1] if layers else None
+        if type(layer) is BatchNorm and isinstance(before, FOLDABLE):
+            layers[-1] = folded(before, layer)
         else:
             layers.append(copy.deepcopy(layer))
     return Network(layers, None if net.takes_any_shape else net.input_shape, net.name)

@@ -194,12 +194,22 @@ class Permuted(nn.Module):
         return self.way(self, x)
 
 
+def trained(norm, rng):
+    """A batch normalisation with weights and statistics other than those that it begins with."""
+    with torch.no_grad():
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            getattr(norm, name)[:] = torch.from_numpy(rng.uniform(0.5, 2, norm.num_features))
+    return norm
+
+
 def random_modules(seed):
     """A network of modules that scratchnet has too, drawn at random, and the shape of its input."""
     rng = np.random.default_rng(seed)
     C, H, W = (int(n) for n in rng.integers(1, 5, 1).tolist() + rng.integers(9, 15, 2).tolist())
     shape, modules, now = (H, W, C), [], C
-    for kind in rng.choice(["conv", "depthwise", "pointwise", "max", "avg", "relu", "identity", "resize"], 5):
+    for kind in rng.choice(
+        ["conv", "depthwise", "pointwise", "max", "avg", "relu", "identity", "resize", "batch norm"], 6
+    ):
         kernel, stride = int(rng.integers(1, 4)), int(rng.integers(1, 3))
         padding = int(rng.integers(0, kernel // 2 + 1))
         if kind == "conv":
@@ -212,6 +222,8 @@ def random_modules(seed):
             times = int(rng.integers(1, 3))
             modules.append(nn.Conv2d(now, now * times, (kernel, 2), 1, (padding, 1), groups=now))
             now *= times
+        elif kind == "batch norm":
+            modules.append(trained(nn.BatchNorm2d(now, float(rng.uniform(1e-5, 0.1)), float(rng.uniform(0, 0.9))), rng))
         elif kind == "pointwise":
             modules.append(nn.Conv2d(now, 3, 1))
             now = 3
@@ -227,6 +239,28 @@ def random_modules(seed):
     body = nn.Sequential(*modules)
     numbers = body(torch.zeros(1, C, H, W)).numel()
     return nn.Sequential(body, nn.Flatten(), nn.Dropout(0.2), nn.Linear(numbers, 7), nn.ReLU(), nn.Linear(7, 3)), shape
+
+
+def test_batch_normalisation_goes_both_ways(rng):
+    theirs = nn.Sequential(
+        nn.Conv2d(2, 3, 3, bias=False), trained(nn.BatchNorm2d(3), rng), nn.Flatten(), nn.Linear(12, 4),
+        trained(nn.BatchNorm1d(4, momentum=0.3), rng),
+    )  # fmt: skip
+    net = sn.interop.from_torch(theirs, input_shape=(4, 4, 2))
+    assert net.layers[-1].momentum == 0.3
+    x = rng.standard_normal((6, 4, 4, 2)).astype(np.float32)
+    back = sn.interop.to_torch(net)
+    for training in (False, True):
+        with torch.no_grad():
+            expected = theirs.train(training)(images_to_torch(x)).numpy()
+            again = back.train(training)(images_to_torch(x)).numpy()
+        assert_close(net.forward(x, training), expected, 1e-5, "outputs")
+        assert_close(again, expected, 1e-5, "and back")
+    for name in ("running_mean", "running_var"):
+        assert_close(getattr(net.layers[1], name), getattr(theirs[1], name).numpy(), 1e-5, name)
+    other = sn.Network([sn.Conv2D(2, 3, 3, padding=0), sn.ReLU()], (4, 4, 2))
+    with pytest.raises(ValueError, match="network has 1 layers with weights, but the PyTorch network has 2"):
+        sn.interop.from_torch(nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)), other)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -273,7 +307,13 @@ REFUSED = {  # modules, what the layer would be, and what the message names
     "pool's dilation": (nn.MaxPool2d(2, 1, dilation=2), lambda: sn.MaxPool2D(2, 1), "dilation=2"),
     "softmax": (nn.Softmax(1), lambda: sn.ReLU(), "Softmax"),
     "leaky": (nn.LeakyReLU(), lambda: sn.ReLU(), "LeakyReLU"),
-    "batch norm": (nn.BatchNorm2d(4), lambda: sn.ReLU(), "running_mean"),
+    "batch norm of each batch": (
+        nn.BatchNorm2d(4, track_running_stats=False), lambda: sn.BatchNorm(4), "track_running_stats=False|running_mean",
+    ),
+    "batch norm without weights": (
+        nn.BatchNorm2d(4, affine=False), lambda: sn.BatchNorm(4), "affine=False|2 layers with weights",
+    ),
+    "instance norm": (nn.InstanceNorm2d(4), lambda: sn.BatchNorm(4), "InstanceNorm2d|2 layers with weights"),
     "channels dropped": (nn.Dropout2d(), lambda: sn.Dropout(0.5), "Dropout2d"),
     "nearest": (nn.Upsample((4, 4)), lambda: sn.Resize((4, 4)), "mode=nearest"),
     "scale": (nn.Upsample(scale_factor=2, mode="bilinear"), lambda: sn.Resize((16, 16)), "scale_factor=2"),

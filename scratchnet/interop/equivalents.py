@@ -50,6 +50,8 @@ class Equivalent:
         it is None.
     from_torch : function (layer, values, flattened) -> list of ndarray
         The reverse: from PyTorch's layout to scratchnet's.
+    torch_state : names
+        Arrays of the layer's state that the module keeps under the same names.
     keras : function (layer, input_shape) -> list of keras.layers.Layer
         Their weights are the layer's parameters in the same order. A shape may differ, but not the order of the
         numbers.
@@ -61,6 +63,7 @@ class Equivalent:
     torch: Callable[[Any, Shape], list[Any]] | None = None
     to_torch: Callable[[Any, list[np.ndarray], Shape | None], list[np.ndarray]] = unchanged
     from_torch: Callable[[Any, list[np.ndarray], Shape | None], list[np.ndarray]] = unchanged
+    torch_state: tuple[str, ...] = ()
     keras: Callable[[Any, Shape], list[Any]] | None = None
     jax: Callable[[Any, Any, dict[str, Any], Any], Any] | None = None
 
@@ -372,5 +375,19 @@ register(
         torch=lambda layer, image: torch_layer("Upsample", layer.size, mode="bilinear", align_corners=False),
         keras=lambda layer, image: keras_layer("Resizing", *layer.size, interpolation="bilinear"),
         jax=resize_in_jax,
+    ),
+)
+
+
+# ---------------------------------------------------------------- layers with state
+
+
+register(
+    book.BatchNorm,
+    Equivalent(
+        torch=lambda layer, shape: torch_layer(
+            "BatchNorm2d" if len(shape) == 3 else "BatchNorm1d", layer.channels, layer.eps, layer.momentum
+        ),
+        torch_state=("running_mean", "running_var"),
     ),
 )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 
+COUNTED = "num_batches_tracked"  # by a BatchNorm that is asked for the mean of all batches; it is refused
 TOLERANCE = 1e-9  # of outputs in float64, relative to the largest: rounding makes differences of 1e-14
 
 
@@ -51,6 +52,8 @@ def to_torch(net: Network) -> torch.nn.Sequential:
             modules += made
             if layer.parameters():
                 _set_values(layer, made[-1], flattened)
+            for name in record_of(layer).torch_state:
+                getattr(made[-1], name)[...] = torch.from_numpy(state_arrays(layer.state())[name])
     torch_net = torch.nn.Sequential(*modules)
     _require_the_same(torch_net, net)
     return torch_net
@@ -93,9 +96,6 @@ def from_torch(
             f"from_torch: expected a torch.nn.Module, got {type(torch_net).__name__}; for a state dict, make the "
             "network in PyTorch and call its load_state_dict first"
         )
-    kept = [name for name, _ in torch_net.named_buffers()]
-    if kept:
-        raise ValueError(f"the PyTorch network keeps {', '.join(kept)}, which are not trained and have no equivalent")
     if net is None:
         if input_shape is None:
             raise ValueError("from_torch: expected a net to fill, or the input_shape of a new one: (H, W, C) or (K,)")
@@ -108,21 +108,42 @@ def from_torch(
     ours = [(layer, flattened) for layer, _, flattened in _walk(net) if layer.parameters()]
     if len(theirs) != len(ours):
         raise ValueError(f"{net.name} has {len(ours)} layers with weights, but the PyTorch network has {len(theirs)}")
-    values = [
-        value
-        for (layer, flattened), module in zip(ours, theirs, strict=True)
-        for value in _values_from(layer, module, flattened)
-    ]
+    pairs = [(layer, flattened, module) for (layer, flattened), module in zip(ours, theirs, strict=True)]
+    _require_no_other_buffers(torch_net, {id(module): record_of(layer).torch_state for layer, _, module in pairs})
+    values = [value for layer, flattened, module in pairs for value in _values_from(layer, module, flattened)]
+    state = {f"{layer.name}.{name}": value for layer, _, module in pairs for name, value in _state_from(layer, module)}
     filled = copy.deepcopy(net)
-    _fill(filled, values)
+    _fill(filled, values, state)
     _require_the_same(torch_net, filled)
-    _fill(net, values)
+    _fill(net, values, state)
     return net
 
 
-def _fill(net: Network, values: list[np.ndarray]) -> None:
+def _fill(net: Network, values: list[np.ndarray], state: dict[str, np.ndarray]) -> None:
     for p, value in zip(net.parameters(), values, strict=True):
         p.value = value
+    net.set_state(state)
+
+
+def _require_no_other_buffers(torch_net: torch.nn.Module, taken: dict[int, tuple[str, ...]]) -> None:
+    """A ValueError if a module keeps arrays that its layer does not take. taken : their names, by the module's id."""
+    for owner, module in torch_net.named_modules():
+        for name, _ in module.named_buffers(recurse=False):
+            if name not in (*taken.get(id(module), ()), COUNTED):
+                raise ValueError(
+                    f"the PyTorch network keeps {f'{owner}.{name}'.lstrip('.')}, which is not trained and has no "
+                    "equivalent"
+                )
+
+
+def _state_from(layer: Layer, module: torch.nn.Module) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of the layer's state that a module keeps, in the dtype of ours."""
+    for name in record_of(layer).torch_state:
+        theirs = getattr(module, name, None)
+        held = state_arrays(layer.state())[name]
+        if theirs is None or tuple(theirs.shape) != held.shape:
+            raise ValueError(f"{layer.name}: expected {name} of shape {held.shape}, but PyTorch's {module} has none")
+        yield name, theirs.detach().cpu().numpy().astype(held.dtype)
 
 
 # ---------------------------------------------------------------- the proof
@@ -189,8 +210,8 @@ def _walk(net: Network) -> Iterator[tuple[Layer, Shape, Shape | None]]:
 
 def _require_no_state(layer: Layer) -> None:
     """A ValueError for a layer with arrays of state, which would be lost. Random generators need not be converted."""
-    kept = state_arrays(layer.state())
-    if kept:
+    kept = list(state_arrays(layer.state()))
+    if kept and not set(kept) <= set(record_of(layer).torch_state):
         raise ValueError(
             f"{layer.name}: a {type(layer).__name__} keeps {', '.join(kept)}, which has no equivalent in PyTorch"
         )

@@ -151,6 +151,13 @@ def conv_like(module: Any, shape: Shape) -> list[Layer]:
     return [book.Conv2D(C, F, module.kernel_size, **window)]
 
 
+def batch_norm_like(module: Any, shape: Shape) -> list[Layer]:
+    refuse(module, affine=True, track_running_stats=True)
+    if module.momentum is None:
+        raise Refused("momentum=None")
+    return [book.BatchNorm(module.num_features, module.momentum, module.eps)]
+
+
 def max_pool_like(module: Any, shape: Shape) -> list[Layer]:
     refuse(module, dilation=1, ceil_mode=False, return_indices=False)
     return [book.MaxPool2D(module.kernel_size, module.stride, module.padding)]
@@ -165,7 +172,8 @@ def avg_pool_like(module: Any, shape: Shape) -> list[Layer]:
 
 def global_pool_like(module: Any, shape: Shape) -> list[Layer]:
     refuse(module, output_size=1)
-    return [book.AvgPool2D(shape[:2])]
+    H, W, _ = shape
+    return [book.AvgPool2D((H, W))]
 
 
 def dense_like(module: Any, shape: Shape) -> list[Layer]:
@@ -191,6 +199,8 @@ def makers() -> dict[type, Maker]:
 
     return {
         nn.Conv2d: conv_like,
+        nn.BatchNorm2d: batch_norm_like,
+        nn.BatchNorm1d: batch_norm_like,
         nn.MaxPool2d: max_pool_like,
         nn.AvgPool2d: avg_pool_like,
         nn.AdaptiveAvgPool2d: global_pool_like,

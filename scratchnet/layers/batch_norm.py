@@ -12,10 +12,10 @@ training,
     out[p, c]  = w[c] * xhat[p, c] + b[c]
 
 Outside training there may be a single example, and its output must not depend on others. Then mean and var are running
-means over the steps of training. A sample of P numbers underestimates the variance; P / (P - 1) corrects that:
+means over the steps of training. The newest of the one is mean, that of the other is var * P / (P - 1), since a sample
+of P numbers underestimates the variance:
 
-    running_mean = (1 - momentum) * running_mean + momentum * mean
-    running_var  = (1 - momentum) * running_var  + momentum * var * P / (P - 1)
+    running = (1 - momentum) * running + momentum * newest
 
 Backward: b[c] and w[c] are used P times. x[p, c] acts on its own xhat, and through mean and var on all of them. The two
 sums that this adds are those of db and dw:
