@@ -154,11 +154,11 @@ class BatchNorm(WeightedLayer):
 
     kind = "batch_norm"
     formulas = Formulas(
-        forward=["xhat[p, c] = (x[p, c] - mean[c]) / sqrt(var[c] + eps)", "out[p, c]  = w[c] * xhat[p, c] + b[c]"],
+        forward=["xhat = (x - mean) / sqrt(var + eps)", "out = w * xhat + b"],
         backward=[
-            "db[c]    = sum over p of  dout[p, c]",
-            "dw[c]    = sum over p of  dout[p, c] * xhat[p, c]",
-            "dx[p, c] = w[c] / sqrt(var[c] + eps) * (dout[p, c] - (db[c] + xhat[p, c] * dw[c]) / P)",
+            "db = sum over p of dout",
+            "dw = sum over p of dout * xhat",
+            "dx = w / sqrt(var + eps) * (dout - (db + xhat * dw) / P)",
         ],
     )
 
