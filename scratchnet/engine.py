@@ -14,6 +14,7 @@ them. If a number is NaN or infinite, the sums of layers and resizing keep these
 
 - It is not hidden: each result to which it contributes a term is NaN or infinite too.
 - It stays in its example: the outputs and the dx of all other examples of a batch are what they would be without it.
+  (Not so behind batch normalisation in training, where all examples share a mean and a variance.)
 - 0 times such a number is left open. The book multiplies most zeros; the mirror leaves many out (those of a gradient
   behind a ReLU) and has some of its own (the padding of a wider kernel). So one engine may have NaN where the other has
   a number, and which of NaN and the infinities a result is may differ.

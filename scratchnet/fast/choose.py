@@ -5,7 +5,7 @@ depends on the shapes, on the width of the registers and on how many numbers are
 here. Each question is a function, and its annotation says what it can answer:
 
     the tile                  tile_for, product_shape
-    cutting a product         product_cut
+    cutting a product         product_cut, parts_of_columns
     convolution               conv_forward, conv_dw, conv_dx, neighbours_in_tile, neighbours_in_vector, winograd_strips
     depthwise convolution     lanewise_in_lines, lanewise_slides
     pointwise convolution     one_channel
