@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from scratchnet.engine import DEFAULT_ENGINE, ENGINES, READABLE_ENGINE, Planned,
 from scratchnet.layers.initial import RULES
 from scratchnet.models import ARCHITECTURES
 from scratchnet.program import Started, command_line
-from scratchnet.reading import user_path
+from scratchnet.reading import FileFault, user_path
 from scratchnet.runs.checkpoint import trained_on
 from scratchnet.runs.identity import fingerprint
 from scratchnet.runs.lock import locked
@@ -49,8 +49,11 @@ from scratchnet.runs.options import (
 )
 from scratchnet.runs.recipes import ORIGINAL, RECIPES, SAMPLE, SCHEDULES, current_name
 from scratchnet.runs.run import EVALUATION_BATCH, RunNotKept
-from scratchnet.tables import table
+from scratchnet.tables import beside, table
 from scratchnet.version import __version__
+
+if TYPE_CHECKING:
+    from scratchnet.data.photographs import Reading
 
 # Sizes of batches that `warm-up` compiles for, and whether in training: those of the recipes, of `fit`, `evaluate` and
 # `predict`, and a single image.
@@ -159,8 +162,6 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """The class of each picture, the image that the network saw, and the probabilities."""
-    from scratchnet.data.photographs import as_text
-
     if not options.model.exists():
         raise FileNotFoundError(
             f"{options.model}: no trained model here; train all with '{command_line('reproduce')}', or name one with "
@@ -169,18 +170,43 @@ def predict(options: argparse.Namespace) -> None:
     sn.use_engine(sn.current_engine())
     net = sn.load(options.model)
     info = info_of(options.model, options.data)
-    images = [read_picture(path, net, info) for path in options.images]
-    answers = net.predict(np.stack(images))
+    faults = 0
+    for path in options.images:
+        try:
+            reading = read_picture(path, net, info, options.many)
+        except (FileFault, OSError) as fault:
+            if len(options.images) == 1:
+                raise
+            faults += 1
+            print(f"scratchnet: {fault}", file=sys.stderr)
+            continue  # one bad file does not lose the results of the others
+        print_prediction(path, reading, net, info, options.save)
+    if faults:
+        raise FileFault(f"{faults} of {len(options.images)} pictures could not be read")
+
+
+def print_prediction(
+    path: Path, reading: Reading, net: sn.Network, info: sn.data.DatasetInfo | None, folder: Path | None
+) -> None:
+    """What a network sees in a picture, and its answer; also as a figure in the folder, if there is one."""
+    from scratchnet.data.photographs import as_text, cut_out
+    from scratchnet.show.plots import prediction, save_figure
+
+    answers = net.predict(np.stack([digit.image for digit in reading.digits]))
     names = class_names(net, info, answers.shape[1])
     what = "digit" if tuple(names) == DIGITS else "class"
-    for path, image, probabilities in zip(options.images, images, answers, strict=True):
+    if len(answers) > 1:
+        print(f"{path}: from left to right {' '.join(names[i] for i in answers.argmax(axis=1))}")
+    for digit, probabilities in zip(reading.digits, answers, strict=True):
         print(f"{path}: {names[probabilities.argmax()]}, with probability {probabilities.max():.1%}; {net.name} saw")
         if probabilities.max() < UNSURE:
             thing = "digit" if what == "digit" else "thing"
             print(f"(unsure: does the picture below look like one {thing}, upright and whole?)")
-        print(as_text(image))
+        print(beside(as_text(cut_out(reading, digit)), as_text(digit.image)))
         bars = [f"{p:6.1%} {'#' * round(30 * p)}" for p in probabilities]
         print(table([what, "probability"], list(zip(names, bars, strict=True))))
+    if folder is not None:
+        print_written([save_figure(prediction(reading, answers, names, path.name), folder / f"{path.name}.png")])
 
 
 def info_of(model: Path, name: str | None) -> sn.data.DatasetInfo | None:
@@ -202,15 +228,16 @@ def class_names(net: sn.Network, info: sn.data.DatasetInfo | None, outputs: int)
     return [*known, *map(str, range(len(known), outputs))]
 
 
-def read_picture(path: Path, net: sn.Network, info: sn.data.DatasetInfo | None) -> np.ndarray:
-    """A picture as an image for the network, prepared as the images of the data set were."""
-    from scratchnet.data.photographs import SIDE, read_digit, read_object
+def read_picture(path: Path, net: sn.Network, info: sn.data.DatasetInfo | None, many: bool) -> Reading:
+    """A picture as images for the network, prepared as the images of the data set were: one, or all that it shows."""
+    from scratchnet.data.photographs import SIDE, read_digits, read_one, whole_picture
 
     H, W, C = net.input_shape or (SIDE, SIDE, 1)
     if H != W or C != 1:
         raise ValueError(f"{net.name}: takes images of shape ({H}, {W}, {C}), but pictures are read as square and grey")
-    read = read_object if info and info.pictures == "object" else read_digit
-    return read(path, H)
+    if info and info.pictures == "object":
+        return whole_picture(path, H)
+    return (read_digits if many else read_one)(path, H)
 
 
 def reproduce(options: argparse.Namespace) -> None:
@@ -471,6 +498,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--data", choices=list(DATASETS), help="the data set that it was trained on: it decides the names of the "
         "classes and how pictures are prepared (default: the one that its file names)"
     )  # fmt: skip
+    command.add_argument("--many", action="store_true", help="read several digits in a picture, from left to right")
+    command.add_argument(
+        "--save", type=user_path, metavar="FOLDER", help="write a figure of each picture and its answer there"
+    )
 
     command = _add(commands, "reproduce", reproduce, "%(prog)s --data mnist --recipe modern --seeds 1")
     command.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 
@@ -24,3 +25,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], total: bool = Fa
     if total:
         lines.insert(-1, rule)
     return "\n".join(lines)
+
+
+def beside(left: str, right: str) -> str:
+    """Two texts beside each other, each line of the left one filled to the same width."""
+    one, other = left.splitlines(), right.splitlines()
+    width = max(map(len, one))
+    return "\n".join(f"{a:{width}}  {b}".rstrip() for a, b in zip_longest(one, other, fillvalue=""))

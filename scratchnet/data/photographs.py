@@ -2,8 +2,7 @@
 
 MNIST was prepared like this (LeCun et al., 1998): the digit, light on black, is scaled to fit a box of 20 x 20 pixels,
 its aspect ratio kept, and placed in 28 x 28 pixels with its centre of mass in the middle. A picture is prepared in
-the same way here, but first its paper is removed. What is left is how much darker (or lighter) each pixel is than the
-paper around it, so that shadows and dark edges do not count as ink.
+the same way here, but first its strokes are found: `strokes.py`.
 
 Fashion-MNIST shows objects that fill the image, on a uniform background (Xiao, Rasul and Vollgraf, 2017, arXiv
 1708.07747, section 2). Such an object is cut out, scaled to the whole image and placed in its middle.
@@ -13,21 +12,42 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageOps
 
+from scratchnet.data.strokes import WORKING_SIDE, Shape, shapes_in, widened
 from scratchnet.reading import FileFault, as_file
 
 BOX, SIDE = 20, 28
-WORKING_SIDE = 256  # larger pictures are reduced to this first
-PAPER_FITS = 12  # rounds of separating paper from ink
 LEAST_CONTRAST = 16  # of 255
+WIDEST = 2.0  # a digit's width, in its heights: a word is wider
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
+HEIC = {b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif")}  # bytes 4 to 11
+HEIC_ADVICE = (
+    "it is in HEIC or AVIF, as phones store pictures. Save or share it as JPEG (on an iPhone: Settings, Camera, Formats, "
+    "Most Compatible)"
+)
 LARGEST_PIXELS = 40_000_000  # with 4 to 20 bytes each while a picture is decoded and made grey
 TRIMMED = 0.05  # of the range of brightness: a pixel that is nearer to the background belongs to it
 
 TOO_LARGE = f"expected a picture of at most {LARGEST_PIXELS:,} pixels"
+
+
+class Digit(NamedTuple):
+    """One digit that was found in a picture."""
+
+    image: np.ndarray  #: what a network gets: (side, side, 1), float32, from 0 (background) to 1 (ink)
+    rows: slice  #: where it lies in the picture
+    columns: slice
+
+
+class Reading(NamedTuple):
+    """A picture and what was found in it."""
+
+    picture: np.ndarray  #: (H, W), 0 to 255, upright and grey; its longer side has WORKING_SIDE pixels
+    digits: list[Digit]  #: from left to right
 
 
 def read_digit(path: str | Path, side: int = SIDE) -> np.ndarray:
@@ -48,10 +68,47 @@ def read_digit(path: str | Path, side: int = SIDE) -> np.ndarray:
     FileNotFoundError
         If there is no such file.
     FileFault
-        If it is not a picture, has too many pixels, or shows nothing but background. It is a ValueError.
+        If it is not a picture, has too many pixels, or shows no digit or several. It is a ValueError.
     """
-    ink = _ink(path, _opened(path))
-    digit = _boxed(ink, round(BOX * side / SIDE))
+    return read_one(path, side).digits[0].image
+
+
+def read_one(path: str | Path, side: int = SIDE) -> Reading:
+    """The one digit in a picture; parameters and errors as for `read_digit`."""
+    reading = _read(path, side, many=False)
+    digit, *others = reading.digits
+    height, width = digit.rows.stop - digit.rows.start, digit.columns.stop - digit.columns.start
+    if others or width > WIDEST * height:
+        found = f"{1 + len(others)} shapes of its size" if others else f"one {width / height:.1f} times as wide as high"
+        raise FileFault(
+            f"{path}: expected one digit, found {found}. Cut out one digit, or read all from left to right: --many on "
+            "the command line, read_digits in Python"
+        )
+    return reading
+
+
+def read_digits(path: str | Path, side: int = SIDE) -> Reading:
+    """All digits in a picture, from left to right; parameters and errors as for `read_digit`.
+
+    Digits that touch each other are taken for one.
+    """
+    return _read(path, side, many=True)
+
+
+def _read(path: str | Path, side: int, many: bool) -> Reading:
+    grey = _opened(path)
+    scale = WORKING_SIDE / max(grey.size)
+    enlarged = grey.resize([max(1, round(scale * length)) for length in grey.size], Image.Resampling.BILINEAR)
+    picture = np.asarray(enlarged, np.float32)
+    shapes = shapes_in(picture, many) if np.ptp(picture) >= LEAST_CONTRAST else []
+    if not shapes:
+        raise _too_pale(path, "a digit", np.asarray(grey, np.float32), LEAST_CONTRAST)
+    return Reading(picture, [Digit(_centred(shape, side), shape.rows, shape.columns) for shape in shapes])
+
+
+def _centred(shape: Shape, side: int) -> np.ndarray:
+    """A shape as MNIST's images are: in a box of 20 of 28 pixels, its centre of mass in the middle; (side, side, 1)."""
+    digit = _boxed(widened(shape), round(BOX * side / SIDE))
     mass = [digit.sum(axis=1 - axis) for axis in range(2)]
     centres = [float((np.arange(len(m)) + 0.5) @ m / m.sum()) for m in mass]
     return _placed(digit, centres, side)
@@ -69,6 +126,23 @@ def read_object(path: str | Path, side: int = SIDE) -> np.ndarray:
     return _placed(boxed, [length / 2 for length in boxed.shape], side)
 
 
+def whole_picture(path: str | Path, side: int = SIDE) -> Reading:
+    """A picture of one object, as `read_object` reads it."""
+    image = read_object(path, side)
+    picture = np.asarray(_opened(path), np.float32)
+    return Reading(picture, [Digit(image, slice(0, len(picture)), slice(0, picture.shape[1]))])
+
+
+def cut_out(reading: Reading, digit: Digit, side: int = SIDE) -> np.ndarray:
+    """The part of the picture that shows a digit, with some room around it, (side, width, 1), 0 to 1."""
+    room = max(2, (digit.rows.stop - digit.rows.start) // 10)
+    rows, columns = (slice(max(0, part.start - room), part.stop + room) for part in (digit.rows, digit.columns))
+    part = reading.picture[rows, columns]
+    width = min(2 * side, max(1, round(side * part.shape[1] / len(part))))
+    scaled = np.asarray(Image.fromarray(part).resize((width, side), Image.Resampling.BOX))
+    return ((scaled - scaled.min()) / max(float(np.ptp(scaled)), 1.0))[..., None]
+
+
 def _too_pale(path: str | Path, expected: str, values: np.ndarray, least: float) -> FileFault:
     """The error for a picture (H, W), 0 to 255, in which nothing stands out from the background by `least`."""
     contrast = np.ptp(values)
@@ -76,8 +150,8 @@ def _too_pale(path: str | Path, expected: str, values: np.ndarray, least: float)
         return FileFault(f"{path}: expected {expected}, but the picture is all of one colour")
     return FileFault(
         f"{path}: expected {expected}, but the contrast is too low: from its darkest to its lightest part are "
-        f"{contrast:.0f} of 255 shades, and nothing differs from the background by {least:.0f}. Use a darker pen, more "
-        "light, or raise the contrast in a picture editor"
+        f"{contrast:.0f} of 255 shades, and nothing differs from the background by {least:.0f}, except at the edges. "
+        "Use a darker pen, more light, or raise the contrast in a picture editor"
     )
 
 
@@ -97,9 +171,9 @@ def _opened(path: str | Path) -> Image.Image:
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             raise FileFault(f"{path}: {TOO_LARGE}, got more ({error}); scale it down") from None
         except Exception as error:  # Pillow's decoders raise errors of many kinds for damaged files
-            raise FileFault(
-                f"{path}: not a picture that can be read ({error}); expected one of {', '.join(FORMATS)}"
-            ) from error
+            file.seek(4)
+            advice = HEIC_ADVICE if file.read(8) in HEIC else f"expected one of {', '.join(FORMATS)}"
+            raise FileFault(f"{path}: not a picture that can be read ({error}); {advice}") from error
 
 
 def _check_size(path: str | Path, picture: Image.Image) -> None:
@@ -130,59 +204,7 @@ def _grey(picture: Image.Image) -> Image.Image:
         grey = picture.convert("L")
     if max(grey.size) > WORKING_SIDE:
         grey.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
-        grey = grey.filter(ImageFilter.MedianFilter(3))  # removes specks and noise; strokes are wider than those
     return grey
-
-
-def _ink(path: str | Path, grey: Image.Image) -> np.ndarray:
-    """How much ink each pixel holds, 0 to 1; errors as for `read_digit`."""
-    values = given = np.asarray(grey, np.float32)
-    if np.ptp(values) < LEAST_CONTRAST:
-        raise _too_pale(path, "a digit", given, LEAST_CONTRAST)
-    error = values - _surface(values, np.ones(values.shape, bool))
-    if (error**3).sum() > 0:  # the few pixels that differ most from the paper are lighter than it: light ink
-        values = 255 - values
-    ink = (_paper(values) - values).clip(0)
-    if ink.max() < LEAST_CONTRAST:
-        raise _too_pale(path, "a digit", given, LEAST_CONTRAST)
-    ink /= ink.max()
-    ink[ink < _threshold(ink) / 2] = 0  # a digit's soft edges may lie below the threshold; noise lies below its half
-    return ink
-
-
-def _paper(values: np.ndarray) -> np.ndarray:
-    """The picture (H, W) without its dark ink: a surface fitted to the pixels that are taken for paper.
-
-    It is fitted to all pixels first. Then it is fitted several times without the pixels that are darker than it by more
-    than the paper's own unevenness. This is measured from the lighter pixels, where there is no ink.
-    """
-    paper = np.ones(values.shape, bool)
-    for _ in range(PAPER_FITS):
-        surface = _surface(values, paper)
-        error = values - surface
-        unevenness = np.sqrt((error[error > 0] ** 2).mean()) if (error > 0).any() else 0.0
-        paper = error >= -2 * max(float(unevenness), 1.0)
-    return surface
-
-
-def _surface(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """The quadratic surface nearest to the chosen pixels: it follows a shadow from one side and a lens's dark rim."""
-    H, W = values.shape
-    y, x = np.mgrid[-1 : 1 : H * 1j, -1 : 1 : W * 1j].reshape(2, -1)
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
-    return (terms @ np.linalg.lstsq(terms[chosen.ravel()], values[chosen], rcond=None)[0]).reshape(H, W)
-
-
-def _threshold(ink: np.ndarray) -> float:
-    """Otsu's threshold between paper and ink: it maximises the variance between the two groups (Otsu, 1979)."""
-    counts, edges = np.histogram(ink, 64, (0, 1))
-    middles = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts)[:-1]
-    above = counts.sum() - below
-    sums = np.cumsum(counts * middles)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        between = below * above * (sums[:-1] / below - (sums[-1] - sums[:-1]) / above) ** 2
-    return float(edges[1:-1][np.nanargmax(between)])
 
 
 def _boxed(ink: np.ndarray, box: int) -> np.ndarray:

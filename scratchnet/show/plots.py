@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from scratchnet.data.photographs import Reading
+
 WRONG = "#b2182b"  # a dark red, which is dark in greyscale too
 DASHES = ("-", "--", "-.", ":")
 COLOURS = ("#0072b2", "#d55e00", "#000000", "#009e73")  # of Okabe and Ito, which colour-blind readers can tell apart
@@ -95,6 +97,34 @@ def prediction_grid(data: Dataset, predicted: np.ndarray, title: str = "", rows:
 
     figure = _grid(data, rows, columns, describe, height_each=1.7)
     figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def prediction(reading: Reading, answers: np.ndarray, names: Sequence[str], title: str = "") -> Figure:
+    """What a network reads in a picture: where each digit was found, the image it got of it, and the probabilities.
+
+    answers : (digits, classes), probabilities. names : of the classes.
+    """
+    count = len(reading.digits)
+    figure, grid = _figure(count, 3, width=8, height=0.6 + 2.2 * count, squeeze=False)
+    figure.suptitle(title, fontsize=11)
+    for (picture, image, bars), digit, probabilities in zip(grid, reading.digits, answers, strict=True):
+        picture.imshow(reading.picture, cmap="gray", vmin=0, vmax=255)
+        corner = digit.columns.start, digit.rows.start
+        size = digit.columns.stop - digit.columns.start, digit.rows.stop - digit.rows.start
+        for colour, width in (("white", 4), ("black", 1.5)):  # seen on any picture
+            picture.add_patch(_rectangle(corner, size, edgecolor=colour, linewidth=width))
+        image.imshow(digit.image[..., 0], cmap="gray", vmin=0, vmax=1)
+        for axes, text in ((picture, "The picture"), (image, "The network's input")):
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(text, fontsize=9)
+        likeliest = int(probabilities.argmax())
+        colours = [COLOURS[0] if i == likeliest else "#999999" for i in range(len(names))]
+        bars.barh(range(len(names)), probabilities, color=colours)
+        bars.set(xlim=(0, 1), yticks=range(len(names)), yticklabels=names, xlabel="probability")
+        bars.tick_params(labelsize=8)
+        bars.invert_yaxis()
+        bars.set_title(f"{names[likeliest]}, {probabilities[likeliest]:.1%}", fontsize=9)
     return figure
 
 
@@ -221,6 +251,12 @@ def _figure(rows: int, columns: int, width: float, height: float, **options: Any
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **options)
+
+
+def _rectangle(corner: tuple[int, int], size: tuple[int, int], **options: Any) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle(corner, *size, fill=False, **options)
 
 
 def _give_matplotlib_a_folder() -> None:
