@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
 import struct
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 import scratchnet as sn
+from scratchnet.cli import main
 from scratchnet.data import DataWarning
 from scratchnet.data.own import FORMATS
 from scratchnet.reading import FileFault
@@ -566,3 +568,189 @@ def test_a_data_set_feeds_pytorch():
     batches = list(torch.utils.data.DataLoader(data, batch_size=4))
     assert [tuple(x.shape) for x, _ in batches] == [(4, 4, 4, 1), (4, 4, 4, 1), (2, 4, 4, 1)]
     assert torch.cat([y for _, y in batches]).tolist() == labels.tolist()
+
+
+# ---------------------------------------------------------------- the command line
+
+
+NUMPY = ["--engine", "numpy"]
+MODEL = "runs/four_conv_cnn/model.safetensors"
+BRIEFLY = ["--epochs", "1", "--batch-size", "8", *NUMPY]
+
+
+@pytest.fixture
+def balls(tmp_path, monkeypatch):
+    """A working directory with pictures of 32 x 32 x 3: 8 of each of three classes."""
+    monkeypatch.chdir(tmp_path)
+    return write_pictures(tmp_path / "balls", 8)
+
+
+def weights(path):
+    return [p.value for p in sn.load(path).parameters()]
+
+
+def test_colour_pictures_go_through_every_command(balls, capsys):
+    assert main(["train", "four_conv_cnn", "--data", "balls", *BRIEFLY]) == 0
+    out = capsys.readouterr().out
+    assert f"training four_conv_cnn on 21 training images of {balls}, engine numpy" in out
+    assert f"accuracy on 3 held-out images of {balls} (every 5th of each class): " in out
+    assert Path("runs/four_conv_cnn/training_curves.png").is_file()
+    net = sn.load(MODEL)
+    assert (net.input_shape, net.output_shapes()[-1]) == ((32, 32, 3), (3,))
+
+    assert main(["evaluate", MODEL, "--data", "balls", *NUMPY]) == 0
+    assert "four_conv_cnn on 3 held-out images of balls (every 5th of each class): accuracy" in capsys.readouterr().out
+
+    for model in (MODEL, "separable_cnn"):
+        assert main(["step", model, "--data", "balls", "--digit", "1"]) == 0
+        out = capsys.readouterr().out
+        assert "digit 1: 1, green" in out
+        assert "(1, 32, 32, 3)" in out
+        assert "channel 1 of 3" in out, "green"
+
+    with sn.use_engine("numpy"):
+        train, test = sn.data.load("balls")
+        history = sn.read_metrics("runs/four_conv_cnn/metrics.jsonl")
+        drawn = sn.plots.draw_all("figures", train, test, [net], {net.name: history})
+    assert all(path.stat().st_size for path in drawn)
+    assert len(drawn) == 6
+
+
+@pytest.mark.parametrize("name", ["standard_cnn", "separable_cnn"])
+def test_the_other_networks_train_on_colour_pictures_too(balls, name):
+    assert main(["train", name, "--data", "balls", "--steps", "1", "--batch-size", "4", *NUMPY]) == 0
+    assert sn.load(f"runs/{name}/model.safetensors").input_shape == (32, 32, 3)
+
+
+def test_a_run_on_a_path_is_resumed_to_the_same_bits(balls, monkeypatch):
+    """From another folder, with no option, and after the data has moved."""
+    train = ["train", "four_conv_cnn", "--data", "balls", "--steps", "4", "--batch-size", "8", *NUMPY]
+    assert main([*train, "--out", "whole"]) == 0
+    for i, (options, place) in enumerate([([], balls), (["--data", "../moved"], balls.parent / "moved")]):
+        folder = (balls.parent / f"run{i}").absolute()
+        with monkeypatch.context() as patch:
+            stop_after(patch, 2)
+            assert main([*train, "--out", str(folder), "--checkpoint-every", "1"]) == 130
+        settings = json.loads((folder / "settings.json").read_text())
+        assert (settings["data"], settings["transpose"]) == (str(balls), False)
+        if place != balls:
+            balls.rename(place)
+        (balls.parent / "elsewhere").mkdir(exist_ok=True)
+        monkeypatch.chdir(balls.parent / "elsewhere")
+        assert main(["train", "four_conv_cnn", *options, "--out", str(folder), "--resume", *NUMPY]) == 0
+        monkeypatch.chdir(balls.parent)
+        assert all(map(np.array_equal, weights("whole/model.safetensors"), weights(folder / "model.safetensors")))
+
+
+def stop_after(patch, steps):
+    """Interrupt training after so many steps."""
+    real, taken = sn.Adam.step, []
+
+    def step(self):
+        real(self)
+        taken.append(1)
+        if len(taken) > steps:
+            raise KeyboardInterrupt
+
+    patch.setattr(sn.Adam, "step", step)
+
+
+def test_a_run_is_not_resumed_on_other_pictures(balls, monkeypatch, capsys):
+    train = ["train", "four_conv_cnn", "--steps", "4", "--batch-size", "8", *NUMPY]
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        assert main([*train, "--data", "balls", "--checkpoint-every", "1"]) == 130
+    write_pictures(balls, 1, start=50)
+    assert main([*train, "--resume"]) == 1
+    assert "the run was begun with train_images = 'float32 of shape (21, 32, 32, 3)" in capsys.readouterr().err
+    assert main([*train, "--resume", "--data", "sample"]) == 1
+    assert "the run was started with data = " in capsys.readouterr().err
+    assert main([*train, "--resume", "--transpose"]) == 1
+    assert "the run was started with transpose = False, not True" in capsys.readouterr().err
+
+
+def test_a_run_of_an_earlier_version_is_resumed(balls, monkeypatch):
+    """Its settings do not say whether images are transposed."""
+    train = ["train", "four_conv_cnn", "--steps", "2", "--batch-size", "8", *NUMPY]
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        assert main([*train, "--checkpoint-every", "1"]) == 130
+    path = Path("runs/four_conv_cnn/settings.json")
+    settings = json.loads(path.read_text())
+    del settings["transpose"]
+    path.write_text(json.dumps(settings))
+    assert main([*train, "--resume"]) == 0
+
+
+def test_what_does_not_fit_is_said(balls, capsys):
+    assert main(["train", "four_conv_cnn", "--data", "balls", "--steps", "1", "--batch-size", "4", *NUMPY]) == 0
+    write_npz(balls.parent / "small.npz", **keras(shape=(3, 8, 1)))
+    write_npz(balls.parent / "grey.npz", **keras(shape=(32, 32, 1)))
+    write_npz(balls.parent / "four.npz", **keras(shape=(32, 32, 3)) | {"y_train": np.arange(15) % 4})
+    write_pictures(balls.parent / "other", 2)
+    (balls.parent / "other" / "red").rename(balls.parent / "other" / "yellow")
+    for arguments, message in (
+        (["train", "standard_cnn", "--data", "small.npz"], "expected images of at least 4x4 pixels, since two pools"),
+        (
+            ["evaluate", MODEL],
+            "four_conv_cnn: takes images of shape (32, 32, 3), but the held-out digits of the sample",
+        ),
+        (
+            ["evaluate", MODEL, "--data", "grey.npz"],
+            "takes images of shape (32, 32, 3), but the test images of grey.npz",
+        ),
+        (["step", MODEL, "--data", "grey.npz"], "takes images of shape (32, 32, 3), but the test images of grey.npz"),
+        (["evaluate", MODEL, "--data", "four.npz"], "has 3 outputs, but the test images of four.npz has 4 classes"),
+        (
+            ["evaluate", MODEL, "--data", "other"],
+            "was trained on the classes blue, green, red, but the held-out images",
+        ),
+        (["evaluate", MODEL, "--data", "balls", "--data-dir", "x"], "balls is a path itself: leave it out"),
+        (["train", "standard_cnn", "--transpose"], "sample: expected transpose only for your own data"),
+    ):
+        capsys.readouterr()
+        assert main([*arguments, *NUMPY]) == 1
+        err = capsys.readouterr().err
+        assert message in err
+        assert err.count("\n") == 1
+
+
+def test_a_path_of_nothing_is_wrong_usage(balls, capsys):
+    for path in ("cifar", "balls/x.csv"):
+        with pytest.raises(SystemExit) as stop:
+            main(["train", "standard_cnn", "--data", path])
+        assert stop.value.code == 2
+        assert path in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_hint_is_a_note_of_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    write_idx(tmp_path / "emnist", (8, 8))
+    train = ["train", "four_conv_cnn", "--data", "~/emnist", "--steps", "1", "--batch-size", "4", *NUMPY]
+    assert main(train) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 1
+    assert "is EMNIST by its name" in notes[0]
+    assert main([*train, "--transpose", "--overwrite"]) == 0
+    assert "note: " not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", list(sn.models.ARCHITECTURES))
+def test_a_network_is_made_for_the_images_that_are_named(name):
+    make = sn.models.ARCHITECTURES[name].make
+    for shape in ((4, 4, 1), (32, 32, 3), (5, 9, 2)):
+        net = make(input_shape=shape, classes=3)
+        assert net.forward(np.zeros((2, *shape), np.float32)).shape == (2, 3)
+    usual, named = make(), make(input_shape=(28, 28, 1), classes=10)
+    assert repr(usual) == repr(named)
+    assert all(np.array_equal(p.value, q.value) for p, q in zip(usual.parameters(), named.parameters(), strict=True))
+    for arguments, message in (
+        ({"input_shape": (3, 28, 1)}, "expected images of at least 4x4 pixels, since two pools halve them, got 3x28"),
+        ({"input_shape": (28, 28)}, r"expected input_shape to be \(H, W, C\), as \(32, 32, 3\); got \(28, 28\)"),
+        ({"input_shape": (28, 28, 0)}, "expected input_shape to have sizes, each to be a positive integer, got 0"),
+        ({"classes": 0}, "expected classes to be a positive integer, got 0"),
+    ):
+        with pytest.raises(ValueError, match=f"{name}: {message}"):
+            make(**arguments)

@@ -29,7 +29,6 @@ def load(
     name: str | Path = "sample",
     data_dir: str | Path | None = None,
     train_images: int = 60_000,
-    *,
     transpose: bool = False,
 ) -> tuple[Dataset, Dataset]:
     """Images to train with, and images to test with.
@@ -134,7 +133,7 @@ def is_path(name: str | Path) -> bool:
     if place.exists():
         return True
     if isinstance(name, Path) or place.name != name or place.suffix:
-        raise FileNotFoundError(f"{name}: no such file or folder, expected your own data there")
+        raise FileNotFoundError(f"{name}: no such file or folder; if your data was moved, name its new path")
     raise ValueError(
         f"expected a data set named {one_of(DATASETS)}, or the path of your own data, got {name!r}; no file "
         "or folder here has this name"

@@ -19,7 +19,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 TRAIN = ("train", "training")
 TEST = ("test", "testing", "val", "valid", "validation")
-GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L")
+GREY = ("1", "L", "LA", "La", "F")
 LARGEST_SIDE = 1024  # a network for larger images would not end its first step
 
 
@@ -140,8 +140,8 @@ def _check_size(path: Path, picture: Image.Image) -> None:
 
 def _as_bytes(picture: Image.Image) -> np.ndarray:
     """The pixels of a picture: (H, W) if it is grey, else (H, W, 3)."""
-    if picture.mode.startswith("I;16"):
-        return (np.asarray(picture) >> 8).astype(np.uint8)
+    if picture.mode.startswith("I"):  # 16 bits; older releases of Pillow call that I
+        return (np.asarray(picture) >> 8).clip(0, 255).astype(np.uint8)
     if "A" in picture.getbands() or "transparency" in picture.info:
         seen = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
