@@ -119,6 +119,13 @@ def test_grey_pictures_have_one_channel_until_one_has_colours(tmp_path):
     assert train.images[0].min() == 1, "what is transparent is white"
 
 
+def test_test_pictures_without_classes_are_said_to_have_none(tmp_path):
+    write_pictures(tmp_path / "cats", parts=["train"])
+    shutil.copytree(tmp_path / "cats" / "train" / "red", tmp_path / "cats" / "test")
+    _, test = sn.data.load(tmp_path / "cats")
+    assert test.name.endswith("cats (every 5th of each class, since test/ has no folders of classes)")
+
+
 def in_parts(folder):
     """Put two classes into train/, and the third one into test/."""
     for part, names in (("train", ["blue", "green"]), ("test", ["red"])):
@@ -352,15 +359,15 @@ FAULTY_CSV = {
     "no number in line 1": ([GOOD[0].replace(",", ",x", 1), *GOOD], r"line 1, column 2: expected a number, got 'x\d+'"),
     "an empty entry": ([*GOOD[:3], GOOD[3].rpartition(",")[0] + ","], "line 4, column 17: expected a number, got ''"),
     "not a number": ([*GOOD, GOOD[0].rpartition(",")[0] + ",nan"], "line 7, column 17: expected a number, got 'nan'"),
-    "cut off": ([*GOOD, "1,2,3"], "line 7: expected 17 columns, as line 1 has, got 3"),
-    "too long": ([GOOD[0], "", GOOD[1] + ",0"], "line 3: expected 17 columns, as line 1 has, got 18"),
+    "cut off": ([*GOOD, "1,2,3"], "line 7: expected 17 columns, as above, got 3"),
+    "too long": ([GOOD[0], "", GOOD[1] + ",0"], "line 3: expected 17 columns, as above, got 18"),
     "a pixel above 255": (
         [*GOOD, GOOD[0].rpartition(",")[0] + ",256"],
         "line 7: expected pixels from 0 to 255, got 256",
     ),
     "a negative pixel": (
         ["", GOOD[0].rpartition(",")[0] + ",-1", *GOOD],
-        "expected|line 2: expected pixels from 0 to 255, got -1",
+        "line 2: expected pixels from 0 to 255, got -1",
     ),
     "half a label": ([*GOOD, "1.5" + GOOD[0][1:]], "line 7: expected a whole number as label, got 1.5"),
     "a huge label": (
@@ -375,6 +382,7 @@ FAULTY_CSV = {
         [",".join(f"pixel{i}" for i in range(16)), *csv_lines(6, labels=False)],
         "expected a column of labels, called label",
     ),
+    "an endless entry": (["1" * 200_000], "line 1: expected numbers with commas between them, got field larger than"),
     "no text": (None, "expected text in UTF-8, got"),
 }
 

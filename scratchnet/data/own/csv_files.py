@@ -12,7 +12,6 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
@@ -73,7 +72,7 @@ def _training_table(place: Path) -> Path:
 
 @dataclass(frozen=True)
 class Table:
-    """The numbers of a CSV file (N, columns), the column of the labels, and the number of each row's line.
+    """The numbers of a CSV file (N, columns), the column of the labels, and the line of each row.
 
     The column is None if there is a header that names the columns, and no label among them.
     """
@@ -81,36 +80,51 @@ class Table:
     path: Path
     values: np.ndarray
     label: int | None
-    first_line: int
+    lines: list[int]
+
+    def place(self, row: int) -> str:
+        """Where a row stands, for messages."""
+        return f"{self.path}: line {self.lines[row]}"
 
 
 def _read_table(path: Path) -> Table:
     """All numbers of a CSV file; NumPy reads them, and only if it cannot is the line looked for."""
+    lines = _filled_lines(path)
+    if not lines:
+        raise FileFault(f"{path}: expected a line for each image, got an empty file")
+    first = next(iter(lines))
+    delimiter = max(DELIMITERS, key=lines[first].count)
+    names = _entries(path, first, lines[first], delimiter)
+    header = _is_header(names)
+    if header:
+        del lines[first]
+    if not lines:
+        raise FileFault(f"{path}: expected a line for each image, got only a header")
+    values = _numbers(list(lines.values()), delimiter)
+    if values is None or values.shape[1] != len(names) or not np.isfinite(values).all():
+        raise _wrong_line(path, lines, delimiter, len(names))
+    return Table(path, values, _label_column(names) if header else 0, list(lines))
+
+
+def _filled_lines(path: Path) -> dict[int, str]:
+    """The lines of a text that are not empty, by their numbers."""
     try:
         with open(path, encoding="utf-8-sig") as file:
-            first = file.readline()
-            delimiter = max(DELIMITERS, key=first.count)
-            names = next(csv.reader([first], delimiter=delimiter), [])
-            header = _is_header(names)
-            if not header:
-                file.seek(0)
-            values = _numbers(file, delimiter)
+            return {number: line for number, line in enumerate(file, start=1) if line.strip()}
     except UnicodeDecodeError as error:
         raise FileFault(f"{path}: expected text in UTF-8, got {error}") from None
-    if values is None or not np.isfinite(values).all():
-        raise _wrong_line(path, delimiter, header, len(names))
-    if not len(values):
-        raise FileFault(f"{path}: expected a line for each image, got {'only a header' if header else 'an empty file'}")
-    if values.shape[1] != len(names):
-        raise _wrong_line(path, delimiter, header, len(names))
-    return Table(path, values, _label_column(names) if header else 0, 1 + header)
 
 
-def _numbers(file: TextIO, delimiter: str) -> np.ndarray | None:
-    """The rest of an open file as numbers, or None if something in it is none, or its lines differ in length."""
-    lines = [line for line in file if line.strip()]
-    if not lines:
-        return np.zeros((0, 0), np.float32)
+def _entries(path: Path, number: int, line: str, delimiter: str) -> list[str]:
+    """The entries of one line, without their quotes."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter))
+    except csv.Error as error:  # an entry that is far too long, or a zero byte
+        raise FileFault(f"{path}: line {number}: expected numbers with commas between them, got {error}") from None
+
+
+def _numbers(lines: list[str], delimiter: str) -> np.ndarray | None:
+    """Lines as numbers, or None if something in them is none, or their lengths differ."""
     try:
         return np.loadtxt(lines, np.float32, comments=None, delimiter=delimiter, quotechar='"', ndmin=2)
     except ValueError:
@@ -147,19 +161,17 @@ def _label_column(names: list[str]) -> int | None:
     return None if lowered[0].startswith("pixel") or lowered[0] == "1x1" else 0
 
 
-def _wrong_line(path: Path, delimiter: str, header: bool, columns: int) -> FileFault:
+def _wrong_line(path: Path, lines: dict[int, str], delimiter: str, columns: int) -> FileFault:
     """The error for the first line that cannot be read: another number of columns, or an entry that is no number."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        for number, line in enumerate(csv.reader(file, delimiter=delimiter), start=1):
-            if not line or (header and number == 1):
-                continue
-            if len(line) != columns:
-                return FileFault(f"{path}: line {number}: expected {columns:,} columns, as line 1 has, got {len(line)}")
-            for column, entry in enumerate(line, start=1):
-                if _number(entry) is None:
-                    return FileFault(
-                        f"{path}: line {number}, column {column}: expected a number, got {shown(entry.strip())}"
-                    )
+    for number, line in lines.items():
+        entries = _entries(path, number, line, delimiter)
+        if len(entries) != columns:
+            return FileFault(f"{path}: line {number}: expected {columns:,} columns, as above, got {len(entries):,}")
+        for column, entry in enumerate(entries, start=1):
+            if _number(entry) is None:
+                return FileFault(
+                    f"{path}: line {number}, column {column}: expected a number, got {shown(entry.strip())}"
+                )
     return FileFault(f"{path}: expected lines of numbers, with commas between them")
 
 
@@ -183,7 +195,7 @@ def _as_part(table: Table, size: tuple[int, ...]) -> Part:
     _check_values(table, pixels, None, f"pixels from 0 to {LARGEST_PIXEL}", most=LARGEST_PIXEL)
     bytes_ = pixels.max() > 1 and not (pixels % 1).any()
     images = (pixels.astype(np.uint8) if bytes_ else pixels).reshape(len(values), *size)
-    return Part(images, values[:, column].astype(np.int64), table.path, lambda i: _place(table, i))
+    return Part(images, values[:, column].astype(np.int64), table.path, table.place)
 
 
 def _check_values(
@@ -194,11 +206,4 @@ def _check_values(
     if wrong.any():
         row = int(wrong.any(axis=1).argmax())
         value = values[row][wrong[row]][0]
-        raise FileFault(f"{_place(table, row)}: expected {expected}, got {value:g}")
-
-
-def _place(table: Table, row: int) -> str:
-    """The file and the line in which a row stands: empty lines count as lines."""
-    with open(table.path, encoding="utf-8-sig") as file:
-        filled = [number for number, line in enumerate(file, start=1) if line.strip()]
-    return f"{table.path}: line {filled[row + table.first_line - 1]}"
+        raise FileFault(f"{table.place(row)}: expected {expected}, got {value:g}")

@@ -19,6 +19,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 TRAIN = ("train", "training")
 TEST = ("test", "testing", "val", "valid", "validation")
+NO_CLASSES = ", since {}/ has no folders of classes"  # as in Kaggle's competitions
 GREY = ("1", "L", "LA", "La", "F")
 LARGEST_SIDE = 1024  # a network for larger images would not end its first step
 
@@ -67,14 +68,15 @@ def read_pictures(place: Path) -> Found:
     if len(names) < 2:
         raise FileFault(f"{train}: expected a folder for each of at least two classes, got only {names[0]}")
     pictures, tested = _Pictures(train, names), None
-    if test is not None:
+    if test is not None and folders_in(test):
         foreign = [folder.name for folder in folders_in(test) if folder.name not in names]
         if foreign:
             raise FileFault(f"{test / foreign[0]}: expected a class of {train}, one of {', '.join(names)}")
         tested = _Pictures(test, names)
     colours = pictures.colours or (tested is not None and tested.colours)
     classes = tuple(os.fsencode(name).decode("utf-8", "replace") for name in names)
-    return Found(pictures.as_part(colours), tested.as_part(colours) if tested else None, classes)
+    why = "" if test is None or tested else NO_CLASSES.format(test.name)
+    return Found(pictures.as_part(colours), tested.as_part(colours) if tested else None, classes, why=why)
 
 
 class _Pictures:
