@@ -30,6 +30,9 @@ class DataWarning(UserWarning):
 class Dataset:
     """Labelled images.
 
+    A data set is a sequence of pairs: `len(data)`, `data[0]`, `for image, label in data`. A DataLoader takes it.
+    `data[:100]` and `data[data.labels == 7]` are data sets again.
+
     Attributes
     ----------
     images : (N, H, W, C), float32, from 0 (background) to 1 (ink): (N, 28, 28, 1) for digits.
@@ -38,8 +41,6 @@ class Dataset:
         Its name wherever a result on it is printed: "held-out digits of the sample", "MNIST test set".
     info : DatasetInfo, optional
         The record of the data set that these images are from, with the names of its classes.
-
-    A data set is a sequence of pairs: `len(data)`, `data[0]`, `for image, label in data`.
 
     Raises
     ------
