@@ -79,24 +79,30 @@ def as_datasets(place: Path, found: Found, transpose: bool = False) -> tuple[Dat
     classes = found.classes or numbered_classes(found.train)
     for part in parts:
         check_classes(part, classes)
-    images = [as_pixels(part.images, transpose) for part in parts]
-    name = os.fsencode(place).decode("utf-8", "replace")
-    info = found.known or DatasetInfo(
-        name, name, image_shape=images[0].shape[1:], classes=classes, licence="its owner's", own=True
-    )
-    labels = [part.labels.astype(np.int64) for part in parts]
+    arrays = [(as_pixels(part.images, transpose), part.labels.astype(np.int64)) for part in parts]
+    info = found.known or record_of(place, arrays[0][0], classes)
+    names = [f"training images of {info.title}", f"test images of {info.title}"]
     if found.known:
         names = [f"{info.title} training set", f"{info.title} test set"]
-    else:
-        names = [f"training images of {name}", f"test images of {name}"]
     if found.test is None:
-        out = held_out(labels[0])
-        if not out.any():
-            raise FileFault(f"{place}: expected at least two images of a class, to hold one out for the test, got none")
-        images, labels = [images[0][~out], images[0][out]], [labels[0][~out], labels[0][out]]
-        names[1] = f"held-out images of {name} (every {HELD_OUT}th of each class{found.why})"
-    train, test = (Dataset(*each, info) for each in zip(images, labels, names, strict=True))
+        arrays = divided(place, *arrays[0])
+        names[1] = f"held-out images of {info.title} (every {HELD_OUT}th of each class{found.why})"
+    train, test = (Dataset(*each, name, info) for each, name in zip(arrays, names, strict=True))
     return train, test
+
+
+def record_of(place: Path, images: np.ndarray, classes: tuple[str, ...]) -> DatasetInfo:
+    """The record of one's own data: its path is its name, with a sign for each byte that is no text."""
+    name = os.fsencode(place).decode("utf-8", "replace")
+    return DatasetInfo(name, name, image_shape=images.shape[1:], classes=classes, licence="its owner's", own=True)
+
+
+def divided(place: Path, images: np.ndarray, labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Images and labels to train with, and those that are held out; a FileFault if no class has two images."""
+    out = held_out(labels)
+    if not out.any():
+        raise FileFault(f"{place}: expected at least two images of a class, to hold one out for the test, got none")
+    return [(images[~out], labels[~out]), (images[out], labels[out])]
 
 
 def check_part(part: Part, first: Part) -> None:
