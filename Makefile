@@ -28,7 +28,7 @@ test: $(VENV)/installed-test
 OLDEST ?= python3.10
 OLD := build/oldest
 OLD_TESTS := $(addprefix tests/test_,layers.py network.py fast.py train.py checkpoint.py resume.py gradcheck.py \
-  data.py augment.py plots.py cli.py step.py platforms.py compiled.py ahead.py)
+  data.py own_data.py augment.py plots.py cli.py step.py platforms.py compiled.py ahead.py)
 
 test-oldest: $(OLD)/installed
 	$(OLD)/bin/python -m pytest -m "not slow" -W ignore::DeprecationWarning -p no:cacheprovider $(OLD_TESTS)

@@ -10,6 +10,7 @@ import argparse
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
@@ -21,14 +22,15 @@ import numpy as np
 
 import scratchnet as sn
 from scratchnet.console import finish_printing, never_refuse, say
-from scratchnet.data import RandomAffine
+from scratchnet.data import DataWarning, RandomAffine
 from scratchnet.data.registry import DATASETS, DIGITS
+from scratchnet.data.sources import is_path
 from scratchnet.engine import DEFAULT_ENGINE, ENGINES, READABLE_ENGINE, Planned, is_compiled, ops
 from scratchnet.layers.initial import RULES
-from scratchnet.models import ARCHITECTURES
+from scratchnet.models import ARCHITECTURES, Architecture
 from scratchnet.program import Started, command_line
 from scratchnet.reading import FileFault, user_path
-from scratchnet.runs.checkpoint import trained_on
+from scratchnet.runs.checkpoint import trained_classes, trained_on
 from scratchnet.runs.identity import fingerprint
 from scratchnet.runs.lock import locked
 from scratchnet.runs.metrics import METRICS
@@ -36,6 +38,7 @@ from scratchnet.runs.options import (
     DEFAULT_LR,
     MODEL,
     SETTINGS,
+    TRAIN_DEFAULTS,
     as_recipe,
     check_data_dir,
     check_same_engine,
@@ -85,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         if options.engine:
             sn.use_engine(options.engine)
-        with ExitStack() as options.until_the_end:
+        with ExitStack() as options.until_the_end, data_warnings_as_notes():
             options.command(options)
     except KeyboardInterrupt as error:
         say(getattr(error, "outcome", str(error)) or "interrupted")
@@ -96,6 +99,20 @@ def run(options: argparse.Namespace) -> int:
         print(f"scratchnet: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+@contextmanager
+def data_warnings_as_notes() -> Iterator[None]:
+    """Print a DataWarning as one line, without the source that it comes from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DataWarning)
+        usual = warnings.showwarning
+
+        def show(message: Any, category: Any, *place: Any, **more: Any) -> None:
+            say(f"note: {message}") if issubclass(category, DataWarning) else usual(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 # ---------------------------------------------------------------- train
@@ -110,8 +127,7 @@ def train(options: argparse.Namespace) -> None:
     sn.use_engine(sn.current_engine())  # an engine that cannot run raises its error before anything is written
     check_same_engine(folder, settings, command)
     training, test = load_data(settings)
-    net = ARCHITECTURES[settings["model"]].make(seed=settings["seed"], init=settings["init"])
-    check_fit(net, training)
+    net = network_for(ARCHITECTURES[settings["model"]], training, seed=settings["seed"], init=settings["init"])
     arguments = as_recipe(settings).fit_arguments(net, len(training))
     if not options.resume:
         make_room(folder, options.overwrite)
@@ -154,14 +170,17 @@ def evaluate(options: argparse.Namespace) -> None:
     """Loss and accuracy of a trained model."""
     check_data_dir(options.data, options.data_dir)
     net = sn.load(options.model)
-    _, test = sn.data.load(options.data, options.data_dir)
+    _, test = load_data(vars(options))
     check_fit(net, test)
+    check_same_classes(options.model, test)
     loss, accuracy = sn.evaluate(net, test, progress=True)
     print(f"{net.name} on {len(test):,} {test.name}: accuracy {accuracy:.2%}, cross-entropy {loss:.4f} nats")
 
 
 def predict(options: argparse.Namespace) -> None:
     """The class of each picture, the image that the network saw, and the probabilities."""
+    from scratchnet.show.plots import prediction, save_figure
+
     if not options.model.exists():
         raise FileNotFoundError(
             f"{options.model}: no trained model here; train all with '{command_line('reproduce')}', or name one with "
@@ -180,33 +199,31 @@ def predict(options: argparse.Namespace) -> None:
             faults += 1
             print(f"scratchnet: {fault}", file=sys.stderr)
             continue  # one bad file does not lose the results of the others
-        print_prediction(path, reading, net, info, options.save)
+        answers = net.predict(np.stack([digit.image for digit in reading.digits]))
+        names = class_names(net, info, answers.shape[1], trained_classes(options.model))
+        print_prediction(path, reading, answers, names, net.name)
+        if options.save is not None:
+            figure = prediction(reading, answers, names, path.name)
+            print_written([save_figure(figure, options.save / f"{path.name}.png")])
     if faults:
         raise FileFault(f"{faults} of {len(options.images)} pictures could not be read")
 
 
-def print_prediction(
-    path: Path, reading: Reading, net: sn.Network, info: sn.data.DatasetInfo | None, folder: Path | None
-) -> None:
-    """What a network sees in a picture, and its answer; also as a figure in the folder, if there is one."""
+def print_prediction(path: Path, reading: Reading, answers: np.ndarray, names: list[str], reader: str) -> None:
+    """What a network, the reader, saw in a picture, and its answers: probabilities (digits, classes)."""
     from scratchnet.data.photographs import as_text, cut_out
-    from scratchnet.show.plots import prediction, save_figure
 
-    answers = net.predict(np.stack([digit.image for digit in reading.digits]))
-    names = class_names(net, info, answers.shape[1])
     what = "digit" if tuple(names) == DIGITS else "class"
     if len(answers) > 1:
         print(f"{path}: from left to right {' '.join(names[i] for i in answers.argmax(axis=1))}")
     for digit, probabilities in zip(reading.digits, answers, strict=True):
-        print(f"{path}: {names[probabilities.argmax()]}, with probability {probabilities.max():.1%}; {net.name} saw")
+        print(f"{path}: {names[probabilities.argmax()]}, with probability {probabilities.max():.1%}; {reader} saw")
         if probabilities.max() < UNSURE:
             thing = "digit" if what == "digit" else "thing"
             print(f"(unsure: does the picture below look like one {thing}, upright and whole?)")
         print(beside(as_text(cut_out(reading, digit)), as_text(digit.image)))
         bars = [f"{p:6.1%} {'#' * round(30 * p)}" for p in probabilities]
         print(table([what, "probability"], list(zip(names, bars, strict=True))))
-    if folder is not None:
-        print_written([save_figure(prediction(reading, answers, names, path.name), folder / f"{path.name}.png")])
 
 
 def info_of(model: Path, name: str | None) -> sn.data.DatasetInfo | None:
@@ -220,9 +237,12 @@ def info_of(model: Path, name: str | None) -> sn.data.DatasetInfo | None:
     return None if name is None else DATASETS[name]
 
 
-def class_names(net: sn.Network, info: sn.data.DatasetInfo | None, outputs: int) -> list[str]:
-    """The names of a network's outputs: the classes of a data set, and numbers for outputs without a name."""
-    known = info.classes if info else ()
+def class_names(
+    net: sn.Network, info: sn.data.DatasetInfo | None, outputs: int, trained: tuple[str, ...] = ()
+) -> list[str]:
+    """The names of a network's outputs: the classes of a data set, or else those that it was trained on; and numbers
+    for outputs without a name."""
+    known = info.classes if info else trained
     if info and len(known) > outputs:
         raise ValueError(f"{net.name}: has {outputs} outputs, but {info.title} has {len(known)} classes")
     return [*known, *map(str, range(len(known), outputs))]
@@ -230,14 +250,16 @@ def class_names(net: sn.Network, info: sn.data.DatasetInfo | None, outputs: int)
 
 def read_picture(path: Path, net: sn.Network, info: sn.data.DatasetInfo | None, many: bool) -> Reading:
     """A picture as images for the network, prepared as the images of the data set were: one, or all that it shows."""
-    from scratchnet.data.photographs import SIDE, read_digits, read_one, whole_picture
+    from scratchnet.data.photographs import SIDE, read_digits, read_one, read_sign, whole_picture
 
     H, W, C = net.input_shape or (SIDE, SIDE, 1)
     if H != W or C != 1:
         raise ValueError(f"{net.name}: takes images of shape ({H}, {W}, {C}), but pictures are read as square and grey")
     if info and info.pictures == "object":
         return whole_picture(path, H)
-    return (read_digits if many else read_one)(path, H)
+    if many:
+        return read_digits(path, H)
+    return read_one(path, H) if info is None or info.classes == DIGITS else read_sign(path, H)
 
 
 def reproduce(options: argparse.Namespace) -> None:
@@ -363,8 +385,9 @@ def step(options: argparse.Namespace) -> None:
     from scratchnet.show.stages import as_text, walk
 
     check_data_dir(options.data, options.data_dir)
-    net = network(options.model)
-    _, digits = sn.data.load(options.data, options.data_dir)
+    trained = None if options.model in ARCHITECTURES else network(options.model)
+    _, digits = load_data(vars(options))
+    net = trained or network_for(ARCHITECTURES[options.model], digits)
     check_fit(net, digits)
     if not 0 <= options.digit < len(digits):
         raise ValueError(f"--digit: expected 0 to {len(digits) - 1}, one of the {digits.name}; got {options.digit}")
@@ -423,6 +446,25 @@ def network(model: str) -> sn.Network:
     return sn.load(model)
 
 
+def network_for(architecture: Architecture, data: sn.Dataset, **options: Any) -> sn.Network:
+    """An untrained network for the data: the usual one if it takes the data, and made to fit for one's own."""
+    shape, classes = data.images.shape[1:], data.class_count()
+    own = data.info is not None and data.info.own
+    usual = architecture.takes(shape, classes) and not own
+    net = architecture.make(**options) if usual else architecture.make_for(shape, classes, **options)
+    check_fit(net, data)
+    return net
+
+
+def check_same_classes(model: Path, data: sn.Dataset) -> None:
+    """ValueError if the model's file names classes, and the data has others for the same labels."""
+    trained, given = trained_classes(model), data.info.classes if data.info else ()
+    if trained and trained[: len(given)] != given:
+        raise ValueError(
+            f"{model}: was trained on the classes {', '.join(trained)}, but the {data.name} have {', '.join(given)}"
+        )
+
+
 def check_fit(net: sn.Network, data: sn.Dataset) -> None:
     """ValueError if the network takes images of another shape, or has fewer outputs than the data has classes."""
     shape, classes = data.images.shape[1:], data.class_count()
@@ -451,8 +493,9 @@ def print_left_out(data: sn.Dataset) -> None:
 
 
 def load_data(settings: dict[str, Any]) -> tuple[sn.Dataset, sn.Dataset]:
-    """The training and the test part of the data set that the settings name."""
-    return sn.data.load(settings["data"], settings["data_dir"], settings["train_images"])
+    """The training and the test part of the data that the settings of a run, or the options of a command, name."""
+    train_images = settings.get("train_images", TRAIN_DEFAULTS["train_images"])
+    return sn.data.load(settings["data"], settings["data_dir"], train_images, settings["transpose"])
 
 
 def print_written(paths: Sequence[Path]) -> None:
@@ -617,8 +660,26 @@ def _add_train(commands: Any) -> None:
 
 
 def _add_data_options(command: Any, default: str) -> None:
-    command.add_argument("--data", choices=list(DATASETS), default=default, help="(default: sample)")
-    command.add_argument("--data-dir", default=None if default == "sample" else default, help=WHERE)
+    own = "the path of your own data: a folder of pictures for each class, IDX files, a CSV file or an .npz file"
+    known = f"{', '.join(DATASETS)}, or {own} (default: sample)"
+    command.add_argument("--data", type=_data, metavar="DATA", default=default, help=known)
+    unset: Any = default == argparse.SUPPRESS
+    command.add_argument("--data-dir", default=default if unset else None, help=WHERE)
+    command.add_argument(
+        "--transpose",
+        action="store_true",
+        default=default if unset else False,
+        help="exchange rows and columns of the images of your own data, as EMNIST needs it",
+    )
+
+
+def _data(text: str) -> str:
+    """The name of a data set, or a path at which there is something."""
+    try:
+        is_path(text)
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _add_folder_options(command: Any, shown: str) -> None:

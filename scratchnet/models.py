@@ -1,6 +1,7 @@
 """The MNIST architectures that this project reproduces, and the record of each.
 
-All take images (N, 28, 28, 1) and give logits (N, 10). Convolutions are 5 x 5 with stride 1 and "same" padding (2
+All take images (N, 28, 28, 1) and give logits (N, 10); `input_shape` and `classes` make them for other images, of at
+least 4 x 4 pixels. Convolutions are 5 x 5 with stride 1 and "same" padding (2
 pixels on each side), pools are 2 x 2 with stride 2. Each model comes with the initialisation that its original used.
 
 "The original" is the public README that scratchnet reproduces: three MNIST networks in two frameworks, and the
@@ -9,6 +10,7 @@ notebooks behind it. What it says about a network is in the network's record, at
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,13 +30,40 @@ from scratchnet.layers import (
 )
 from scratchnet.network import Network
 from scratchnet.runs.recipes import MODERN, ORIGINAL, RECIPES, Recipe
-from scratchnet.settings import above_zero, flag, generator, positive
+from scratchnet.settings import above_zero, flag, generator, positive, shown
 
 INPUT_SHAPE = (28, 28, 1)
 CLASSES = 10
+LEAST_SIDE = 4  # two pools halve it twice
 
 
-def four_conv_cnn(seed: int = 0, init: str = "pytorch") -> Network:
+def image_sizes(name: str, input_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The sizes (H, W, C) of the images that the network `name` is made for.
+
+    Raises
+    ------
+    ValueError
+        If these are not three positive integers, or two pools would leave nothing of the image.
+    """
+    if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 3:
+        raise ValueError(f"{name}: expected input_shape to be (H, W, C), as (32, 32, 3); got {shown(input_shape)}")
+    H, W, C = (positive(name, "input_shape to have sizes, each", size) for size in input_shape)
+    if min(H, W) < LEAST_SIDE:
+        raise ValueError(
+            f"{name}: expected images of at least {LEAST_SIDE}x{LEAST_SIDE} pixels, since two pools halve them, "
+            f"got {H}x{W}"
+        )
+    return H, W, C
+
+
+def pooled(H: int, W: int) -> int:
+    """How many pixels two pools leave of an image."""
+    return (H // 2 // 2) * (W // 2 // 2)
+
+
+def four_conv_cnn(
+    seed: int = 0, init: str = "pytorch", *, input_shape: tuple[int, int, int] = INPUT_SHAPE, classes: int = CLASSES
+) -> Network:
     """Four convolutions of 4, 8, 16 and 32 filters, and a dense layer of 1000 units: 1,595,970 parameters.
 
     Parameters
@@ -43,11 +72,22 @@ def four_conv_cnn(seed: int = 0, init: str = "pytorch") -> Network:
         Seed of the initial weights.
     init : {"pytorch", "glorot_uniform", "he_normal"}
         Rule for the initial weights; see `initial_weights`.
+    input_shape : (H, W, C)
+        Of one image: (32, 32, 3) for 32 x 32 pixels in colour.
+    classes : int
+        How many logits to give.
+
+    Raises
+    ------
+    ValueError
+        If the image is smaller than 4 x 4 pixels, or an argument is out of range.
     """
     rng = generator("four_conv_cnn", "seed", seed)
+    H, W, C = image_sizes("four_conv_cnn", input_shape)
+    classes = positive("four_conv_cnn", "classes", classes)
     return Network(
         [
-            Conv2D(1, 4, 5, init=init, rng=rng),
+            Conv2D(C, 4, 5, init=init, rng=rng),
             ReLU(),
             Conv2D(4, 8, 5, init=init, rng=rng),
             ReLU(),
@@ -58,16 +98,23 @@ def four_conv_cnn(seed: int = 0, init: str = "pytorch") -> Network:
             ReLU(),
             MaxPool2D(2),
             Flatten(),
-            Dense(7 * 7 * 32, 1000, init=init, rng=rng),
+            Dense(pooled(H, W) * 32, 1000, init=init, rng=rng),
             ReLU(),
-            Dense(1000, CLASSES, init=init, rng=rng),
+            Dense(1000, classes, init=init, rng=rng),
         ],
-        input_shape=INPUT_SHAPE,
+        input_shape=(H, W, C),
         name="four_conv_cnn",
     )
 
 
-def standard_cnn(seed: int = 0, dense_units: int = 1024, init: str = "glorot_uniform") -> Network:
+def standard_cnn(
+    seed: int = 0,
+    dense_units: int = 1024,
+    init: str = "glorot_uniform",
+    *,
+    input_shape: tuple[int, int, int] = INPUT_SHAPE,
+    classes: int = CLASSES,
+) -> Network:
     """Two convolutions of 32 and 64 filters, a dense layer of 1024 units and dropout: 3,274,634 parameters.
 
     Parameters
@@ -78,24 +125,35 @@ def standard_cnn(seed: int = 0, dense_units: int = 1024, init: str = "glorot_uni
         Units of the dense layer.
     init : {"glorot_uniform", "pytorch", "he_normal"}
         Rule for the initial weights; see `initial_weights`.
+    input_shape : (H, W, C)
+        Of one image: (32, 32, 3) for 32 x 32 pixels in colour.
+    classes : int
+        How many logits to give.
+
+    Raises
+    ------
+    ValueError
+        If the image is smaller than 4 x 4 pixels, or an argument is out of range.
     """
     rng = generator("standard_cnn", "seed", seed)
+    H, W, C = image_sizes("standard_cnn", input_shape)
+    classes = positive("standard_cnn", "classes", classes)
     dense_units = positive("standard_cnn", "dense_units", dense_units)
     return Network(
         [
-            Conv2D(1, 32, 5, init=init, rng=rng),
+            Conv2D(C, 32, 5, init=init, rng=rng),
             ReLU(),
             MaxPool2D(2),
             Conv2D(32, 64, 5, init=init, rng=rng),
             ReLU(),
             MaxPool2D(2),
             Flatten(),
-            Dense(7 * 7 * 64, dense_units, init=init, rng=rng),
+            Dense(pooled(H, W) * 64, dense_units, init=init, rng=rng),
             ReLU(),
             Dropout(0.4, rng=int(rng.spawn(1)[0].integers(1 << 63))),
-            Dense(dense_units, CLASSES, init=init, rng=rng),
+            Dense(dense_units, classes, init=init, rng=rng),
         ],
-        input_shape=INPUT_SHAPE,
+        input_shape=(H, W, C),
         name="standard_cnn",
     )
 
@@ -107,6 +165,9 @@ def separable_cnn(
     dense_units: int = 1024,
     init: str = "glorot_uniform",
     batch_norm: bool = False,
+    *,
+    input_shape: tuple[int, int, int] = INPUT_SHAPE,
+    classes: int = CLASSES,
 ) -> Network:
     """`standard_cnn` with depthwise separable convolutions: 3,225,539 parameters (405,827 with `dense_units=128`).
 
@@ -129,19 +190,25 @@ def separable_cnn(
         Rule for the initial weights; see `initial_weights`.
     batch_norm : bool
         Whether to normalise: then the pointwise convolutions have no biases, since those of the normalisation follow.
+    input_shape : (H, W, C)
+        Of one image: (32, 32, 3) for 32 x 32 pixels in colour.
+    classes : int
+        How many logits to give.
 
     Raises
     ------
     ValueError
-        If a multiplier is not positive, or the resized image is too small.
+        If a multiplier is not positive, or the image, resized or not, is too small.
     """
     width_multiplier = above_zero("separable_cnn", "width_multiplier", width_multiplier)
     resolution_multiplier = above_zero("separable_cnn", "resolution_multiplier", resolution_multiplier)
-    side = round(INPUT_SHAPE[0] * resolution_multiplier)
-    if side < 4:
+    H, W, C = image_sizes("separable_cnn", input_shape)
+    classes = positive("separable_cnn", "classes", classes)
+    size = round(H * resolution_multiplier), round(W * resolution_multiplier)
+    if min(size) < LEAST_SIDE:
         raise ValueError(
-            "separable_cnn: expected a resolution_multiplier that leaves at least 4 pixels a side, "
-            f"got {resolution_multiplier}, which leaves {side}"
+            f"separable_cnn: expected a resolution_multiplier that leaves at least {LEAST_SIDE} pixels a side, "
+            f"got {resolution_multiplier}, which leaves {min(size)}"
         )
     first, second = (max(1, int(filters * width_multiplier)) for filters in (32, 64))
     rng = generator("separable_cnn", "seed", seed)
@@ -155,22 +222,21 @@ def separable_cnn(
             return [depthwise, pointwise, ReLU()]
         return [depthwise, BatchNorm(channels), ReLU(), pointwise, BatchNorm(filters), ReLU()]
 
-    resize: list[Layer] = [] if side == INPUT_SHAPE[0] else [Resize(side)]
-    pooled = side // 2 // 2
+    resize: list[Layer] = [] if size == (H, W) else [Resize(size)]
     return Network(
         [
             *resize,
-            *block(1, first),
+            *block(C, first),
             MaxPool2D(2),
             *block(first, second),
             MaxPool2D(2),
             Flatten(),
-            Dense(pooled * pooled * second, dense_units, init=init, rng=rng),
+            Dense(pooled(*size) * second, dense_units, init=init, rng=rng),
             ReLU(),
             Dropout(0.4, rng=int(rng.spawn(1)[0].integers(1 << 63))),
-            Dense(dense_units, CLASSES, init=init, rng=rng),
+            Dense(dense_units, classes, init=init, rng=rng),
         ],
-        input_shape=INPUT_SHAPE,
+        input_shape=(H, W, C),
         name="separable_cnn",
     )
 
@@ -211,7 +277,8 @@ class Architecture:
     name : str
         Its name on the command line, which is also the `name` of the networks that `make` gives.
     make : function
-        Makes the network, untrained. It takes `seed` and `init`, and every argument has a default.
+        Makes the network, untrained. It takes `seed` and `init`, and every argument has a default. If it can make the
+        network for other images, it takes `input_shape` and `classes` as well.
     title : str
         What it is, in a line.
     input_shape : (H, W, C)
@@ -248,6 +315,20 @@ class Architecture:
     def takes(self, image_shape: tuple[int, ...], classes: int) -> bool:
         """Whether it can be trained on images (H, W, C) of so many classes."""
         return image_shape == self.input_shape and classes <= self.classes
+
+    def make_for(self, image_shape: tuple[int, ...], classes: int, **options: Any) -> Network:
+        """The network for images (H, W, C) of so many classes; the usual one if `make` cannot make it for others.
+
+        Raises
+        ------
+        ValueError
+            If the images are too small for it.
+        """
+        fit = {"input_shape": image_shape, "classes": classes}
+        usual = image_shape == self.input_shape and classes == self.classes
+        if usual or not fit.keys() <= inspect.signature(self.make).parameters.keys():
+            return self.make(**options)
+        return self.make(**fit, **options)
 
 
 ARCHITECTURES: dict[str, Architecture] = {}

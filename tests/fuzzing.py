@@ -370,6 +370,26 @@ def sample_format() -> Format:
     return Format([place.read_bytes()], damaged_bytes, read)
 
 
+def own_format(ending: str) -> Format:
+    """One's own data in a file of this ending: 12 images of 4 x 4 pixels, in three classes."""
+    images, labels = np.random.default_rng(0).integers(0, 256, (12, 4, 4), np.uint8), np.arange(12) % 3
+    whole, packed, table = io.BytesIO(), io.BytesIO(), io.StringIO()
+    np.savez(whole, x_train=images, y_train=labels, x_test=images[:3], y_test=labels[:3])
+    np.savez_compressed(packed, images=images / 255, labels=labels)
+    np.savetxt(table, np.column_stack([labels, images.reshape(12, 16)]), "%d", ",")
+    examples = {"npz": [whole.getvalue(), packed.getvalue()], "csv": [table.getvalue().encode()]}[ending]
+
+    def read(path: Path) -> None:
+        place = path.with_name(f"damaged.{ending}")
+        path.replace(place)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", sn.data.DataWarning)
+            for part in sn.data.load(place):
+                require(bool(np.isfinite(part.images).all()), "pixels that are no numbers")
+
+    return Format(examples, damaged_bytes, read)
+
+
 def formats(folder: Path) -> dict[str, Callable[[], Format]]:
     """Every format by its name; each is made when it is asked for."""
     return {
@@ -381,6 +401,8 @@ def formats(folder: Path) -> dict[str, Callable[[], Format]]:
         "metrics": metrics_format,
         "picture": picture_format,
         "sample": sample_format,
+        "csv": lambda: own_format("csv"),
+        "npz": lambda: own_format("npz"),
     }
 
 

@@ -189,7 +189,6 @@ def test_reproduce_on_the_sample_leaves_it_out(capsys, monkeypatch):
 
 WRONG = {
     "a network for other images": (TRAIN[:2], "takes images of shape (8, 8, 1), but the training digits of the sample"),
-    "data for other networks": (["train", "standard_cnn", "--data", "stripes"], "standard_cnn: takes images of shape"),
     "other images to step through": (["step", "tiny_cnn"], "name data that fits with --data"),
     "a folder for what is in none": ([*TRAIN, "--data-dir", "x"], "where a data set's files are, and Stripes has none"),
     "MNIST's choice": ([*TRAIN, "--train-images", "55000"], "--train-images chooses among MNIST's images"),
@@ -201,6 +200,12 @@ def test_what_does_not_fit_is_said_before_anything_is_written(arguments, message
     assert main(arguments) == 1
     assert message in capsys.readouterr().err
     assert not list(Path().iterdir())
+
+
+def test_a_network_that_can_be_made_for_such_images_is(capsys):
+    assert main(["train", "four_conv_cnn", "--data", "stripes", "--steps", "1"]) == 0
+    net = sn.load("runs/four_conv_cnn/model.safetensors")
+    assert (net.input_shape, net.output_shapes()[-1]) == ((8, 8, 1), (2,))
 
 
 # ---------------------------------------------------------------- a data set of files

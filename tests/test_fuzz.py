@@ -36,7 +36,7 @@ from scratchnet.runs.metrics import read_metrics
 
 INPUTS = int(os.environ.get("SCRATCHNET_FUZZ", "300"))  # of each format; 10000 take some minutes
 LARGEST_MIB = 1024
-FORMATS = ("idx", "gzip", "model", "checkpoint", "settings", "metrics", "picture", "sample", "command")
+FORMATS = ("idx", "gzip", "model", "checkpoint", "settings", "metrics", "picture", "sample", "csv", "npz", "command")
 SLOW_ONES = {"sample": 10, "command": 3}  # how many times fewer inputs they get
 
 FUZZING = Path(__file__).with_name("fuzzing.py")

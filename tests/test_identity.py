@@ -147,8 +147,9 @@ def test_a_newer_argument_that_is_not_at_its_default_is_named(tmp_path):
 OTHER = {
     "model": "four_conv_cnn", "data": "mnist", "data_dir": "elsewhere", "train_images": "55000", "epochs": "4",
     "steps": "9", "batch_size": "7", "optimizer": "sgd", "lr": "0.5", "momentum": "0.1", "schedule": "cosine",
-    "init": "pytorch", "seed": "8",
+    "init": "pytorch", "seed": "8", "transpose": None,
 }  # fmt: skip
+FLAGS = {"transpose": "True"}  # an option without a value, and what it sets
 
 
 @pytest.fixture
@@ -178,11 +179,11 @@ def test_each_other_setting_of_train_is_named(name, tmp_path, capsys):
     if name == "model":
         command[1] = OTHER[name]
     else:
-        command += [f"--{name.replace('_', '-')}", OTHER[name]]
+        command += [f"--{name.replace('_', '-')}", *([] if name in FLAGS else [OTHER[name]])]
     assert main([*command, "--resume"]) == 1
     given = re.search(rf"the run was started with {name} = (.*), not (.*); a resumed", capsys.readouterr().err)
     assert given[1] == repr(begun)
-    assert given[2] in (repr(OTHER[name]), OTHER[name])
+    assert given[2] in (repr(OTHER[name]), FLAGS.get(name, OTHER[name]))
 
 
 REPRODUCE = {

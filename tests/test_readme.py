@@ -69,6 +69,7 @@ def quick(sample, tmp_path, monkeypatch):
     monkeypatch.setattr("scratchnet.study.reproduce.draw_all", lambda *arguments, **options: [])  # see test_plots
     sn.save(sn.models.standard_cnn(), tmp_path / "runs/reproduce/standard_cnn/model.safetensors", trained_on=digits[0])
     Image.fromarray((255 * digits[1].images[0, ..., 0]).astype(np.uint8)).save("photo.jpg")
+    Path("my_pictures").mkdir()  # what load finds there is in test_own_data.py
     module = re.search(r"```python\n(\"\"\"my_things\.py.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S)[1]
     Path("my_things.py").write_text(module)
     script = re.search(r"cat > my_scratchnet.py <<END\n(.*?)END\n", (ROOT / "CONTRIBUTING.md").read_text(), re.S)[1]

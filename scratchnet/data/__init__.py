@@ -1,9 +1,19 @@
-"""Data: the data sets that are known by name, the sample inside the package, and seeded batches of any data set."""
+"""Data: the data sets that are known by name, one's own by its path, and seeded batches of any data set."""
 
 from scratchnet.data.augment import RandomAffine, turn_and_shift
-from scratchnet.data.dataset import Dataset
+from scratchnet.data.dataset import Dataset, DataWarning
 from scratchnet.data.idx import read_idx
 from scratchnet.data.registry import DATASETS, DatasetInfo, register
 from scratchnet.data.sources import load
 
-__all__ = ["DATASETS", "Dataset", "DatasetInfo", "RandomAffine", "load", "read_idx", "register", "turn_and_shift"]
+__all__ = [
+    "DATASETS",
+    "DataWarning",
+    "Dataset",
+    "DatasetInfo",
+    "RandomAffine",
+    "load",
+    "read_idx",
+    "register",
+    "turn_and_shift",
+]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
@@ -15,27 +17,42 @@ if TYPE_CHECKING:
     from scratchnet.data.registry import DatasetInfo
 
 
+# A pixel is scaled by the largest number that its source can hold: 4, 8 or 16 bits, or scikit-learn's digits.
+FULL_SCALES = (15, 16, 255, 65535)
+ABOVE_ONE = 2  # up to here, a pixel may be a little brighter than 1: sharpening and cubic interpolation do that
+
+
+class DataWarning(UserWarning):
+    """Data can be used as it is, but is most likely not what was meant; the message says what to do."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Labelled images.
 
+    A data set is a sequence of pairs: `len(data)`, `data[0]`, `for image, label in data`. A DataLoader takes it.
+    `data[:100]` and `data[data.labels == 7]` are data sets again.
+
     Attributes
     ----------
     images : (N, H, W, C), float32, from 0 (background) to 1 (ink): (N, 28, 28, 1) for digits.
-    labels : (N,), int64, the classes, from 0.
+    labels : (N,), int64, the classes, from 0. A list of whole numbers becomes such an array.
     name : str
         Its name wherever a result on it is printed: "held-out digits of the sample", "MNIST test set".
     info : DatasetInfo, optional
         The record of the data set that these images are from, with the names of its classes.
-
-    A data set is a sequence of pairs: `len(data)`, `data[0]`, `for image, label in data`.
 
     Raises
     ------
     ValueError
         If there are not as many labels as images, or a label is no class.
     TypeError
-        If images or labels are no arrays, or of another dtype than floats and integers.
+        If images are no array, labels neither array nor list, or of another dtype than floats and integers.
+
+    Warns
+    -----
+    DataWarning
+        If pixels seem to go from 0 to 255 instead of to 1: training would start with a loss of hundreds.
     """
 
     images: np.ndarray
@@ -45,6 +62,13 @@ class Dataset:
 
     def __post_init__(self) -> None:
         text("Dataset", "name", self.name)
+        if isinstance(self.labels, (list, tuple)):
+            object.__setattr__(self, "labels", _as_array(self.labels))
+        self._check()
+        _warn_of_large_pixels(self.name, self.images)
+
+    def _check(self) -> None:
+        """Raise an error unless images and labels fit each other and the record."""
         check_float(self.name, "images", self.images)
         check_shape(self.name, "images", self.images.shape, ("N", "H", "..."))
         check_labels(self.name, self.labels, len(self.info.classes) if self.info else None)
@@ -69,7 +93,11 @@ class Dataset:
             return self.images[which], int(self.labels[which])
         if not isinstance(which, (slice, list, np.ndarray)):
             raise TypeError(f"{self.name}: expected an index, a slice or an array of indices, got {shown(which)}")
-        return replace(self, images=self.images[which], labels=self.labels[which])
+        part = copy(self)  # not through the constructor, which would warn of the same pixels once more
+        object.__setattr__(part, "images", self.images[which])
+        object.__setattr__(part, "labels", self.labels[which])
+        part._check()
+        return part
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
         """Each image with its label, in order."""
@@ -114,6 +142,20 @@ class Dataset:
         for start in range(first * batch_size, len(self), batch_size):
             chosen = order[start : start + batch_size]
             yield self.images[chosen], self.labels[chosen]
+
+
+def _as_array(labels: list[int] | tuple[int, ...]) -> np.ndarray:
+    """Labels as an array; int64 even if there are none, where NumPy would make floats."""
+    return np.asarray(labels) if len(labels) else np.zeros(0, np.int64)
+
+
+def _warn_of_large_pixels(name: str, images: np.ndarray) -> None:
+    """A DataWarning that says what to divide by, if no pixel is negative and some are far above 1."""
+    highest = images.max(initial=0)
+    if highest > ABOVE_ONE and images.min() >= 0:
+        scale = next((scale for scale in FULL_SCALES if highest <= scale), f"{highest:g}")
+        message = f"{name}: expected pixels from 0 to 1, got up to {highest:g}; divide the images by {scale}"
+        warnings.warn(message, DataWarning, stacklevel=4)  # of whoever makes the data set
 
 
 def to_dataset(images: np.ndarray, labels: np.ndarray, name: str, info: DatasetInfo | None = None) -> Dataset:

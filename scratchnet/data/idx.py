@@ -1,6 +1,6 @@
 """IDX, the format of the MNIST files: a header of big-endian integers, then bytes.
 
-    offset 0   0 0 type rank       type 8: unsigned bytes; rank: 1 for labels, 3 for images
+    offset 0   0 0 type rank       type 8: unsigned bytes; rank: 1 for labels, 3 for images, 4 in colour
     offset 4   size of each axis   4 bytes each
     then       the entries, row-major
 
@@ -21,7 +21,7 @@ from scratchnet.reading import FileFault, as_file
 
 GZIP_MAGIC = b"\x1f\x8b"
 UNSIGNED_BYTE = 8
-WHAT = {3: "images", 1: "labels"}  # by rank
+WHAT = {4: "images in colour", 3: "images", 1: "labels"}  # by rank
 
 # The most that a gzipped file may hold: so many times its own size (MNIST's images 5 times), or so many bytes.
 LARGEST_RATIO = 20
@@ -35,7 +35,7 @@ def read_idx(path: str | Path, rank: int) -> np.ndarray:
     ----------
     path : path of the file.
     rank : int
-        Axes to expect: 3 for images (N, H, W), 1 for labels (N,).
+        Axes to expect: 3 for images (N, H, W), 4 in colour (N, H, W, C), 1 for labels (N,).
 
     Returns
     -------

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from scratchnet.data.strokes import WORKING_SIDE, Shape, shapes_in, widened
+from scratchnet.data.strokes import WORKING_SIDE, Shape, joined, shapes_in, widened
 from scratchnet.reading import FileFault, as_file
 
 BOX, SIDE = 20, 28
@@ -26,8 +26,8 @@ WIDEST = 2.0  # a digit's width, in its heights: a word is wider
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
 HEIC = {b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif")}  # bytes 4 to 11
 HEIC_ADVICE = (
-    "it is in HEIC or AVIF, as phones store pictures. Save or share it as JPEG (on an iPhone: Settings, Camera, Formats, "
-    "Most Compatible)"
+    "it is in HEIC or AVIF, as phones store pictures. Save or share it as JPEG (on an iPhone: Settings, Camera, "
+    "Formats, Most Compatible)"
 )
 LARGEST_PIXELS = 40_000_000  # with 4 to 20 bytes each while a picture is decoded and made grey
 TRIMMED = 0.05  # of the range of brightness: a pixel that is nearer to the background belongs to it
@@ -75,16 +75,15 @@ def read_digit(path: str | Path, side: int = SIDE) -> np.ndarray:
 
 def read_one(path: str | Path, side: int = SIDE) -> Reading:
     """The one digit in a picture; parameters and errors as for `read_digit`."""
-    reading = _read(path, side, many=False)
-    digit, *others = reading.digits
-    height, width = digit.rows.stop - digit.rows.start, digit.columns.stop - digit.columns.start
+    picture, (shape, *others) = _shapes(path, many=False)
+    height, width = shape.ink.shape
     if others or width > WIDEST * height:
         found = f"{1 + len(others)} shapes of its size" if others else f"one {width / height:.1f} times as wide as high"
         raise FileFault(
             f"{path}: expected one digit, found {found}. Cut out one digit, or read all from left to right: --many on "
             "the command line, read_digits in Python"
         )
-    return reading
+    return _reading(picture, [shape], side)
 
 
 def read_digits(path: str | Path, side: int = SIDE) -> Reading:
@@ -92,10 +91,17 @@ def read_digits(path: str | Path, side: int = SIDE) -> Reading:
 
     Digits that touch each other are taken for one.
     """
-    return _read(path, side, many=True)
+    return _reading(*_shapes(path, many=True), side)
 
 
-def _read(path: str | Path, side: int, many: bool) -> Reading:
+def read_sign(path: str | Path, side: int = SIDE) -> Reading:
+    """All strokes in a picture as one sign, such as a letter of any script; parameters and errors as for `read_digit`."""
+    picture, shapes = _shapes(path, many=False)
+    return _reading(picture, [joined(shapes)], side)
+
+
+def _shapes(path: str | Path, many: bool) -> tuple[np.ndarray, list[Shape]]:
+    """A picture at its working size, and at least one shape that is written in it; errors as for `read_digit`."""
     grey = _opened(path)
     scale = WORKING_SIDE / max(grey.size)
     enlarged = grey.resize([max(1, round(scale * length)) for length in grey.size], Image.Resampling.BILINEAR)
@@ -103,6 +109,10 @@ def _read(path: str | Path, side: int, many: bool) -> Reading:
     shapes = shapes_in(picture, many) if np.ptp(picture) >= LEAST_CONTRAST else []
     if not shapes:
         raise _too_pale(path, "a digit", np.asarray(grey, np.float32), LEAST_CONTRAST)
+    return picture, shapes
+
+
+def _reading(picture: np.ndarray, shapes: list[Shape], side: int) -> Reading:
     return Reading(picture, [Digit(_centred(shape, side), shape.rows, shape.columns) for shape in shapes])
 
 

@@ -40,6 +40,8 @@ class DatasetInfo:
     pictures : {"ink", "object"}
         How `scratchnet predict` prepares a picture: as strokes on paper (MNIST), or as an object that fills the
         image (Fashion-MNIST).
+    own : bool
+        Whether this describes a user's own data, which has a path for a name. Such a record is not in `DATASETS`.
     """
 
     name: str
@@ -52,6 +54,7 @@ class DatasetInfo:
     folders: tuple[str, ...] = ()
     read: Callable[[], tuple[Dataset, Dataset]] | None = None
     pictures: str = "ink"
+    own: bool = False
 
 
 DATASETS: dict[str, DatasetInfo] = {}

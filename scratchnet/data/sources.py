@@ -1,4 +1,4 @@
-"""Loads a data set by its name: from the package, from a folder with its files, or from a mirror.
+"""Loads a data set by its name: from the package, from a folder with its files, or from a mirror. Or by its path.
 
 Files are named by their content, not by their folder. The content is hashed when it is read. Four files that match no
 record are called "IDX files in FOLDER".
@@ -19,22 +19,38 @@ from scratchnet.data.dataset import Dataset, to_dataset
 from scratchnet.data.idx import as_array, read_content
 from scratchnet.data.registry import DATASETS, DatasetInfo
 from scratchnet.reading import FileFault, user_path
+from scratchnet.settings import flag
 
 TRAIN_SIZES = (60_000, 55_000)
 PARTS = {"train": "training", "t10k": "test"}  # the first word of MNIST's file names
 
 
 def load(
-    name: str = "sample", data_dir: str | Path | None = None, train_images: int = 60_000
+    name: str | Path = "sample",
+    data_dir: str | Path | None = None,
+    train_images: int = 60_000,
+    transpose: bool = False,
 ) -> tuple[Dataset, Dataset]:
     """Images to train with, and images to test with.
 
+    Your own data is in one of these formats, which is found out. Images (N, H, W, C) may have any size and 1 or 3
+    channels (arrays: any number), but all have the same.
+
+    - A folder of pictures with a folder for each class. The classes are the names of the folders in alphabetical order.
+    - IDX files: a folder with train-images-idx3-ubyte and so on, or one of them, raw or .gz.
+    - A CSV file as on Kaggle: in each line the label, then the pixels of a square. There may be a header.
+    - An .npz file with x_train, y_train, x_test, y_test, or images, labels. Nothing is unpickled.
+
+    A test part is found as a folder test/, as t10k- or test- files, as test.csv, or as x_test. If there is none, every
+    fifth image of each class is held out, always the same ones; the name of the test part says so. Bytes are divided by
+    255, and floats are taken as they are.
+
     Parameters
     ----------
-    name : str
-        A data set in `DATASETS`. "sample" is inside the package: 8,000 digits to train with and 2,000 held out, all
-        from MNIST's training set. An accuracy on it is not an MNIST test accuracy. "mnist" and "fashion-mnist" are
-        complete: 60,000 and 10,000 images each.
+    name : str or path
+        A data set in `DATASETS`, or the path of your own data. "sample" is inside the package: 8,000 digits to train
+        with and 2,000 held out, all from MNIST's training set. An accuracy on it is not an MNIST test accuracy. "mnist"
+        and "fashion-mnist" are complete: 60,000 and 10,000 images each.
     data_dir : path, optional
         For a data set of files: the folder that holds the four IDX files, raw or gzipped, or that holds a folder NAME
         with them. If not given, it is the folder that the environment variable SCRATCHNET_DATA names; else the user's
@@ -42,6 +58,8 @@ def load(
         cache folder.
     train_images : {60000, 55000}
         "mnist" only: 55000 leaves out the first 5,000 training images, as the original's notebooks did.
+    transpose : bool
+        For your own data: exchange rows and columns. EMNIST's images are stored so.
 
     Returns
     -------
@@ -52,15 +70,23 @@ def load(
     Raises
     ------
     FileNotFoundError
-        If a given folder lacks one of the files.
+        If a given folder lacks one of the files, or there is nothing at a path.
     ConnectionError
         If the files have to be downloaded and no mirror has them complete.
     ValueError
-        If there is no such data set, or a file is damaged (FileFault); the message names the file.
+        If there is no such data set, or a file is damaged (FileFault); the message names the file, the line or the
+        entry, what was expected, and what came.
+
+    Warns
+    -----
+    DataWarning
+        If files are EMNIST's by their names, and so most likely transposed; or if floats go from 0 to 255.
     """
-    info = DATASETS.get(name)
-    if info is None:
-        raise ValueError(f"expected a data set named {one_of(DATASETS)}, got {name!r}")
+    if is_path(name):
+        return load_own(name, data_dir, train_images, transpose)
+    info = DATASETS[str(name)]
+    if transpose:
+        raise ValueError(f"{name}: expected transpose only for your own data, named by its path")
     if train_images not in (TRAIN_SIZES if name == "mnist" else TRAIN_SIZES[:1]):
         sizes = "60000 or 55000" if name == "mnist" else "left out, since only mnist has it"
         raise ValueError(f"{name}: expected train_images to be {sizes}, got {train_images!r}")
@@ -72,6 +98,46 @@ def load(
     folder = find(info, data_dir) or download_all(info, data_folder(info))
     train, test = (read_part(info, folder, part) for part in PARTS)
     return train[len(train) - train_images :] if train_images < len(train) else train, test
+
+
+def load_own(
+    path: str | Path, data_dir: str | Path | None, train_images: int, transpose: bool
+) -> tuple[Dataset, Dataset]:
+    """The data at a path; the arguments that are for data sets with a name must not be given."""
+    from scratchnet.data.own import read_own  # here: its readers use what stands in this file
+
+    if data_dir is not None:
+        raise ValueError(f"{path}: expected no data_dir, since this path says where the data is; got {str(data_dir)!r}")
+    if train_images != TRAIN_SIZES[0]:
+        raise ValueError(f"{path}: expected train_images to be left out, since only mnist has it, got {train_images!r}")
+    return read_own(path, flag("load", "transpose", transpose))
+
+
+def is_path(name: str | Path) -> bool:
+    """Whether this names a file or folder with one's own data, and not a data set in `DATASETS`.
+
+    A word that is neither is taken for a misspelt data set.
+
+    Raises
+    ------
+    ValueError
+        If there is no data set and no file of this name.
+    FileNotFoundError
+        If it can only be a path, and there is nothing.
+    """
+    if isinstance(name, str) and name in DATASETS:
+        return False
+    if not isinstance(name, (str, Path)) or not str(name):
+        raise ValueError(f"expected a data set named {one_of(DATASETS)}, or a path, got {name!r}")
+    place = user_path(name)
+    if place.exists():
+        return True
+    if isinstance(name, Path) or place.name != name or place.suffix:
+        raise FileNotFoundError(f"{name}: no such file or folder; if your data was moved, name its new path")
+    raise ValueError(
+        f"expected a data set named {one_of(DATASETS)}, or the path of your own data, got {name!r}; no file "
+        "or folder here has this name"
+    )
 
 
 def one_of(names: Iterable[str]) -> str:

@@ -170,6 +170,16 @@ def _shape(labels: np.ndarray, group: list[Piece]) -> Shape:
     return Shape(rows, columns, np.isin(labels[rows, columns], [piece.label for piece in group]))
 
 
+def joined(shapes: list[Shape]) -> Shape:
+    """All shapes as one: a letter or a sign may have parts that are as large as a digit, and far from each other."""
+    rows, columns = (slice(min(s[axis].start for s in shapes), max(s[axis].stop for s in shapes)) for axis in range(2))
+    ink = np.zeros((rows.stop - rows.start, columns.stop - columns.start), bool)
+    for shape in shapes:
+        top, left = shape.rows.start - rows.start, shape.columns.start - columns.start
+        ink[top : top + shape.ink.shape[0], left : left + shape.ink.shape[1]] |= shape.ink
+    return Shape(rows, columns, ink)
+
+
 def widened(shape: Shape) -> np.ndarray:
     """The ink of a shape, 0 to 1, with soft edges and no thin strokes; larger than its box."""
     room = round(STROKE * shape.longer) + 2

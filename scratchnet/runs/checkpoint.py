@@ -39,7 +39,8 @@ def save(net: Network, path: str | Path, trained_on: Dataset | None = None) -> N
     Of the state, only the arrays are written. Random generators decide how training goes on, not what the network
     computes, so they are in checkpoints only.
 
-    Of `trained_on`, the file keeps the name of the data set, so that a reader of the file can name the classes.
+    Of `trained_on`, the file keeps the name of the data set, so that a reader of the file can name the classes. Of your
+    own data, which has no name, it keeps the names of the classes.
 
     Raises
     ------
@@ -49,9 +50,10 @@ def save(net: Network, path: str | Path, trained_on: Dataset | None = None) -> N
     OSError
         If the file cannot be written.
     """
-    description = {"kind": "model", "network": describe(net)}
+    description: dict[str, Any] = {"kind": "model", "network": describe(net)}
     if trained_on is not None and trained_on.info:
-        description["data"] = trained_on.info.name
+        info = trained_on.info
+        description |= {"classes": info.classes} if info.own else {"data": info.name}
     write(path, _arrays(path, net), description)
 
 
@@ -89,6 +91,12 @@ def trained_on(path: str | Path) -> str | None:
     _, description = read(path, "model")
     name: str | None = description.get("data")
     return name
+
+
+def trained_classes(path: str | Path) -> tuple[str, ...]:
+    """The classes of the user's own data that a model was trained on; none if its file has no such names."""
+    _, description = read(path, "model")
+    return tuple(description.get("classes", ()))
 
 
 def save_checkpoint(

@@ -37,10 +37,12 @@ SHAPE = Kind(
     "a list of whole numbers of at least 1", lambda value: isinstance(value, list) and all(map(POSITIVE.fits, value))
 )
 
+NAMES = Kind("a list of names", lambda value: isinstance(value, list) and all(map(NAME.fits, value)))
+
 # What a description has to hold, by its kind.
 NETWORK = {"name": NAME, "takes_any_shape": if_given(FLAG), "layers": [{"layer": NAME}]}
 DESCRIPTIONS: dict[str, dict[str, Any]] = {
-    "model": {"network": NETWORK | {"input_shape": or_null(SHAPE)}, "data": if_given(NAME)},
+    "model": {"network": NETWORK | {"input_shape": or_null(SHAPE)}, "data": if_given(NAME), "classes": if_given(NAMES)},
     "checkpoint": {
         "network": NETWORK | {"input_shape": SHAPE},
         "optimizer": {"parameters": [NAME]},

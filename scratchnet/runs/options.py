@@ -10,7 +10,7 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from scratchnet.data import DATASETS
@@ -21,6 +21,7 @@ from scratchnet.models import ARCHITECTURES
 from scratchnet.reading import (
     BELOW_ONE,
     COUNT,
+    FLAG,
     NOT_NEGATIVE,
     OBJECT,
     POSITIVE,
@@ -32,6 +33,7 @@ from scratchnet.reading import (
     or_null,
     parse_json,
     read_text,
+    user_path,
 )
 from scratchnet.runs.identity import difference
 from scratchnet.runs.metrics import METRICS
@@ -48,6 +50,7 @@ DEFAULT_LR = {"adam": SAMPLE.lr, "sgd": 0.05}
 TRAIN_DEFAULTS: dict[str, Any] = {
     "data": "sample",
     "data_dir": None,
+    "transpose": False,
     "train_images": 60_000,
     "epochs": None,
     "steps": None,
@@ -61,13 +64,18 @@ TRAIN_DEFAULTS: dict[str, Any] = {
 }
 
 
+# Settings that files of earlier versions lack: what was done then.
+NEWER = {"transpose": False}
+
+
 def check_settings(path: Path, settings: dict[str, Any]) -> None:
     """A FileFault that names the first setting which no run can have, in the settings that a file holds."""
     expected = {
         "model": one_of(*ARCHITECTURES),
         "engine": one_of(*ENGINES),
-        "data": one_of(*DATASETS),
+        "data": Kind(f"{one_of(*DATASETS).text}, or a whole path", _is_data),
         "data_dir": or_null(TEXT),
+        "transpose": FLAG,
         "train_images": one_of(*TRAIN_SIZES),
         "epochs": or_null(POSITIVE) if settings.get("steps") is not None else POSITIVE,
         "steps": or_null(POSITIVE) if settings.get("epochs") is None else one_of(None),
@@ -104,6 +112,8 @@ def new_settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def check_data_dir(data: str, data_dir: str | None) -> None:
     """A ValueError if a folder is named for a data set that is not read from one."""
+    if data_dir is not None and data not in DATASETS:
+        raise ValueError(f"--data-dir says where a data set's files are, and {data} is a path itself: leave it out")
     if data_dir is not None and not DATASETS[data].files:
         raise ValueError(
             f"--data-dir says where a data set's files are, and {DATASETS[data].title} has none: add --data mnist, or "
@@ -126,8 +136,10 @@ def resumed_settings(folder: Path, options: argparse.Namespace) -> dict[str, Any
         raise FileNotFoundError(
             f"{folder}: no run to resume here ({SETTINGS} is missing); leave --resume out to start one"
         )
-    settings = read_settings(path)
+    settings = NEWER | read_settings(path)
     check_settings(path, settings)
+    if _moved(settings, given_settings(options)):
+        settings["data"] = given_settings(options)["data"]
     for name, value in given_settings(options).items():
         if settings[name] != value:
             raise ValueError(
@@ -140,7 +152,21 @@ def resumed_settings(folder: Path, options: argparse.Namespace) -> dict[str, Any
 def given_settings(options: argparse.Namespace) -> dict[str, Any]:
     """Only those settings that the command line gave."""
     given = {name: getattr(options, name) for name in TRAIN_DEFAULTS if hasattr(options, name)}
+    if given.get("data", "sample") not in DATASETS:
+        given["data"] = str(user_path(given["data"]).absolute())  # a run can be resumed from another folder
     return given | {"model": options.model}
+
+
+def _is_data(value: Any) -> bool:
+    """Whether this is a data set, or a path from the root, here or on another system: data may move with its run."""
+    if not isinstance(value, str):
+        return False
+    return value in DATASETS or any(kind(value).is_absolute() for kind in (PurePosixPath, PureWindowsPath))
+
+
+def _moved(settings: dict[str, Any], given: dict[str, Any]) -> bool:
+    """Whether one's own data has another path now. The checkpoint knows whether the images are the same."""
+    return "data" in given and not {settings["data"], given["data"]} & {*DATASETS}
 
 
 def complete(settings: dict[str, Any]) -> dict[str, Any]:
