@@ -95,7 +95,7 @@ def read_digits(path: str | Path, side: int = SIDE) -> Reading:
 
 
 def read_sign(path: str | Path, side: int = SIDE) -> Reading:
-    """All strokes in a picture as one sign, such as a letter of any script; parameters and errors as for `read_digit`."""
+    """All strokes in a picture as one sign, a letter of any script; parameters and errors as for `read_digit`."""
     picture, shapes = _shapes(path, many=False)
     return _reading(picture, [joined(shapes)], side)
 

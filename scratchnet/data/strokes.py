@@ -164,15 +164,22 @@ def _distance(a: slice, b: slice) -> int:
 
 def _shape(labels: np.ndarray, group: list[Piece]) -> Shape:
     """The pixels of all of a group's pieces, in the box around them."""
-    rows, columns = (
-        slice(min(p.box[axis].start for p in group), max(p.box[axis].stop for p in group)) for axis in range(2)
-    )
+    rows, columns = _around([piece.box for piece in group])
     return Shape(rows, columns, np.isin(labels[rows, columns], [piece.label for piece in group]))
+
+
+def _around(boxes: list[tuple[slice, slice]]) -> tuple[slice, slice]:
+    """The smallest box that holds all of them."""
+
+    def range_of(sides: list[slice]) -> slice:
+        return slice(min(side.start for side in sides), max(side.stop for side in sides))
+
+    return range_of([box[0] for box in boxes]), range_of([box[1] for box in boxes])
 
 
 def joined(shapes: list[Shape]) -> Shape:
     """All shapes as one: a letter or a sign may have parts that are as large as a digit, and far from each other."""
-    rows, columns = (slice(min(s[axis].start for s in shapes), max(s[axis].stop for s in shapes)) for axis in range(2))
+    rows, columns = _around([(shape.rows, shape.columns) for shape in shapes])
     ink = np.zeros((rows.stop - rows.start, columns.stop - columns.start), bool)
     for shape in shapes:
         top, left = shape.rows.start - rows.start, shape.columns.start - columns.start
