@@ -20,13 +20,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import get_data_path
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 import scratchnet as sn
 from scratchnet.data.photographs import read_digit
 from scratchnet.progress import progress_bar
 from scratchnet.reading import FileFault
+from scratchnet.show.plots import save_figure
 from scratchnet.tables import table
 
 SIDE = 400  # height and width of a photograph, in pixels
@@ -394,12 +396,29 @@ def cells(row: Row, share: float, digits: bool) -> list[str]:
     return [*right, f"{row.confident_and_wrong:.1%}", f"{row.none:.1%}"]
 
 
+def contact_sheet(digits: np.ndarray, seed: int) -> Figure:
+    """One photograph of each condition, with its name."""
+    everything = {**CONDITIONS, **NOT_DIGITS}
+    figure = Figure(figsize=(9, 1.35 * -(-len(everything) // 6) + 0.2), layout="constrained")
+    for place, (name, condition) in enumerate(everything.items()):
+        axes = figure.add_subplot(-(-len(everything) // 6), 6, place + 1)
+        photograph = condition(np.random.default_rng((seed, place)), digits[place % len(digits)])
+        with Image.open(stored(photograph)) as picture:
+            small = ImageOps.exif_transpose(picture).convert("RGB")
+            small.thumbnail((SIDE, SIDE))
+        axes.imshow(small)
+        axes.set(xticks=[], yticks=[])
+        axes.set_title(name.replace(", ", ",\n"), fontsize=8)
+    return figure
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="a network that was trained on MNIST")
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--count", type=int, default=200, help="photographs of each condition")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--picture", type=Path, help="write a PNG with one photograph of each condition")
     parser.add_argument("--only", nargs="*", help="names of conditions")
     options = parser.parse_args(arguments)
     sn.use_engine("numba")
@@ -407,6 +426,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _, test = sn.data.load(options.data)
     chosen = np.random.default_rng(options.seed).permutation(len(test.images))[: options.count]
     digits, labels = test.images[chosen], test.labels[chosen]
+    if options.picture:
+        save_figure(contact_sheet(digits, options.seed), options.picture)
     clean = (net.predict(digits).argmax(axis=1) == labels).mean()
     rows, shares = [], []
     everything = {name: (c, labels) for name, c in CONDITIONS.items()} | {n: (c, None) for n, c in NOT_DIGITS.items()}
