@@ -221,7 +221,9 @@ def print_prediction(path: Path, reading: Reading, answers: np.ndarray, names: l
         if probabilities.max() < UNSURE:
             thing = "digit" if what == "digit" else "thing"
             print(f"(unsure: does the picture below look like one {thing}, upright and whole?)")
-        print(beside(as_text(cut_out(reading, digit)), as_text(digit.image)))
+        seen = as_text(digit.image)
+        whole = reading.picture[digit.rows, digit.columns].shape == reading.picture.shape
+        print(seen if whole else beside(as_text(cut_out(reading, digit)), seen))
         bars = [f"{p:6.1%} {'#' * round(30 * p)}" for p in probabilities]
         print(table([what, "probability"], list(zip(names, bars, strict=True))))
 

@@ -37,7 +37,7 @@ CLASSES = 10
 LEAST_SIDE = 4  # two pools halve it twice
 
 
-def image_sizes(name: str, input_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+def _image_sizes(name: str, input_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """The sizes (H, W, C) of the images that the network `name` is made for.
 
     Raises
@@ -56,7 +56,7 @@ def image_sizes(name: str, input_shape: tuple[int, int, int]) -> tuple[int, int,
     return H, W, C
 
 
-def pooled(H: int, W: int) -> int:
+def _pooled(H: int, W: int) -> int:
     """How many pixels two pools leave of an image."""
     return (H // 2 // 2) * (W // 2 // 2)
 
@@ -83,7 +83,7 @@ def four_conv_cnn(
         If the image is smaller than 4 x 4 pixels, or an argument is out of range.
     """
     rng = generator("four_conv_cnn", "seed", seed)
-    H, W, C = image_sizes("four_conv_cnn", input_shape)
+    H, W, C = _image_sizes("four_conv_cnn", input_shape)
     classes = positive("four_conv_cnn", "classes", classes)
     return Network(
         [
@@ -98,7 +98,7 @@ def four_conv_cnn(
             ReLU(),
             MaxPool2D(2),
             Flatten(),
-            Dense(pooled(H, W) * 32, 1000, init=init, rng=rng),
+            Dense(_pooled(H, W) * 32, 1000, init=init, rng=rng),
             ReLU(),
             Dense(1000, classes, init=init, rng=rng),
         ],
@@ -136,7 +136,7 @@ def standard_cnn(
         If the image is smaller than 4 x 4 pixels, or an argument is out of range.
     """
     rng = generator("standard_cnn", "seed", seed)
-    H, W, C = image_sizes("standard_cnn", input_shape)
+    H, W, C = _image_sizes("standard_cnn", input_shape)
     classes = positive("standard_cnn", "classes", classes)
     dense_units = positive("standard_cnn", "dense_units", dense_units)
     return Network(
@@ -148,7 +148,7 @@ def standard_cnn(
             ReLU(),
             MaxPool2D(2),
             Flatten(),
-            Dense(pooled(H, W) * 64, dense_units, init=init, rng=rng),
+            Dense(_pooled(H, W) * 64, dense_units, init=init, rng=rng),
             ReLU(),
             Dropout(0.4, rng=int(rng.spawn(1)[0].integers(1 << 63))),
             Dense(dense_units, classes, init=init, rng=rng),
@@ -202,7 +202,7 @@ def separable_cnn(
     """
     width_multiplier = above_zero("separable_cnn", "width_multiplier", width_multiplier)
     resolution_multiplier = above_zero("separable_cnn", "resolution_multiplier", resolution_multiplier)
-    H, W, C = image_sizes("separable_cnn", input_shape)
+    H, W, C = _image_sizes("separable_cnn", input_shape)
     classes = positive("separable_cnn", "classes", classes)
     size = round(H * resolution_multiplier), round(W * resolution_multiplier)
     if min(size) < LEAST_SIDE:
@@ -231,7 +231,7 @@ def separable_cnn(
             *block(first, second),
             MaxPool2D(2),
             Flatten(),
-            Dense(pooled(*size) * second, dense_units, init=init, rng=rng),
+            Dense(_pooled(*size) * second, dense_units, init=init, rng=rng),
             ReLU(),
             Dropout(0.4, rng=int(rng.spawn(1)[0].integers(1 << 63))),
             Dense(dense_units, classes, init=init, rng=rng),

@@ -17,10 +17,6 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "def forward(self, x: np.ndarray, training: bool = [[False -> True]]) -> np.ndarray:",
     ): "the layer computes the same in training",
     (
-        "scratchnet/data/photographs.py",
-        "y, x = np.mgrid[-1 : 1 : H * 1j, -1 : 1 : [[W * 1j -> (W + 1j)]]].reshape(2, -1)",
-    ): "the number of points is the absolute value of the complex number, rounded down: W in either case",
-    (
         "scratchnet/gradcheck.py",
         '[[self.faults += _changed("forward", ["x"], [before], [x]) -> '
         "self.faults = _changed('forward', ['x'], [before], [x])]]",
