@@ -62,7 +62,7 @@ def shapes_in(values: np.ndarray, many: bool) -> list[Shape]:
     """
     ink, least = _ink(values.astype(np.float32))
     for _ in range(3):  # a black frame hides pale strokes from the threshold, until it is left out
-        mask = ink > _threshold(ink[ink > least])
+        mask = ink > max(least, _threshold(ink[ink > least]))
         mask = ndimage.binary_closing(mask, EVERY_WAY, 2)  # joins a pencil's grains
         written = _written(mask, BROKEN if many else PART)
         if written or not mask.any():
