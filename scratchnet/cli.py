@@ -188,19 +188,19 @@ def predict(options: argparse.Namespace) -> None:
         )
     sn.use_engine(sn.current_engine())
     net = sn.load(options.model)
-    info = info_of(options.model, options.data)
+    info, trained = info_of(options.model, options.data), trained_classes(options.model)
     faults = 0
     for path in options.images:
         try:
-            reading = read_picture(path, net, info, options.many)
+            reading = read_picture(path, net, info, bool(trained), options.many)
         except (FileFault, OSError) as fault:
             if len(options.images) == 1:
                 raise
             faults += 1
-            print(f"scratchnet: {fault}", file=sys.stderr)
+            say(f"scratchnet: {fault}")
             continue  # one bad file does not lose the results of the others
         answers = net.predict(np.stack([digit.image for digit in reading.digits]))
-        names = class_names(net, info, answers.shape[1], trained_classes(options.model))
+        names = class_names(net, info, answers.shape[1], trained)
         print_prediction(path, reading, answers, names, net.name)
         if options.save is not None:
             figure = prediction(reading, answers, names, path.name)
@@ -250,13 +250,24 @@ def class_names(
     return [*known, *map(str, range(len(known), outputs))]
 
 
-def read_picture(path: Path, net: sn.Network, info: sn.data.DatasetInfo | None, many: bool) -> Reading:
-    """A picture as images for the network, prepared as the images of the data set were: one, or all that it shows."""
-    from scratchnet.data.photographs import SIDE, read_digits, read_one, read_sign, whole_picture
+def read_picture(path: Path, net: sn.Network, info: sn.data.DatasetInfo | None, own: bool, many: bool) -> Reading:
+    """A picture as images for the network: one, or all that it shows.
+
+    It is prepared as the images of the data set were. For a network that was trained on one's own pictures (own), or
+    that takes other images than square grey ones, it is scaled.
+    """
+    from scratchnet.data.photographs import SIDE, read_digits, read_one, read_sign, scaled_picture, whole_picture
 
     H, W, C = net.input_shape or (SIDE, SIDE, 1)
-    if H != W or C != 1:
-        raise ValueError(f"{net.name}: takes images of shape ({H}, {W}, {C}), but pictures are read as square and grey")
+    square_and_grey = H == W and C == 1
+    if info is None and (own or not square_and_grey):
+        if many:
+            raise ValueError(f"{net.name}: reads pictures as a whole, as it was trained; leave out --many")
+        return scaled_picture(path, (H, W, C))
+    if info is not None and not square_and_grey:
+        raise ValueError(
+            f"{net.name}: takes images of shape {(H, W, C)}, but those of {info.title} are square and grey"
+        )
     if info and info.pictures == "object":
         return whole_picture(path, H)
     if many:

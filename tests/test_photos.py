@@ -8,7 +8,7 @@ from PIL import Image
 
 import scratchnet as sn
 from scratchnet.cli import main
-from scratchnet.data.photographs import read_digit, read_digits
+from scratchnet.data.photographs import read_digit, read_digits, scaled_picture
 from scratchnet.reading import FileFault
 
 pytest.importorskip("skimage")  # draws the pens' strokes
@@ -102,6 +102,30 @@ def test_many_digits_are_asked_for(pictures, capsys):
     out = capsys.readouterr().out
     assert "three.png: from left to right " in out
     assert out.count("standard_cnn saw") == 3
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_network_of_ones_own_pictures_reads_them_as_it_was_trained(mode, tmp_path, monkeypatch, capsys):
+    """The picture is scaled, nothing is removed: a training picture gives the very image that was trained with."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("bark", "leaf"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for i in range(3):
+            pixels = rng.integers(0, 256, (12, 16, 3), np.uint8)
+            Image.fromarray(pixels).convert(mode).save(tmp_path / "mine" / name / f"{i}.png")
+    train, _ = sn.data.load(tmp_path / "mine")
+    net = sn.models.separable_cnn(dense_units=8, input_shape=train.images.shape[1:], classes=2)
+    sn.save(net, "model.safetensors", trained_on=train)
+    reading = scaled_picture("mine/bark/0.png", train.images.shape[1:])
+    assert np.array_equal(reading.digits[0].image, train.images[0])
+    assert main(["predict", "mine/bark/0.png", "--save", "seen", "--model", "model.safetensors"]) == 0
+    best = net.predict(train.images[:1])[0]
+    assert f"{('bark', 'leaf')[best.argmax()]}, with probability {best.max():.1%}" in capsys.readouterr().out
+    assert main(["predict", "mine/bark/0.png", "--many", "--model", "model.safetensors"]) == 1
+    assert "leave out --many" in capsys.readouterr().err
+    Image.new("RGB", (300, 200), "red").save("large.jpg")
+    assert main(["predict", "large.jpg", "--model", "model.safetensors"]) == 0
 
 
 def test_save_writes_a_figure_of_each_picture(pictures, capsys):

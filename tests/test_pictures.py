@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from scratchnet.data.photographs import LARGEST_PIXELS, read_digit, read_object
+from scratchnet.data.photographs import read_digit, read_object
+from scratchnet.data.picture_files import LARGEST_PIXELS
 from scratchnet.reading import FileFault
 
 both = pytest.mark.parametrize("read", [read_digit, read_object])

@@ -10,35 +10,27 @@ Fashion-MNIST shows objects that fill the image, on a uniform background (Xiao, 
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from scratchnet.data.own.pictures import as_bytes
+from scratchnet.data.picture_files import decoded
 from scratchnet.data.strokes import WORKING_SIDE, Shape, joined, shapes_in, widened
-from scratchnet.reading import FileFault, as_file
+from scratchnet.reading import FileFault
 
 BOX, SIDE = 20, 28
 LEAST_CONTRAST = 16  # of 255
 WIDEST = 2.0  # a digit's width, in its heights: a word is wider
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
-HEIC = {b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif")}  # bytes 4 to 11
-HEIC_ADVICE = (
-    "it is in HEIC or AVIF, as phones store pictures. Save or share it as JPEG (on an iPhone: Settings, Camera, "
-    "Formats, Most Compatible)"
-)
-LARGEST_PIXELS = 40_000_000  # with 4 to 20 bytes each while a picture is decoded and made grey
 TRIMMED = 0.05  # of the range of brightness: a pixel that is nearer to the background belongs to it
-
-TOO_LARGE = f"expected a picture of at most {LARGEST_PIXELS:,} pixels"
 
 
 class Digit(NamedTuple):
     """One digit that was found in a picture."""
 
-    image: np.ndarray  #: what a network gets: (side, side, 1), float32, from 0 (background) to 1 (ink)
+    image: np.ndarray  #: what a network gets: (H, W, C), float32, 0 to 1; of strokes, 0 is background and 1 is ink
     rows: slice  #: where it lies in the picture
     columns: slice
 
@@ -46,7 +38,7 @@ class Digit(NamedTuple):
 class Reading(NamedTuple):
     """A picture and what was found in it."""
 
-    picture: np.ndarray  #: (H, W), 0 to 255, upright and grey; its longer side has WORKING_SIDE pixels
+    picture: np.ndarray  #: (H, W), 0 to 255, upright and grey
     digits: list[Digit]  #: from left to right
 
 
@@ -102,7 +94,7 @@ def read_sign(path: str | Path, side: int = SIDE) -> Reading:
 
 def _shapes(path: str | Path, many: bool) -> tuple[np.ndarray, list[Shape]]:
     """A picture at its working size, and at least one shape that is written in it; errors as for `read_digit`."""
-    grey = _opened(path)
+    grey = decoded(path, _grey)
     scale = WORKING_SIDE / max(grey.size)
     enlarged = grey.resize([max(1, round(scale * length)) for length in grey.size], Image.Resampling.BILINEAR)
     picture = np.asarray(enlarged, np.float32)
@@ -126,7 +118,7 @@ def _centred(shape: Shape, side: int) -> np.ndarray:
 
 def read_object(path: str | Path, side: int = SIDE) -> np.ndarray:
     """A picture of an object on a uniform background as one Fashion-MNIST-like image; all else as for `read_digit`."""
-    values = np.asarray(_opened(path), np.float32) / 255
+    values = np.asarray(decoded(path, _grey), np.float32) / 255
     background = np.median(np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]]))
     thing = (background - values if background > 0.5 else values - background).clip(0)
     thing[thing < TRIMMED] = 0
@@ -138,9 +130,25 @@ def read_object(path: str | Path, side: int = SIDE) -> np.ndarray:
 
 def whole_picture(path: str | Path, side: int = SIDE) -> Reading:
     """A picture of one object, as `read_object` reads it."""
-    image = read_object(path, side)
-    picture = np.asarray(_opened(path), np.float32)
-    return Reading(picture, [Digit(image, slice(0, len(picture)), slice(0, picture.shape[1]))])
+    return _whole(decoded(path, _grey), read_object(path, side))
+
+
+def scaled_picture(path: str | Path, shape: tuple[int, int, int]) -> Reading:
+    """A picture scaled to (H, W, C), with nothing removed, as a folder of pictures is read to train on.
+
+    Errors as for `read_digit`, and a ValueError if C is neither 1 (grey) nor 3 (colour).
+    """
+    H, W, C = shape
+    if C not in (1, 3):
+        raise ValueError(f"expected images with 1 channel (grey) or 3 (colour) to be read from pictures, got {C}")
+    picture = Image.fromarray(decoded(path, as_bytes))
+    image = picture.convert("L" if C == 1 else "RGB").resize((W, H), Image.Resampling.BICUBIC)
+    return _whole(picture.convert("L"), (np.asarray(image, np.float32) / 255).reshape(shape))
+
+
+def _whole(picture: Image.Image, image: np.ndarray) -> Reading:
+    """The reading of a picture that is one thing."""
+    return Reading(np.asarray(picture, np.float32), [Digit(image, slice(0, picture.height), slice(0, picture.width))])
 
 
 def cut_out(reading: Reading, digit: Digit, side: int = SIDE) -> np.ndarray:
@@ -163,35 +171,6 @@ def _too_pale(path: str | Path, expected: str, values: np.ndarray, least: float)
         f"{contrast:.0f} of 255 shades, and nothing differs from the background by {least:.0f}, except at the edges. "
         "Use a darker pen, more light, or raise the contrast in a picture editor"
     )
-
-
-def _opened(path: str | Path) -> Image.Image:
-    """The picture of a file, in shades of grey; errors as for `read_digit`."""
-    with open(as_file(path, "a picture"), "rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of damaged notes beside the picture
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            picture = Image.open(file, formats=FORMATS)
-            _check_size(path, picture)
-            picture.load()
-            ImageOps.exif_transpose(picture, in_place=True)
-            return _grey(picture)
-        except FileFault:
-            raise
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-            raise FileFault(f"{path}: {TOO_LARGE}, got more ({error}); scale it down") from None
-        except Exception as error:  # Pillow's decoders raise errors of many kinds for damaged files
-            file.seek(4)
-            advice = HEIC_ADVICE if file.read(8) in HEIC else f"expected one of {', '.join(FORMATS)}"
-            raise FileFault(f"{path}: not a picture that can be read ({error}); {advice}") from error
-
-
-def _check_size(path: str | Path, picture: Image.Image) -> None:
-    """A FileFault if a picture that has not been decoded yet would take too much memory."""
-    if picture.width * picture.height > LARGEST_PIXELS:
-        picture.draft(picture.mode, (8 * WORKING_SIDE, 8 * WORKING_SIDE))  # a JPEG can be decoded to a smaller one
-    if picture.width * picture.height > LARGEST_PIXELS:
-        raise FileFault(f"{path}: {TOO_LARGE}, got {picture.width} x {picture.height}; scale it down")
 
 
 def _grey(picture: Image.Image) -> Image.Image:
@@ -242,10 +221,10 @@ def _placed(shown: np.ndarray, centres: list[float], side: int) -> np.ndarray:
 
 
 def as_text(image: np.ndarray) -> str:
-    """An image (H, W, 1) as text in a frame; each character stands for two pixels, one above the other."""
+    """An image (H, W, C) as text in a frame; each character stands for two pixels, one above the other."""
     shades = " .:-=+*#%@"
     H, W, _ = image.shape
-    pairs = image[: H // 2 * 2, :, 0].reshape(H // 2, 2, W).mean(axis=1)
+    pairs = image[: H // 2 * 2].mean(axis=2).reshape(H // 2, 2, W).mean(axis=1)
     lines = ["".join(shades[min(int(v * len(shades)), len(shades) - 1)] for v in row) for row in pairs]
     rule = "+" + "-" * W + "+"
     return "\n".join([rule, *(f"|{line}|" for line in lines), rule])

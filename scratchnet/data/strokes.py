@@ -81,12 +81,10 @@ def _ink(values: np.ndarray) -> tuple[np.ndarray, float]:
     if _is_light(values):
         values = 255 - values
     # Closing fills all that is narrower with the brightness around it. At its edges, the picture goes on as it was.
-    room = WIDEST_STROKE // 2
     calm = ndimage.median_filter(values, 5)  # or the paper would be as light as the lightest noise
-    beyond = np.pad(calm, [(min(room, side - 1),) * 2 for side in values.shape], "reflect", reflect_type="odd")
-    paper = ndimage.grey_closing(beyond, WIDEST_STROKE)
-    top, left = (min(room, side - 1) for side in values.shape)
-    paper = paper[top : top + len(values), left : left + values.shape[1]]
+    top, left = (min(WIDEST_STROKE // 2, side - 1) for side in values.shape)
+    beyond = np.pad(calm, [(top, top), (left, left)], "reflect", reflect_type="odd")
+    paper = ndimage.grey_closing(beyond, WIDEST_STROKE)[top : top + len(values), left : left + values.shape[1]]
     bright = np.maximum(paper, 64)
     return (paper - values) / bright, max(LEAST_INK, PEAKS * _noise(values) / float(np.median(bright)))
 

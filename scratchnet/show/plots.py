@@ -114,7 +114,7 @@ def prediction(reading: Reading, answers: np.ndarray, names: Sequence[str], titl
         size = digit.columns.stop - digit.columns.start, digit.rows.stop - digit.rows.start
         for colour, width in (("white", 4), ("black", 1.5)):  # seen on any picture
             picture.add_patch(_rectangle(corner, size, edgecolor=colour, linewidth=width))
-        image.imshow(digit.image[..., 0], cmap="gray", vmin=0, vmax=1)
+        image.imshow(digit.image.squeeze(), cmap="gray", vmin=0, vmax=1)  # in its colours, if it has three channels
         for axes, text in ((picture, "The picture"), (image, "The network's input")):
             axes.set(xticks=[], yticks=[])
             axes.set_title(text, fontsize=9)

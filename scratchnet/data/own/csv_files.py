@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scratchnet.data.own.parts import Found, Part
+from scratchnet.data.own.parts import Found, Part, files_ending
 from scratchnet.reading import FileFault, shown
 
 LABEL_COLUMNS = ("label", "labels", "class", "target", "y")
@@ -25,16 +25,9 @@ TRAIN = re.compile("train", re.I)
 NO_LABELS = ", since {} has no labels"
 
 
-def tables_in(place: Path) -> list[Path]:
-    """The files that end in .csv: the one named, or those of a folder, in alphabetical order."""
-    if place.is_dir():
-        return sorted(path for path in place.iterdir() if path.suffix.lower() == ".csv" and path.is_file())
-    return [place] if place.suffix.lower() == ".csv" else []
-
-
 def is_csv(place: Path) -> bool:
     """Whether it is a CSV file, or a folder with one."""
-    return bool(tables_in(place))
+    return bool(files_ending(place, ".csv"))
 
 
 def read_csv(place: Path) -> Found:
@@ -62,7 +55,7 @@ def read_csv(place: Path) -> Found:
 
 def _training_table(place: Path) -> Path:
     """The table to train with; a FileFault if a folder has several and none, or more than one, is called so."""
-    tables = tables_in(place)
+    tables = files_ending(place, ".csv")
     named = [path for path in tables if TRAIN.search(path.name)] or tables
     if len(named) > 1:
         names = ", ".join(path.name for path in tables)

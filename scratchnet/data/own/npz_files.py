@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchnet.data.own.parts import Found, Part, in_words
+from scratchnet.data.own.parts import Found, Part, files_ending, in_words
 from scratchnet.reading import FileFault
 
 # The names of images and labels: to train with, then to test with.
@@ -25,16 +25,9 @@ NAMES: tuple[tuple[tuple[str, str], tuple[str, str] | None], ...] = (
 KINDS = "bytes (uint8), whole numbers from 0 to 255, or floats"
 
 
-def archives_in(place: Path) -> list[Path]:
-    """The files that end in .npz: the one named, or those of a folder."""
-    if place.is_dir():
-        return sorted(path for path in place.iterdir() if path.suffix.lower() == ".npz" and path.is_file())
-    return [place] if place.suffix.lower() == ".npz" else []
-
-
 def is_npz(place: Path) -> bool:
     """Whether it is an .npz file, or a folder with one."""
-    return bool(archives_in(place))
+    return bool(files_ending(place, ".npz"))
 
 
 def read_npz(place: Path) -> Found:
@@ -46,7 +39,7 @@ def read_npz(place: Path) -> Found:
         If it is damaged, holds Python objects, has none of the pairs of names, or an entry is of another shape or
         dtype; the message names the entry.
     """
-    archives = archives_in(place)
+    archives = files_ending(place, ".npz")
     if len(archives) > 1:
         raise FileFault(f"{place}: expected one .npz file, got {', '.join(p.name for p in archives)}; name one of them")
     (path,) = archives

@@ -65,6 +65,13 @@ class Found:
     why: str = ""
 
 
+def files_ending(place: Path, ending: str) -> list[Path]:
+    """The files of that ending, in small letters: the one named, or those of a folder, in alphabetical order."""
+    if place.is_dir():
+        return sorted(path for path in place.iterdir() if path.suffix.lower() == ending and path.is_file())
+    return [place] if place.suffix.lower() == ending else []
+
+
 def as_datasets(place: Path, found: Found, transpose: bool = False) -> tuple[Dataset, Dataset]:
     """The training and the test part as data sets.
 

@@ -6,17 +6,16 @@ If one picture has colours, all are read with three channels; else with one. Tra
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from scratchnet.data.own.parts import Found, Part
+from scratchnet.data.picture_files import decoded
 from scratchnet.reading import FileFault
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pnm")
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 TRAIN = ("train", "training")
 TEST = ("test", "testing", "val", "valid", "validation")
 NO_CLASSES = ", since {}/ has no folders of classes"  # as in Kaggle's competitions
@@ -110,18 +109,7 @@ class _Pictures:
 
 def _read_picture(path: Path, first: Path, expected: np.ndarray | None) -> np.ndarray:
     """The bytes (H, W) or (H, W, 3) of a picture; a FileFault if it is damaged or of another size than the first."""
-    try:
-        with open(path, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged notes beside the picture
-            with Image.open(file, formats=FORMATS) as picture:
-                _check_size(path, picture)
-                pixels = _as_bytes(ImageOps.exif_transpose(picture))
-    except FileFault:
-        raise
-    except Exception as error:  # Pillow's decoders raise errors of many kinds for damaged files
-        raise FileFault(
-            f"{path}: not a picture that can be read ({error}); expected one of {', '.join(FORMATS)}"
-        ) from error
+    pixels = decoded(path, as_bytes, _check_size)
     if expected is not None and pixels.shape[:2] != expected.shape[:2]:
         (H, W), (first_H, first_W) = pixels.shape[:2], expected.shape[:2]
         raise FileFault(
@@ -131,7 +119,7 @@ def _read_picture(path: Path, first: Path, expected: np.ndarray | None) -> np.nd
     return pixels
 
 
-def _check_size(path: Path, picture: Image.Image) -> None:
+def _check_size(path: str | Path, picture: Image.Image) -> None:
     """A FileFault if a picture, which has not been decoded yet, is far too large to train on."""
     if max(picture.size) > LARGEST_SIDE:
         raise FileFault(
@@ -140,7 +128,7 @@ def _check_size(path: Path, picture: Image.Image) -> None:
         )
 
 
-def _as_bytes(picture: Image.Image) -> np.ndarray:
+def as_bytes(picture: Image.Image) -> np.ndarray:
     """The pixels of a picture: (H, W) if it is grey, else (H, W, 3)."""
     if picture.mode.startswith("I"):  # 16 bits; older releases of Pillow call that I
         return (np.asarray(picture) >> 8).clip(0, 255).astype(np.uint8)
