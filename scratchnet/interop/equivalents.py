@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from scratchnet import layers as book
+from scratchnet.interop.order import channels_first, channels_last
 from scratchnet.layers.base import Layer, Shape
 from scratchnet.layers.shapes import IntOrPair, Pads, Window
 
@@ -290,18 +291,11 @@ register(
 
 
 def dense_to_torch(layer: Any, values: list[np.ndarray], flattened: Shape | None) -> list[np.ndarray]:
-    w = values[0]
-    if flattened is not None:
-        w = w.reshape(*flattened, -1).transpose(2, 0, 1, 3).reshape(w.shape)  # rows from (h, w, c) to (c, h, w)
-    return [w.T, *values[1:]]
+    return [channels_first(values[0], flattened).T, *values[1:]]
 
 
 def dense_from_torch(layer: Any, values: list[np.ndarray], flattened: Shape | None) -> list[np.ndarray]:
-    w = values[0].T
-    if flattened is not None:
-        H, W, C = flattened
-        w = w.reshape(C, H, W, -1).transpose(1, 2, 0, 3).reshape(w.shape)  # rows from (c, h, w) to (h, w, c)
-    return [w, *values[1:]]
+    return [channels_last(values[0].T, flattened), *values[1:]]
 
 
 register(
