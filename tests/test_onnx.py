@@ -14,6 +14,7 @@ from cases import CONVOLUTIONS, POOLS, assert_close, each
 from fuzzing import damaged_bytes
 
 import scratchnet as sn
+from scratchnet.cli import main
 from scratchnet.interop import equivalents
 from scratchnet.models import ARCHITECTURES
 
@@ -322,7 +323,7 @@ def test_an_interrupted_write_leaves_the_old_file(path, monkeypatch):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_without_the_package_the_error_names_the_extra(path, monkeypatch):
+def test_without_the_package_the_error_names_the_extra(path, monkeypatch, capsys):
     def without(name, *arguments, **options):
         if name.split(".")[0] == "onnx":
             raise ImportError(f"No module named {name!r}")
@@ -336,6 +337,9 @@ def test_without_the_package_the_error_names_the_extra(path, monkeypatch):
     for call in (lambda: sn.interop.to_onnx(net, path), lambda: sn.interop.from_onnx(path)):
         with pytest.raises(ImportError, match=r'expected the package onnx .* pip install "scratchnet\[onnx\]"'):
             call()
+    sn.save(net, path.with_name("net.safetensors"))
+    assert main(["export", str(path.with_name("net.safetensors")), str(path)]) == 1
+    assert 'pip install "scratchnet[onnx]"' in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- files that others made
@@ -585,3 +589,23 @@ def test_damaged_files_raise_only_documented_errors(path):
 def test_a_file_that_is_not_there_is_named(path):
     with pytest.raises(FileNotFoundError, match="net.onnx: no such file"):
         sn.interop.from_onnx(path)
+
+
+# ---------------------------------------------------------------- the command
+
+
+@layouts
+def test_the_command_writes_a_file(layout, tmp_path, capsys):
+    net = sn.models.separable_cnn(dense_units=16, seed=3)
+    model, path = tmp_path / "model.safetensors", tmp_path / "net.onnx"
+    sn.save(net, model)
+    assert main(["export", str(model), str(path), "--layout", layout]) == 0
+    assert f"written:\n  {path}" in capsys.readouterr().out
+    x = random(2, 28, 28, 1)
+    assert np.abs(runtime(path).run(None, given(x, layout))[0] - net.forward(x)).max() < 1e-6
+
+
+def test_the_command_says_what_is_wrong(tmp_path, capsys):
+    assert main(["export", str(tmp_path / "none.safetensors"), str(tmp_path / "net.onnx")]) == 1
+    assert "none.safetensors: no such file" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
