@@ -26,6 +26,7 @@ from scratchnet.data import DataWarning, RandomAffine
 from scratchnet.data.registry import DATASETS, DIGITS
 from scratchnet.data.sources import is_path
 from scratchnet.engine import DEFAULT_ENGINE, ENGINES, READABLE_ENGINE, Planned, is_compiled, ops
+from scratchnet.interop.onnx_export import LAYOUTS
 from scratchnet.layers.initial import RULES
 from scratchnet.models import ARCHITECTURES, Architecture
 from scratchnet.program import Started, command_line
@@ -95,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
         return 128 + getattr(error, "signal", signal.SIGINT)
     except BrokenPipeError:
         raise
-    except (OSError, ValueError, TypeError, RuntimeError, MemoryError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, MemoryError, ImportError) as error:
         print(f"scratchnet: {error}", file=sys.stderr)
         return 1
     return 0
@@ -369,6 +370,14 @@ def summary(options: argparse.Namespace) -> None:
     print(network(options.model).summary())
 
 
+def export(options: argparse.Namespace) -> None:
+    """Write a trained model to an ONNX file, for other runtimes."""
+    net = sn.load(options.model)
+    sn.interop.to_onnx(net, options.onnx, layout=options.layout)
+    print(f"{net.name}: takes images as {options.layout}; computes what it does here, up to rounding")
+    print_written([options.onnx])
+
+
 def explain(options: argparse.Namespace) -> None:
     """The kernels that a training step of a model runs, and why they were chosen."""
     print(sn.explain(network(options.model), options.batch_size))
@@ -590,6 +599,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     command = _add(commands, "summary", summary, "%(prog)s separable_cnn")
     command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or a trained model's file")
+
+    command = _add(commands, "export", export, "%(prog)s runs/standard_cnn/model.safetensors net.onnx --layout NHWC")
+    command.add_argument("model", type=user_path, help="a trained model's file")
+    command.add_argument("onnx", type=user_path, metavar="NET.onnx", help="the file to write")
+    command.add_argument(
+        "--layout", choices=LAYOUTS, default=LAYOUTS[0], help="the order of the images' axes (default: %(default)s)"
+    )
 
     command = _add(commands, "explain", explain, "%(prog)s four_conv_cnn --batch-size 1")
     command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or a trained model's file")

@@ -1,7 +1,7 @@
 """What each layer is in the other frameworks: one record for each class of layers.
 
-`to_torch`, `from_torch` and the benchmark's peers read the records. PyTorch, TensorFlow and JAX are imported only by
-the functions that need them.
+`to_torch`, `from_torch`, `to_onnx` and the benchmark's peers read the records. PyTorch, TensorFlow and JAX are imported
+only by the functions that need them.
 
 Where PyTorch differs from scratchnet, and what is done about it:
 
@@ -11,18 +11,21 @@ Where PyTorch differs from scratchnet, and what is done about it:
     dense weights         (in, out), in PyTorch (out, in)                 transposed
     the first dense layer after Flatten: its inputs are in the order (h, w, c) here and (c, h, w) in PyTorch, so its
     rows are reordered
+
+ONNX has PyTorch's layouts, and the same order after Flatten.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from scratchnet import layers as book
-from scratchnet.layers.base import Layer, Shape
+from scratchnet.interop.order import channels_first, channels_last
+from scratchnet.layers.base import Layer, Shape, state_arrays
 from scratchnet.layers.shapes import IntOrPair, Pads, Window
 
 
@@ -33,6 +36,26 @@ class NoEquivalent(ValueError):
 def unchanged(layer: Any, values: list[np.ndarray], flattened: Shape | None) -> list[np.ndarray]:
     """For layers whose parameters have the same layout in both frameworks."""
     return values
+
+
+@dataclass(frozen=True)
+class OnnxNode:
+    """One node of an ONNX graph. Its first input is the result of the node before.
+
+    Attributes
+    ----------
+    op : str
+        The operator, "Conv".
+    arrays : dict of str to ndarray or None
+        Its other inputs, in the operator's order, by the names that they get behind the layer's: {"w": ..., "b": ...}.
+        None leaves an input out.
+    attributes : dict
+        The operator's attributes: {"strides": (1, 1)}.
+    """
+
+    op: str
+    arrays: dict[str, np.ndarray | None] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,6 +81,9 @@ class Equivalent:
     jax : function (layer, x, weights, key) -> array
         The forward pass. `weights` are the layer's by name, {"w": ..., "b": ...}. `key` is for random numbers, and None
         outside of training.
+    onnx : function (layer, input_shape, flattened) -> list of OnnxNode
+        The nodes that together compute the same outside of training, on images (N, C, H, W); none for a layer that
+        does nothing then. `input_shape` is (H, W, C) or (K,), and `flattened` as above.
     """
 
     torch: Callable[[Any, Shape], list[Any]] | None = None
@@ -66,6 +92,7 @@ class Equivalent:
     torch_state: tuple[str, ...] = ()
     keras: Callable[[Any, Shape], list[Any]] | None = None
     jax: Callable[[Any, Any, dict[str, Any], Any], Any] | None = None
+    onnx: Callable[[Any, Shape, Shape | None], list[OnnxNode]] | None = None
 
 
 EQUIVALENTS: dict[type[Layer], Equivalent] = {}
@@ -77,13 +104,13 @@ def register(layer: type[Layer], equivalent: Equivalent) -> None:
 
 
 def equivalent(layer: Layer, framework: str) -> Any:
-    """The function that makes a layer in "torch" or "keras", or computes it in "jax".
+    """The function that makes a layer in "torch", "keras" or "onnx", or computes it in "jax".
 
     Raises NoEquivalent, which names the layer, if there is none.
     """
     function = getattr(record_of(layer), framework)
     if function is None:
-        name = {"torch": "PyTorch", "keras": "Keras", "jax": "JAX"}[framework]
+        name = {"torch": "PyTorch", "keras": "Keras", "jax": "JAX", "onnx": "ONNX"}[framework]
         raise NoEquivalent(f"{layer.name}: a {type(layer).__name__} has no equivalent in {name}")
     return function
 
@@ -123,6 +150,18 @@ def torch_pads(pads: Pads) -> tuple[int, int, int, int]:
     """((top, bottom), (left, right)) in torch's order: left, right, top, bottom."""
     (top, bottom), (left, right) = pads
     return (left, right, top, bottom)
+
+
+def onnx_node(op: str, layer: Any, flattened: Shape | None = None, **attributes: Any) -> list[OnnxNode]:
+    """A node with the layer's parameters, as a list of one. They have the layout that PyTorch gives them."""
+    values = record_of(layer).to_torch(layer, [p.value for p in layer.parameters()], flattened)
+    return [OnnxNode(op, dict(zip(("w", "b"), values, strict=False)), attributes)]
+
+
+def onnx_window(layer: Any, image: Shape, size: tuple[int, int]) -> dict[str, Any]:
+    """The attributes of a window. Its pads are given as numbers: "SAME_UPPER" is read in more than one way."""
+    (top, bottom), (left, right) = pads_of(layer, image, size)
+    return {"kernel_shape": size, "strides": layer.stride, "pads": (top, left, bottom, right)}
 
 
 # ---------------------------------------------------------------- convolutions
@@ -175,6 +214,7 @@ register(
         jax=lambda layer, x, weights, key: jax_conv(
             x, weights["w"], weights, layer.stride, pads_of(layer, x.shape[1:], layer.kernel_size)
         ),
+        onnx=lambda layer, image, flattened: onnx_node("Conv", layer, **onnx_window(layer, image, layer.kernel_size)),
     ),
 )
 
@@ -205,6 +245,9 @@ register(
         from_torch=depthwise_from_torch,
         keras=lambda layer, image: keras_conv("DepthwiseConv2D", layer, image, depth_multiplier=layer.multiplier),
         jax=depthwise_in_jax,
+        onnx=lambda layer, image, flattened: onnx_node(
+            "Conv", layer, group=layer.channels, **onnx_window(layer, image, layer.kernel_size)
+        ),
     ),
 )
 
@@ -217,6 +260,7 @@ register(
         from_torch=conv_from_torch,
         keras=lambda layer, image: keras_layer("Conv2D", layer.filters, 1, use_bias=layer.bias),
         jax=lambda layer, x, weights, key: jax_conv(x, weights["w"], weights, (1, 1), "VALID"),
+        onnx=lambda layer, image, flattened: onnx_node("Conv", layer, kernel_shape=(1, 1)),
     ),
 )
 
@@ -251,6 +295,7 @@ register(
         torch=max_pool_in_torch,
         keras=lambda layer, image: keras_pool("MaxPool2D", layer, image),
         jax=max_pool_in_jax,
+        onnx=lambda layer, image, flattened: onnx_node("MaxPool", layer, **onnx_window(layer, image, layer.pool_size)),
     ),
 )
 
@@ -283,6 +328,9 @@ register(
         torch=avg_pool_in_torch,
         keras=lambda layer, image: keras_pool("AveragePooling2D", layer, image),
         jax=avg_pool_in_jax,
+        onnx=lambda layer, image, flattened: onnx_node(
+            "AveragePool", layer, count_include_pad=0, **onnx_window(layer, image, layer.pool_size)
+        ),
     ),
 )
 
@@ -290,18 +338,11 @@ register(
 
 
 def dense_to_torch(layer: Any, values: list[np.ndarray], flattened: Shape | None) -> list[np.ndarray]:
-    w = values[0]
-    if flattened is not None:
-        w = w.reshape(*flattened, -1).transpose(2, 0, 1, 3).reshape(w.shape)  # rows from (h, w, c) to (c, h, w)
-    return [w.T, *values[1:]]
+    return [channels_first(values[0], flattened).T, *values[1:]]
 
 
 def dense_from_torch(layer: Any, values: list[np.ndarray], flattened: Shape | None) -> list[np.ndarray]:
-    w = values[0].T
-    if flattened is not None:
-        H, W, C = flattened
-        w = w.reshape(C, H, W, -1).transpose(1, 2, 0, 3).reshape(w.shape)  # rows from (c, h, w) to (h, w, c)
-    return [w, *values[1:]]
+    return [channels_last(values[0].T, flattened), *values[1:]]
 
 
 register(
@@ -312,6 +353,7 @@ register(
         from_torch=dense_from_torch,
         keras=lambda layer, shape: keras_layer("Dense", layer.out_features, use_bias=layer.bias),
         jax=lambda layer, x, weights, key: x @ weights["w"] + weights.get("b", 0.0),
+        onnx=lambda layer, shape, flattened: onnx_node("Gemm", layer, flattened, transB=1),
     ),
 )
 
@@ -330,6 +372,7 @@ register(
         torch=lambda layer, shape: torch_layer("ReLU"),
         keras=lambda layer, shape: keras_layer("ReLU"),
         jax=relu_in_jax,
+        onnx=lambda layer, shape, flattened: onnx_node("Relu", layer),
     ),
 )
 
@@ -340,6 +383,7 @@ register(
         torch=lambda layer, shape: torch_layer("Flatten"),
         keras=lambda layer, shape: keras_layer("Flatten"),
         jax=lambda layer, x, weights, key: x.reshape(len(x), -1),
+        onnx=lambda layer, shape, flattened: onnx_node("Flatten", layer, axis=1),
     ),
 )
 
@@ -359,6 +403,7 @@ register(
         torch=lambda layer, shape: torch_layer("Dropout", layer.rate),
         keras=lambda layer, shape: keras_layer("Dropout", layer.rate),
         jax=dropout_in_jax,
+        onnx=lambda layer, shape, flattened: [],
     ),
 )
 
@@ -369,17 +414,36 @@ def resize_in_jax(layer: Any, x: Any, weights: dict[str, Any], key: Any) -> Any:
     return jax.image.resize(x, (len(x), *layer.size, x.shape[-1]), "bilinear", antialias=False)
 
 
+def resize_in_onnx(layer: Any, image: Shape, flattened: Shape | None) -> list[OnnxNode]:
+    """By factors, not by sizes: these would have to name the size of the batch."""
+    factors = [np.float32(out / size) for size, out in zip(image, layer.size, strict=False)]
+    for axis, (size, out) in enumerate(zip(image, layer.size, strict=False)):
+        if float(factors[axis]) * size < out:  # a runtime rounds the product down
+            factors[axis] = np.nextafter(factors[axis], np.float32(np.inf))
+    scales = np.array([1, 1, *factors], np.float32)
+    attributes = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    return [OnnxNode("Resize", {"roi": None, "scales": scales}, attributes)]
+
+
 register(
     book.Resize,
     Equivalent(
         torch=lambda layer, image: torch_layer("Upsample", layer.size, mode="bilinear", align_corners=False),
         keras=lambda layer, image: keras_layer("Resizing", *layer.size, interpolation="bilinear"),
         jax=resize_in_jax,
+        onnx=resize_in_onnx,
     ),
 )
 
 
 # ---------------------------------------------------------------- layers with state
+
+
+def batch_norm_in_onnx(layer: Any, shape: Shape, flattened: Shape | None) -> list[OnnxNode]:
+    """ONNX's momentum is the weight of the mean so far, not of the newest batch."""
+    held = {"w": layer.w.value, "b": layer.b.value, **state_arrays(layer.state())}
+    arrays: dict[str, np.ndarray | None] = {name: channels_first(array, flattened) for name, array in held.items()}
+    return [OnnxNode("BatchNormalization", arrays, {"epsilon": layer.eps, "momentum": 1 - layer.momentum})]
 
 
 register(
@@ -389,5 +453,6 @@ register(
             "BatchNorm2d" if len(shape) == 3 else "BatchNorm1d", layer.channels, layer.eps, layer.momentum
         ),
         torch_state=("running_mean", "running_var"),
+        onnx=batch_norm_in_onnx,
     ),
 )

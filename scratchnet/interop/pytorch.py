@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scratchnet import layers as book
-from scratchnet.engine import READABLE_ENGINE, use_engine
 from scratchnet.interop.equivalents import equivalent, record_of
+from scratchnet.interop.order import walk
+from scratchnet.interop.proof import difference, in_our_order, trial
 from scratchnet.interop.structure import network_like, refusals
 from scratchnet.layers.base import Layer, Shape, state_arrays
 from scratchnet.network import Network
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 
 COUNTED = "num_batches_tracked"  # by a BatchNorm that is asked for the mean of all batches; it is refused
-TOLERANCE = 1e-9  # of outputs in float64, relative to the largest: rounding makes differences of 1e-14
 
 
 def to_torch(net: Network) -> torch.nn.Sequential:
@@ -46,7 +45,7 @@ def to_torch(net: Network) -> torch.nn.Sequential:
 
     modules: list[torch.nn.Module] = []
     with torch.no_grad():
-        for layer, input_shape, flattened in _walk(net):
+        for layer, input_shape, flattened in walk(net):
             _require_no_state(layer)
             made = equivalent(layer, "torch")(layer, input_shape)
             modules += made
@@ -105,7 +104,7 @@ def from_torch(
     for layer in net.layers:
         _require_no_state(layer)
     theirs = [m for m in torch_net.modules() if list(m.parameters(recurse=False))]
-    ours = [(layer, flattened) for layer, _, flattened in _walk(net) if layer.parameters()]
+    ours = [(layer, flattened) for layer, _, flattened in walk(net) if layer.parameters()]
     if len(theirs) != len(ours):
         raise ValueError(f"{net.name} has {len(ours)} layers with weights, but the PyTorch network has {len(theirs)}")
     pairs = [(layer, flattened, module) for (layer, flattened), module in zip(ours, theirs, strict=True)]
@@ -153,11 +152,7 @@ def _require_the_same(torch_net: torch.nn.Module, net: Network) -> None:
     """A ValueError unless the two networks give the same outputs for random inputs, in float64 and outside training."""
     import torch
 
-    if net.input_shape is None:
-        raise ValueError(f"{net.name}: expected a network whose input_shape is known")
-    x = np.random.default_rng(0).standard_normal((3, *net.input_shape))
-    with use_engine(READABLE_ENGINE), np.errstate(all="ignore"):
-        ours = copy.deepcopy(net).astype(np.float64).forward(x)
+    x, ours = trial(net)
     their_x = images_to_torch(x) if x.ndim == 4 else torch.from_numpy(x)
     try:
         with torch.no_grad():
@@ -166,27 +161,11 @@ def _require_the_same(torch_net: torch.nn.Module, net: Network) -> None:
         raise ValueError(
             f"{net.name}: PyTorch's network does not take inputs of {tuple(their_x.shape)}: {error}"
         ) from None
-    theirs = _in_our_order(theirs, net)
-    if theirs.shape == ours.shape:
-        largest = np.abs(ours, where=np.isfinite(ours), out=np.zeros_like(ours)).max(initial=0)
-        if np.allclose(theirs, ours, rtol=0, atol=TOLERANCE * largest, equal_nan=True):
-            return
-        apart = f"outputs are up to {np.nanmax(np.abs(theirs - ours)):.2g} apart, of at most {largest:.2g}"
-    else:
-        apart = f"outputs of shape {theirs.shape[1:]} there, {ours.shape[1:]} here"
+    apart = difference(in_our_order(theirs, net), ours)
+    if apart is None:
+        return
     reasons = "".join(f"; {reason}" for reason in refusals(torch_net))
     raise ValueError(f"{net.name}: PyTorch's network computes something else: {apart}{reasons}")
-
-
-def _in_our_order(theirs: np.ndarray, net: Network) -> np.ndarray:
-    """PyTorch's outputs with channels last, also where they are images that were flattened."""
-    if theirs.ndim == 4:
-        return theirs.transpose(0, 2, 3, 1)
-    *_, (layer, _, flattened) = _walk(net)
-    if flattened is None or isinstance(layer, book.Dense) or theirs.shape[1:] != (np.prod(flattened),):
-        return theirs
-    H, W, C = flattened
-    return theirs.reshape(-1, C, H, W).transpose(0, 2, 3, 1).reshape(theirs.shape)
 
 
 def images_to_torch(x: np.ndarray) -> torch.Tensor:
@@ -194,18 +173,6 @@ def images_to_torch(x: np.ndarray) -> torch.Tensor:
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
-
-
-def _walk(net: Network) -> Iterator[tuple[Layer, Shape, Shape | None]]:
-    """Each layer with the shape of its input, and, if Flatten made that from images, the shape of these; else None."""
-    flattened: Shape | None = None
-    shapes = net.output_shapes()
-    for layer, input_shape in zip(net.layers, shapes, strict=False):
-        if isinstance(layer, book.Flatten) and len(input_shape) == 3:  # what is flat stays in the order that it has
-            flattened = input_shape
-        yield layer, input_shape, flattened
-        if isinstance(layer, book.Dense):
-            flattened = None  # a dense layer's outputs are no pixels
 
 
 def _require_no_state(layer: Layer) -> None:
