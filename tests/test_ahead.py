@@ -220,6 +220,7 @@ def test_ctrl_c_ends_all_processes(tmp_path):
         env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     assert "compiling" in child.stderr.readline()
     import psutil
