@@ -202,10 +202,16 @@ PARTS = {
     ),
     "avg_forward_kernel": lambda x, counts, out, window: ("", padding_of(window)),
     "avg_backward_kernel": lambda dout, counts, dx, window: ("", padding_of(window)),
-    "statistics_kernel": lambda x, C, sums: ("", {"rows": (shares, x.size // C)}),
-    "normalise_kernel": lambda x, C, mean, scale, shift, out: ("", {}),
-    "gradients_kernel": lambda dout, x, C, mean, sums: ("", {"rows": (shares, x.size // C)}),
-    "dx_kernel": lambda dout, x, C, mean, scale, level, slope, dx: ("", {}),
+    "statistics_kernel": lambda x, x0, sums: ("", {"rows": (shares, len(x))}),
+    "normalise_kernel": lambda x, norm, out: ("relu" if norm.least == 0 else "", {}),
+    "gradients_kernel": lambda dout, x, norm, sums: ("relu" if norm.least == 0 else "", {"rows": (shares, len(x))}),
+    "dx_kernel": lambda dout, x, norm, slopes, dx: ("relu" if norm.least == 0 else "", {}),
+    "norm_max_forward_kernel": lambda x, norm, window, out, argmax: ("", padding_of(window)),
+    "norm_max_sums_kernel": lambda dwinners, argmax, x, norm, window, offsets, sums: (
+        "",
+        {"images": (shares, len(x)), **padding_of(window)},
+    ),
+    "norm_max_dx_kernel": lambda dwinners, argmax, x, norm, slopes, window, offsets, dx: ("", padding_of(window)),
     "copy_into": lambda x, padded, before, apart: ("apart" if apart[1] > 1 else "", {}),
     "gather_columns": lambda image, patches, SH, SW: ("", {}),
     "scatter_columns": lambda patches, dx, SH, SW, top, left: ("", {}),
@@ -221,6 +227,7 @@ VARIANTS = {
     "max_forward_kernel": ("", "relu"),
     "max_backward_kernel": ("", "once"),
     "one_channel_backward_kernel": ("", "behind a pool"),
+    **dict.fromkeys(("normalise_kernel", "gradients_kernel", "dx_kernel"), ("", "relu")),
     "copy_into": ("", "apart"),
 }
 

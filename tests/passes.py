@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet import fast
+from scratchnet.layers.pool import pool_window
+
+EPS = 1e-3  # of batch normalisation
 
 
 def numbers(shape, dtype, seed, kept=1.0):
@@ -113,12 +116,55 @@ def batch_norm(s, C):
 
     def run(kernels, x, w, b):
         mean, var = kernels.batch_norm_statistics(x)
-        out = kernels.batch_norm_forward(x, w, b, mean, var, 1e-3)
+        out = kernels.batch_norm_forward(x, w, b, mean, var, EPS)
         dout = numbers(out.shape, s.dtype, 3)
-        dx, dw, db = kernels.batch_norm_backward(dout, x, w, mean, var, 1e-3, True)
+        dx, dw, db = kernels.batch_norm_backward(dout, x, w, mean, var, EPS, True)
         return {"mean": mean, "var": var, "out": out, "dx": dx, "dw": dw, "db": db}
 
     return run, tuple(numbers(shape, s.dtype, seed) for seed, shape in enumerate([(s.N, C), (C,), (C,)]))
+
+
+def norm_relu(s, C):
+    """The two in one pass, as `fused_norm.py` calls it; by the oracle one after the other."""
+
+    def run(kernels, x, w, b):
+        mean, var = kernels.batch_norm_statistics(x)
+        dout = numbers(x.shape, s.dtype, 3)
+        if kernels is fast:
+            norm = fast.batch_norm.norm_of(w, b, mean, var, EPS, least=0)
+            out = fast.batch_norm.normalised(x, norm)
+            dx, dw, db = fast.batch_norm.norm_gradients(dout, x, norm, w, var, EPS, True)
+        else:
+            normalised = kernels.batch_norm_forward(x, w, b, mean, var, EPS)
+            out = kernels.relu_forward(normalised)
+            dnorm = kernels.relu_backward(dout, normalised)
+            dx, dw, db = kernels.batch_norm_backward(dnorm, x, w, mean, var, EPS, True)
+        return {"out": out, "dx": dx, "dw": dw, "db": db}
+
+    return run, tuple(numbers(shape, s.dtype, seed) for seed, shape in enumerate([(s.N, C), (C,), (C,)]))
+
+
+def norm_relu_pool(s, size, C, *window):
+    """The three in one pass, as `fused_norm.py` calls it; by the oracle one after the other."""
+
+    def run(kernels, x, w, b):
+        mean, var = kernels.batch_norm_statistics(x)
+        if kernels is fast:
+            norm = fast.batch_norm.norm_of(w, b, mean, var, EPS, least=0)
+            places = pool_window(x.shape[1:3], *window)
+            out, argmax = fast.batch_norm_pool.norm_max_forward(x, norm, places)
+            dwinners = fast.relu_backward(numbers(out.shape, s.dtype, 3), out)
+            dx, dw, db = fast.batch_norm_pool.norm_max_backward(dwinners, argmax, x, norm, places, w, var, EPS)
+        else:
+            normalised = kernels.batch_norm_forward(x, w, b, mean, var, EPS)
+            out, argmax = kernels.max_pool2d_forward(kernels.relu_forward(normalised), *window)
+            dpool = kernels.max_pool2d_backward(numbers(out.shape, s.dtype, 3), argmax, x.shape, *window)
+            dnorm = kernels.relu_backward(dpool, normalised)
+            dx, dw, db = kernels.batch_norm_backward(dnorm, x, w, mean, var, EPS, True)
+        return {"out": out, "argmax": argmax, "dx": dx, "dw": dw, "db": db}
+
+    arrays = [(s.N, *size, C), (C,), (C,)]
+    return run, tuple(numbers(shape, s.dtype, seed) for seed, shape in enumerate(arrays))
 
 
 def patches(s, size, C, kernel, stride, padding):

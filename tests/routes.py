@@ -26,12 +26,15 @@ from passes import (
     dense,
     depthwise,
     max_pool,
+    norm_relu,
+    norm_relu_pool,
     one_channel_block,
     patches,
     pointwise,
     relu_pool,
 )
 
+from scratchnet.fast.batch_norm import LONG_ROW
 from scratchnet.fast.choose import CACHE, CHUNKS, FIRST_LEVEL, INPUTS, PANEL, SLAB, tile_for
 from scratchnet.fast.product.tile import ACCUMULATORS, NARROW, WIDE, columns, padded_columns
 from scratchnet.fast.register.width import REGISTER_BITS, lanes
@@ -253,6 +256,11 @@ def in_a_vector(s):
     return (size[0], size[1] + (s.columns == "after") * together), 1, filters
 
 
+def channels(s):
+    """Few, so that several rows are taken as one, or more than a long row has."""
+    return fit(s.columns, s.lanes) + (0 if s.columns == "partial" else LONG_ROW)
+
+
 OTHERS = {
     "convolution, several neighbours in the tile": Route(
         lambda s: conv(s, (3, 2 * s.lanes + {"partial": -2, "whole": 0, "after": 2}[s.columns]), 1, 2, KERNELS[s.rows]),
@@ -348,7 +356,11 @@ OTHERS = {
             s, {"partial": (5, 7), "whole": (4, 6), "after": (3, 8)}[s.rows], fit(s.columns, s.lanes), (2, 3)
         )
     ),
-    "batch normalisation": Route(lambda s: batch_norm(s, fit(s.columns, s.lanes)), rounds=True),
+    "batch normalisation": Route(lambda s: batch_norm(s, channels(s)), rounds=True),
+    "batch normalisation and ReLU": Route(lambda s: norm_relu(s, channels(s)), rounds=True),
+    "batch normalisation, ReLU and max-pool": Route(
+        lambda s: norm_relu_pool(s, WINDOWS[s.rows][0], fit(s.columns, s.lanes), *WINDOWS[s.rows][1:]), rounds=True
+    ),
     "patches": Route(lambda s: patches(s, WINDOWS[s.rows][0], fit(s.columns, s.lanes), *WINDOWS[s.rows][1:])),
 }
 

@@ -1,7 +1,7 @@
 """Layers in one pass over memory: which layers go together is the table `FUSIONS`.
 
-ReLU and max-pool do hardly any arithmetic. What they cost is going through the largest arrays of a network, several
-times a step. A layer that goes together with the next one need not write its output.
+ReLU, max-pool and batch normalisation do hardly any arithmetic. What they cost is going through the largest arrays of a
+network, several times a step. A layer that goes together with the next one need not write its output.
 
 **ReLU and max-pool.** Forward, the ReLU is applied to each number as the pool reads it, and its output is never
 written. Backward, the mask falls on the pool's small gradient instead of the large one. A winner's value is the pool's
@@ -16,115 +16,25 @@ little work that writing its output, and reading the gradient for it, takes near
 here. Forward, each number goes from the multiplication right into the pool's comparison. Backward, the convolution
 reads the pool's small gradient and its winners, instead of an array that is mostly zeros.
 
-A stage leaves in its layers what they would hold after a forward pass of their own. An array that it did not write is
-left as a function (`Layer.remember_later`), which makes the array when somebody looks at it. So `Network.layers` and
-`Network.steps` show the same arrays as on the other engine.
+**Batch normalisation and ReLU**, with or without a max-pool. In training the first pass, for the mean and the variance,
+stays. The second one scales, shifts and cuts off at 0, and with a pool it also compares. Backward, the ReLU's mask is
+found again from x, and with a pool the sums go over the winners alone.
+
+**A pointwise convolution of one channel before these** becomes part of the normalisation: see
+`OneChannelNormReLUMaxPool`.
+
+The stages are in `fused_pool.py` and `fused_norm.py`; `stage.py` says what a stage is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
-from scratchnet.fast.pointwise import one_channel_backward, one_channel_forward, pointwise_conv2d_forward
-from scratchnet.fast.pool import max_pool2d_backward, relu_max_pool2d_forward
-from scratchnet.fast.relu import relu_backward
-from scratchnet.layers import Layer, MaxPool2D, PointwiseConv2D, ReLU
-
-
-class Fused:
-    """Layers that go together as one stage, with a layer's forward and backward.
-
-    A subclass writes `forward_together` and `backward_together`.
-    """
-
-    def __init__(self, *layers: Layer) -> None:
-        self.layers = layers
-        self.seen: list[Any] = []
-
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """The last layer's output for the first one's input."""
-        out = self.forward_together(x, training)
-        self.seen = [layer.seen for layer in self.layers]
-        return out
-
-    def backward(self, dout: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
-        """The gradient for the first layer's input, from that for the last one's output."""
-        if self.is_current():
-            return self.backward_together(dout, need_dx)
-        for layer in reversed(self.layers):
-            dout = layer.backward(dout, need_dx or layer is not self.layers[0])  # type: ignore[assignment]
-        return dout
-
-    def is_current(self) -> bool:
-        """Whether none of the layers has been called by itself since the last forward."""
-        # Each forward of a layer makes a new `seen`, so it is the object that counts, and not what it says.
-        return [id(seen) for seen in self.seen] == [id(layer.seen) for layer in self.layers]
-
-    def forward_together(self, x: np.ndarray, training: bool) -> np.ndarray:
-        """As `forward`; leaves in the layers what their own forward passes would."""
-        raise NotImplementedError
-
-    def backward_together(self, dout: np.ndarray, need_dx: bool) -> np.ndarray | None:
-        """As `backward`, after a `forward_together`; fills the parameters' `grad`."""
-        raise NotImplementedError
-
-
-class ReLUMaxPool(Fused):
-    """A ReLU and the MaxPool2D behind it."""
-
-    def __init__(self, relu: ReLU, pool: MaxPool2D) -> None:
-        super().__init__(relu, pool)
-        self.relu, self.pool = relu, pool
-
-    def forward_together(self, x: np.ndarray, training: bool) -> np.ndarray:
-        relu, pool = self.relu, self.pool
-        relu.x = relu.check_input(x)
-        pool.x_shape = pool.check_input(x).shape
-        self.out, pool.argmax = relu_max_pool2d_forward(x, pool.pool_size, pool.stride, pool.padding)
-        return self.out
-
-    def backward_together(self, dout: np.ndarray, need_dx: bool) -> np.ndarray | None:
-        pool = self.pool
-        dwinners = relu_backward(pool.check_dout(dout), self.out)  # reverses the ReLU, for the pixels that won
-        return max_pool2d_backward(dwinners, pool.argmax, pool.x_shape, pool.pool_size, pool.stride, pool.padding)
-
-
-class OneChannelReLUMaxPool(Fused):
-    """A PointwiseConv2D of one channel, and the ReLU and the MaxPool2D behind it."""
-
-    def __init__(self, pointwise: PointwiseConv2D, relu: ReLU, pool: MaxPool2D) -> None:
-        super().__init__(pointwise, relu, pool)
-        self.pointwise, self.relu, self.pool = pointwise, relu, pool
-
-    @staticmethod
-    def fits(pointwise: PointwiseConv2D, relu: ReLU, pool: MaxPool2D) -> bool:
-        """Whether there is one channel, and the pool's windows lie side by side from the first pixel on."""
-        windows_touch = pool.stride == pool.pool_size and pool.padding in ((0, 0), "valid")
-        return pointwise.in_channels == 1 and windows_touch
-
-    def forward_together(self, x: np.ndarray, training: bool) -> np.ndarray:
-        pointwise, relu, pool = self.pointwise, self.relu, self.pool
-        pointwise.x = pointwise.check_input(x)
-        w, b = pointwise.weights(x.dtype)
-        convolved = np.broadcast_to(x, (*x.shape[:3], pointwise.filters))  # stands for its shape and dtype, no more
-        relu.check_input(convolved)
-        # Copies, since training changes the weights in place.
-        relu.remember_later("x", partial(pointwise_conv2d_forward, x, w.copy(), None if b is None else b.copy()))
-        pool.x_shape = pool.check_input(convolved).shape
-        self.out, pool.argmax = one_channel_forward(x, w, b, pool.pool_size)
-        return self.out
-
-    def backward_together(self, dout: np.ndarray, need_dx: bool) -> np.ndarray | None:
-        pointwise, pool = self.pointwise, self.pool
-        dwinners = relu_backward(pool.check_dout(dout), self.out)  # reverses the ReLU, for the pixels that won
-        w, _ = pointwise.weights(dwinners.dtype)
-        dx, dw, db = one_channel_backward(dwinners, pool.argmax, pointwise.x, w, pool.pool_size)
-        pointwise.set_gradients(dw, db)
-        return dx if need_dx else None
+from scratchnet.fast.fused_norm import NormReLU, NormReLUMaxPool, OneChannelNormReLUMaxPool
+from scratchnet.fast.fused_pool import OneChannelReLUMaxPool, ReLUMaxPool
+from scratchnet.fast.stage import Fused
+from scratchnet.layers import BatchNorm, Layer, MaxPool2D, PointwiseConv2D, ReLU
 
 
 class Fusion(NamedTuple):
@@ -144,7 +54,14 @@ class Fusion(NamedTuple):
 
 # The first rule that applies is taken, so a longer row stands before a shorter one.
 FUSIONS = (
+    Fusion(
+        (PointwiseConv2D, BatchNorm, ReLU, MaxPool2D),
+        make=OneChannelNormReLUMaxPool,
+        when=OneChannelNormReLUMaxPool.fits,
+    ),
     Fusion((PointwiseConv2D, ReLU, MaxPool2D), make=OneChannelReLUMaxPool, when=OneChannelReLUMaxPool.fits),
+    Fusion((BatchNorm, ReLU, MaxPool2D), make=NormReLUMaxPool),
+    Fusion((BatchNorm, ReLU), make=NormReLU),
     Fusion((ReLU, MaxPool2D), make=ReLUMaxPool),
 )
 

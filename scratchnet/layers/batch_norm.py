@@ -174,13 +174,17 @@ class BatchNorm(WeightedLayer):
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         self.x, self.in_training = self.check_input(x), training
-        if training:
+        self.find_statistics(x)
+        w, b = self.weights(x.dtype)
+        return ops.batch_norm_forward(x, w, b, self.mean, self.var, self.eps)
+
+    def find_statistics(self, x: np.ndarray) -> None:
+        """Set mean and var: in training those of x, which the running ones then follow, and else the running ones."""
+        if self.in_training:
             self.mean, self.var = ops.batch_norm_statistics(x)
             self.follow(self.mean, self.var, x.size // self.channels)
         else:
             self.mean, self.var = (a.astype(x.dtype) for a in (self.running_mean, self.running_var))
-        w, b = self.weights(x.dtype)
-        return ops.batch_norm_forward(x, w, b, self.mean, self.var, self.eps)
 
     def follow(self, mean: np.ndarray, var: np.ndarray, P: int) -> None:
         """Move the running mean and variance towards those of a batch with P numbers for each channel."""
