@@ -4,6 +4,7 @@ The parts in reading order: data, layers, loss, network, models, optim, train.
 """
 
 from scratchnet import data, interop, models
+from scratchnet.average import WeightAverage
 from scratchnet.data import Dataset
 from scratchnet.engine import current_engine, use_engine
 from scratchnet.fold import fold_batch_norm
@@ -41,7 +42,7 @@ __all__ = [
     "Dropout", "Flatten", "Resize", "BatchNorm",
     "softmax", "softmax_cross_entropy",
     "Network", "Step", "models", "fold_batch_norm",
-    "SGD", "Adam", "constant", "step_decay", "cosine", "one_cycle",
+    "SGD", "Adam", "constant", "step_decay", "cosine", "one_cycle", "WeightAverage",
     "fit", "evaluate", "History", "TrainingDiverged", "read_metrics",
     "save", "load", "load_weights", "FileFault",
     "use_engine", "current_engine", "explain", "gradcheck", "interop", "plots", "__version__",

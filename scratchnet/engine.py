@@ -46,7 +46,7 @@ class Engine(NamedTuple):
     compiled: bool = False  #: whether Numba compiles its functions
 
 
-BOOK = ("scratchnet.layers", "scratchnet.optim", "scratchnet.data.augment")
+BOOK = ("scratchnet.layers", "scratchnet.optim", "scratchnet.average", "scratchnet.data.augment")
 ENGINES = {
     "numpy": Engine(BOOK),
     "numba": Engine(
@@ -69,7 +69,7 @@ KERNELS = (
     "dropout_forward", "dropout_backward",
     "resize_forward", "resize_backward",
     "batch_norm_statistics", "batch_norm_forward", "batch_norm_backward",
-    "sgd_update", "momentum_update", "adam_update",
+    "sgd_update", "momentum_update", "adam_update", "average_update",
     "turn_and_shift",
 )  # fmt: skip
 
@@ -218,6 +218,7 @@ class Planned(NamedTuple):
     passes: Sequence[tuple[tuple[int, ...], Any, bool]]  #: inputs' shape (N, ...), their dtype, whether in training
     optimizers: Sequence[Any] = ()  #: over the network's parameters
     augment: Function | None = None
+    average: Any = None  #: of the network's weights: a `WeightAverage`
 
 
 def prepare(plans: Sequence[Planned], stop: Callable[[], Any] = lambda: False) -> None:

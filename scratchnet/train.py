@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from scratchnet.average import WeightAverage
 from scratchnet.data import Dataset
 from scratchnet.loss import softmax_cross_entropy
 from scratchnet.network import Network
@@ -27,6 +28,7 @@ def fit(
     seed: int = 0,
     schedule: Schedule | None = None,
     augment: Augment | None = None,
+    average: WeightAverage | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
     checkpoint_every: int | None = None,
@@ -55,15 +57,19 @@ def fit(
     augment : function from (images, generator) to images, optional
         Changes each batch before the network sees it: `data.RandomAffine` rotates and shifts. What it draws from the
         generator depends only on the seed and the step, so a resumed run draws the same.
+    average : WeightAverage, optional
+        Of this network's weights. It is updated after each step, the network is tested with it, and has it at the end
+        instead of the last step's weights. A run that is interrupted has its own weights, and goes on with both.
     folder : path, optional
         Where to write `checkpoint.safetensors`, which has all that the run needs to continue, and `metrics.jsonl`, with
         a line, a JSON object, for each step and epoch. Without a folder nothing is written.
     resume : bool
         Continue from the folder's checkpoint, if there is one. The weights at the end are those of an uninterrupted run
         with the same arguments, bit for bit. So what determined the steps so far must be the same: the network, the
-        optimiser and the learning rate of each step, the engine, the images and labels, batch_size, seed and augment.
-        The run may now be longer than first planned, and its folder may have been moved or copied. On another machine,
-        whose registers have another width or whose BLAS is another, it goes on as well, but the bits may differ.
+        optimiser and the learning rate of each step, the engine, the images and labels, batch_size, seed, augment and
+        average. The run may now be longer than first planned, and its folder may have been moved or copied. On another
+        machine, whose registers have another width or whose BLAS is another, it goes on as well, but the bits may
+        differ.
     checkpoint_every : int, optional
         Steps from one checkpoint to the next; at the end of each epoch if not given.
     progress : bool
@@ -91,7 +97,21 @@ def fit(
         If an argument is out of range, the optimiser has other parameters than the network's, or the checkpoint is
         of another run (the message says what differs) or its metrics are damaged.
     """
-    run = Run(net, train, test, optimizer, schedule, augment, epochs, steps, batch_size, seed, folder, checkpoint_every)
+    run = Run(
+        net,
+        train,
+        test,
+        optimizer,
+        schedule,
+        augment,
+        average,
+        epochs,
+        steps,
+        batch_size,
+        seed,
+        folder,
+        checkpoint_every,
+    )
     with run.kept(resume), interruptible() as interrupt, run.bar(progress, interrupt) as bar:
         while run.step < run.total_steps:
             for x, labels in run.rest_of_epoch():
@@ -104,9 +124,13 @@ def fit(
                 run.require_finite_loss(loss, x)
                 net.backward(dlogits, need_dx=False)  # the gradient of the images is not needed
                 optimizer.step()
+                if average is not None:
+                    average.update()
                 run.after_step(loss, logits, labels, bar, evaluate)
                 if interrupt.signal is not None:
                     run.stop(interrupt.signal)
+    if average is not None:
+        average.put_into_network()
     return run.history
 
 

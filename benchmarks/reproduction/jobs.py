@@ -8,12 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from scratchnet.models import ARCHITECTURES
-from scratchnet.runs.recipes import AUGMENTED, CANDIDATES, MODERN, ORIGINAL, SEPARABLE_CANDIDATES, Recipe
+from scratchnet.runs.recipes import (
+    AUGMENTED,
+    AVERAGE_CANDIDATES,
+    BATCH_NORM_CANDIDATES,
+    CANDIDATES,
+    MODERN,
+    ORIGINAL,
+    SEPARABLE_CANDIDATES,
+    Recipe,
+)
 from scratchnet.study.experiments import Experiment, planned, read
 
 RESULTS = Path(__file__).parent / "results"  # those that this project shows; nothing is written there unless asked for
 OUTPUT = Path(__file__).parents[2] / "build" / "reproduction"
 
+BATCH_NORM = {"batch_norm": True}  # the option of `separable_cnn`
 WIDTHS, RESOLUTIONS = (0.25, 0.5, 0.75, 1.0, 2.0), (0.5, 0.75, 1.0)
 # What the original's first notebook printed during training: step, training loss in nats.
 PUBLISHED_LOSSES = ((500, 2.298), (1000, 2.287), (1500, 0.278), (2000, 0.212), (3000, 0.088), (4000, 0.034))
@@ -100,6 +110,29 @@ def multipliers_jobs(seeds: int) -> list[Job]:
     ]
 
 
+def batch_norm_jobs(seeds: int) -> list[Job]:
+    """Batch normalisation in the separable network, by each of the three recipes."""
+    recipes = [ARCHITECTURES["separable_cnn"].recipe, MODERN, AUGMENTED]
+    return [
+        Job("batch_norm", "scratchnet", Experiment("separable_cnn", recipe, number, BATCH_NORM))
+        for number in range(seeds)
+        for recipe in recipes
+    ]
+
+
+def average_choice_jobs(seeds: int) -> list[Job]:
+    """Candidates with batch normalisation or an average of the weights; held-out digits, at most two seeds."""
+    return [
+        Job("average_choice", "scratchnet", Experiment(model, recipe, number, options, validate=True))
+        for number in range(min(seeds, 2))
+        for model, options, candidates in (
+            ("separable_cnn", BATCH_NORM, BATCH_NORM_CANDIDATES),
+            ("four_conv_cnn", {}, AVERAGE_CANDIDATES),
+        )
+        for recipe in candidates
+    ]
+
+
 def time_jobs(seeds: int) -> list[Job]:
     """Accuracy over time, by the modern recipe in three frameworks; at most one seed. These jobs run one at a time."""
     return [
@@ -118,6 +151,8 @@ PARTS: dict[str, Callable[[int], list[Job]]] = {
     "separable_choice": separable_choice_jobs,
     "causes": causes_jobs,
     "multipliers": multipliers_jobs,
+    "batch_norm": batch_norm_jobs,
+    "average_choice": average_choice_jobs,
     "time": time_jobs,
 }
 

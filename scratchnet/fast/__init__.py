@@ -23,11 +23,11 @@ from scratchnet.fast.pointwise import pointwise_conv2d_backward, pointwise_conv2
 from scratchnet.fast.pool import avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward
 from scratchnet.fast.relu import relu_backward, relu_forward
 from scratchnet.fast.resize import resize_backward, resize_forward
-from scratchnet.fast.update import adam_update, momentum_update, sgd_update
+from scratchnet.fast.update import adam_update, average_update, momentum_update, sgd_update
 
 __all__ = [
-    "adam_update", "avg_pool2d_backward", "avg_pool2d_forward", "batch_norm_backward", "batch_norm_forward",
-    "batch_norm_statistics", "col2im", "conv2d_backward", "conv2d_forward",
+    "adam_update", "average_update", "avg_pool2d_backward", "avg_pool2d_forward", "batch_norm_backward",
+    "batch_norm_forward", "batch_norm_statistics", "col2im", "conv2d_backward", "conv2d_forward",
     "dense_backward", "dense_forward", "depthwise_conv2d_backward", "depthwise_conv2d_forward", "dropout_backward",
     "dropout_forward", "im2col", "max_pool2d_backward", "max_pool2d_forward", "momentum_update",
     "pointwise_conv2d_backward", "pointwise_conv2d_forward", "relu_backward", "relu_forward", "resize_backward",

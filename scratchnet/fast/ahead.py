@@ -37,6 +37,7 @@ from scratchnet.fast.code_cache import code_folder, is_there
 from scratchnet.fast.compile_worker import types_of
 from scratchnet.fast.compiled import ANNOUNCER, Call, noted
 from scratchnet.fast.fused import stages
+from scratchnet.fast.update import average_update
 from scratchnet.layers.base import state_arrays
 from scratchnet.progress import progress_bar
 
@@ -109,6 +110,9 @@ def calls_of(plan: Planned) -> list[Call]:
             optimizer.steps = 1
             for p in optimizer.parameters:
                 optimizer.update(p.value, np.zeros_like(p.value), {})
+        if plan.average is not None:
+            for array in plan.average.averaged().values():
+                average_update(np.zeros_like(array), array, plan.average.decay)
     return calls
 
 

@@ -1,4 +1,4 @@
-"""The optimisers' updates, each in one pass over memory. NumPy makes one pass for each operation."""
+"""The updates of weights and of their average, each in one pass over memory. NumPy makes one for each operation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import prange
 
+from scratchnet import average as book
 from scratchnet import optim
 from scratchnet.fast.compiled import kernel
 
@@ -46,6 +47,13 @@ def adam_kernel(value, g, m, s, numbers):
         m[i] = beta1 * m[i] + (one - beta1) * g[i]
         s[i] = beta2 * s[i] + (one - beta2) * (g[i] * g[i])
         value[i] -= step * m[i] / (np.sqrt(s[i] / correction) + eps)
+
+
+@kernel
+def average_kernel(average, value, share):
+    """average += share * (value - average)."""
+    for i in prange(value.size):
+        average[i] += share * (value[i] - average[i])
 
 
 def one_kind(*arrays: np.ndarray) -> bool:
@@ -96,3 +104,11 @@ def adam_update(
         adam_kernel(value.reshape(-1), g.reshape(-1), m.reshape(-1), s.reshape(-1), numbers)
     else:
         optim.adam_update(value, g, m, s, lr, betas, eps, t)
+
+
+def average_update(average: np.ndarray, value: np.ndarray, decay: float) -> None:
+    """See `scratchnet.average.average_update`."""
+    if one_kind(average, value):
+        average_kernel(average.reshape(-1), value.reshape(-1), value.dtype.type(1 - decay))
+    else:
+        book.average_update(average, value, decay)

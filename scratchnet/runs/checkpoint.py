@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchnet.average import WeightAverage
 from scratchnet.data import Dataset
 from scratchnet.layers.base import check_generator_state, state_arrays
 from scratchnet.network import Network
@@ -29,8 +30,15 @@ ADVICE = {
     "engine": "Choose the first one with sn.use_engine before you resume",
     "train_images": "Resume with the images that it was begun with, in that order and dtype",
     "train_labels": "Resume with the labels that it was begun with, in that order and dtype",
+    "average": "Resume with a WeightAverage of that decay, or without one if there was none",
     "augment": "Resume with the augmentation that it was begun with: what it makes of the first images is compared",
 }
+
+
+AVERAGE = "average/"  # before the names of a `WeightAverage`'s arrays
+
+# Arguments that checkpoints of earlier versions lack: what was done then.
+NEWER = {"average": None}
 
 
 def save(net: Network, path: str | Path, trained_on: Dataset | None = None) -> None:
@@ -100,7 +108,12 @@ def trained_classes(path: str | Path) -> tuple[str, ...]:
 
 
 def save_checkpoint(
-    path: str | Path, net: Network, optimizer: Optimizer, arguments: dict[str, Any], position: dict[str, Any]
+    path: str | Path,
+    net: Network,
+    optimizer: Optimizer,
+    arguments: dict[str, Any],
+    position: dict[str, Any],
+    average: WeightAverage | None = None,
 ) -> None:
     """Write everything that a training run needs to go on.
 
@@ -109,7 +122,7 @@ def save_checkpoint(
     arrays = _arrays(path, net)
     for p, state in zip(optimizer.parameters, optimizer.state, strict=True):
         arrays |= {f"optimizer/{p.name}/{key}": array for key, array in state.items()}
-    description = {
+    description: dict[str, Any] = {
         "kind": "checkpoint",
         "network": describe(net),
         "optimizer": describe_optimizer(optimizer),
@@ -119,6 +132,9 @@ def save_checkpoint(
         "arguments": arguments,
         "position": position,
     }
+    if average is not None:
+        arrays |= {AVERAGE + name: array for name, array in average.arrays.items()}
+        description["averaged_steps"] = average.steps
     write(path, arrays, description)
 
 
@@ -133,16 +149,26 @@ class Checkpoint:
     steps: int
     input_shape: list[int]
     position: dict[str, Any]
+    averaged: dict[str, np.ndarray]
+    averaged_steps: int
 
-    def restore(self, net: Network, optimizer: Optimizer) -> None:
-        """Change the network and the optimiser that the checkpoint was read for."""
+    def restore(self, net: Network, optimizer: Optimizer, average: WeightAverage | None = None) -> None:
+        """Change the network, the optimiser and the average that the checkpoint was read for."""
         net.input_shape = tuple(self.input_shape)
         _set_arrays(net, self.arrays)
         net.set_state(self.generators)
         optimizer.state, optimizer.lr, optimizer.steps = self.optimizer_state, self.lr, self.steps
+        if average is not None:
+            average.arrays, average.steps = self.averaged, self.averaged_steps
 
 
-def load_checkpoint(path: str | Path, net: Network, optimizer: Optimizer, arguments: dict[str, Any]) -> Checkpoint:
+def load_checkpoint(
+    path: str | Path,
+    net: Network,
+    optimizer: Optimizer,
+    arguments: dict[str, Any],
+    average: WeightAverage | None = None,
+) -> Checkpoint:
     """The checkpoint that `save_checkpoint` wrote, if it belongs to the same run. Only `restore` changes anything.
 
     Raises
@@ -164,6 +190,9 @@ def load_checkpoint(path: str | Path, net: Network, optimizer: Optimizer, argume
             f"{path}: expected steps, the optimiser's count, to be at least position.step, "
             f"{description['position']['step']}; got {description['steps']}"
         )
+    averaged = {name.removeprefix(AVERAGE): array for name, array in arrays.items() if name.startswith(AVERAGE)}
+    arrays = {name: array for name, array in arrays.items() if not name.startswith(AVERAGE)}
+    _check_average(path, average, averaged)
     ours = {name: array for name, array in arrays.items() if not name.startswith("optimizer/")}
     _check_arrays(path, net, ours)
     theirs = {name: array for name, array in arrays.items() if name not in ours}
@@ -175,6 +204,8 @@ def load_checkpoint(path: str | Path, net: Network, optimizer: Optimizer, argume
         description["steps"],
         description["network"]["input_shape"],
         description["position"],
+        averaged,
+        description.get("averaged_steps", 0),
     )
 
 
@@ -182,13 +213,14 @@ def _require_same_run(
     path: str | Path, description: dict[str, Any], net: Network, optimizer: Optimizer, arguments: dict[str, Any]
 ) -> None:
     """A FileFault that says what differs, unless a checkpoint's description is that of this run."""
-    if arguments.keys() - description["arguments"].keys():
+    begun = NEWER | description["arguments"]
+    if arguments.keys() - begun.keys():
         raise FileFault(
             f"{path}: was written by an earlier version of scratchnet, which did not record the engine and the data of "
             "a run; finish the run with that version, or start a new one in another folder"
         )
     for name, value in as_json(arguments).items():
-        _require_same(path, name, description["arguments"][name], value)
+        _require_same(path, name, begun[name], value)
     network = describe(net)
     if net.input_shape is None:
         network["input_shape"] = description["network"]["input_shape"]
@@ -230,6 +262,14 @@ def _check_names(path: str | Path, owner: str, needed: Set[str], given: Set[str]
     missing, foreign = sorted(needed - given), sorted(given - needed)
     if missing or foreign:
         raise FileFault(f"{path}: the arrays do not fit {owner}: missing {missing}, not part of it {foreign}")
+
+
+def _check_average(path: str | Path, average: WeightAverage | None, arrays: dict[str, np.ndarray]) -> None:
+    """A FileFault that names the array, unless these arrays are those of the average."""
+    held = {} if average is None else average.averaged()
+    _check_names(path, "the average of the weights", held.keys(), arrays.keys())
+    for name, expected in held.items():
+        check_array(path, AVERAGE + name, arrays[name], expected)
 
 
 def _set_arrays(net: Network, arrays: dict[str, np.ndarray]) -> None:

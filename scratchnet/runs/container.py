@@ -51,6 +51,7 @@ DESCRIPTIONS: dict[str, dict[str, Any]] = {
         "generators": OBJECT,
         "arguments": OBJECT,
         "position": {"step": COUNT, "order": OBJECT},
+        "averaged_steps": if_given(COUNT),
     },
 }
 DTYPES = ("F32", "F64", *(f"{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64)))  # as safetensors calls them

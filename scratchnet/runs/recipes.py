@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from scratchnet.average import WeightAverage
 from scratchnet.data import RandomAffine
 from scratchnet.optim import SGD, Adam, Optimizer, Schedule, constant, cosine, one_cycle, step_decay
 
@@ -46,6 +47,8 @@ class Recipe:
     batch_size : int
     degrees, shift : float
         Of `RandomAffine`, which turns and shifts the digits of each batch. If both are 0, there is no augmentation.
+    average : float
+        Decay of a `WeightAverage`; 0: the network keeps the weights of the last step.
     left_out : int
         How many images at the start of the training set are left out: 0, or 5,000 in the original's notebooks.
     """
@@ -65,6 +68,7 @@ class Recipe:
     degrees: float = 0.0
     shift: float = 0.0
     left_out: int = 0
+    average: float = 0.0
 
     def make_optimizer(self, net: Network) -> Optimizer:
         """The optimiser for the network's parameters."""
@@ -93,6 +97,7 @@ class Recipe:
             "optimizer": self.make_optimizer(net),
             "schedule": self.make_schedule(train_size),
             "augment": self.make_augment(),
+            "average": WeightAverage(net, self.average) if self.average else None,
             "epochs": self.epochs,
             "steps": self.steps,
             "batch_size": self.batch_size,
@@ -131,6 +136,25 @@ SEPARABLE_CANDIDATES = (
     CANDIDATES[-1],
     replace(_SGD, name="sgd-lr_0.1-degrees_10-shift_1", lr=0.1, degrees=10, shift=1),
     replace(_SGD, name="sgd-lr_0.1-decay-degrees_15-shift_2", lr=0.1, weight_decay=5e-4, degrees=15, shift=2),
+)
+
+# Batch normalisation allows larger learning rates, and an average of the weights may do without a schedule. These were
+# tried on the same held-out digits, with two random seeds each. The rule was written down before any of them ran: for
+# each network the highest mean accuracy wins; of equals, the lower mean loss.
+_WIDE = replace(_SGD, lr=0.1, degrees=15, shift=2)
+AVERAGE_CANDIDATES = (
+    CANDIDATES[-1],
+    replace(_WIDE, name="sgd-lr_0.1-decay-degrees_15-shift_2", weight_decay=5e-4),
+    replace(_WIDE, name="sgd-lr_0.1-degrees_15-shift_2-average", average=0.998),
+    replace(_WIDE, name="sgd-lr_0.1-decay-degrees_15-shift_2-average", weight_decay=5e-4, average=0.998),
+    replace(_WIDE, name="sgd-lr_0.05-constant-degrees_15-shift_2-average", lr=0.05, schedule="constant", average=0.998),
+)
+BATCH_NORM_CANDIDATES = (
+    *AVERAGE_CANDIDATES,
+    replace(_WIDE, name="sgd-lr_0.2-degrees_15-shift_2", lr=0.2),
+    replace(_WIDE, name="sgd-lr_0.2-decay-degrees_15-shift_2", lr=0.2, weight_decay=5e-4),
+    replace(_WIDE, name="sgd-lr_0.4-degrees_15-shift_2", lr=0.4),
+    replace(_WIDE, name="sgd-lr_0.2-degrees_10-shift_1", lr=0.2, degrees=10, shift=1),
 )
 
 # The recipes for a whole data set, by their names on the command line. The original's are in the networks' records.

@@ -12,13 +12,14 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
+from scratchnet.average import WeightAverage
 from scratchnet.data import Dataset, RandomAffine
 from scratchnet.engine import Planned, current_engine, ops
 from scratchnet.layers.base import state_arrays
@@ -61,6 +62,7 @@ class Run:
     optimizer: Optimizer
     schedule: Schedule | None
     augment: Augment | None
+    average: WeightAverage | None
     epochs: int | None
     steps: int | None
     batch_size: int
@@ -77,6 +79,10 @@ class Run:
         for what in ("schedule", "augment"):
             if not (getattr(self, what) is None or callable(getattr(self, what))):
                 raise TypeError(f"fit: expected {what} to be a function or None, got {shown(getattr(self, what))}")
+        if self.average is not None:
+            instance("fit", "average", self.average, WeightAverage)
+            if self.average.net is not self.net:
+                raise ValueError(f"fit: the average is of another network than {self.net.name}; make one for it")
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(f"expected either epochs or steps, got epochs={self.epochs} and steps={self.steps}")
         for what in ("epochs", "steps", "batch_size", "checkpoint_every"):
@@ -122,7 +128,7 @@ class Run:
         self.arguments = self.describe_arguments()
         if not path.exists():
             return
-        checkpoint = load_checkpoint(path, self.net, self.optimizer, self.arguments)
+        checkpoint = load_checkpoint(path, self.net, self.optimizer, self.arguments, self.average)
         step = checkpoint.position["step"]
         if step > self.total_steps:
             raise ValueError(
@@ -130,7 +136,7 @@ class Run:
                 f"{self.epochs} and steps={self.steps} ask for; resume with more, or start a new run in another folder"
             )
         self.history = self.history_until(step)
-        checkpoint.restore(self.net, self.optimizer)
+        checkpoint.restore(self.net, self.optimizer, self.average)
         self.step = self.saved = step
         self.order.bit_generator.state = self.order_at_epoch_start = checkpoint.position["order"]
 
@@ -188,7 +194,8 @@ class Run:
         if epoch_ends:
             figures: dict[str, Any] = {"steps_per_second": self.steps_per_second()}
             if self.test is not None:
-                test_loss, test_accuracy = evaluate(self.net, self.test)
+                with nullcontext() if self.average is None else self.average.used():
+                    test_loss, test_accuracy = evaluate(self.net, self.test)
                 figures |= {"test_set": self.test.name, "test_loss": test_loss, "test_accuracy": test_accuracy}
             self.record(event="epoch", epoch=epoch, step=self.step, **figures)
         self.show(bar)
@@ -244,6 +251,7 @@ class Run:
         `show` adds the speed: tqdm's own would count evaluation.
         """
         plan = planned(self.net, self.train, self.test, self.batch_size, self.optimizer, self.augment)
+        plan = plan._replace(average=self.average)
         ops.prepare([plan], stop=lambda: interrupt.signal)
         if interrupt.signal is not None:
             self.stop(interrupt.signal)
@@ -279,6 +287,7 @@ class Run:
             "train_images": fingerprint(self.train.images),
             "train_labels": fingerprint(self.train.labels),
             "augment": None if self.augment is None else self.describe_augment(self.augment),
+            "average": None if self.average is None else {"decay": self.average.decay},
         }
 
     def describe_augment(self, augment: Augment) -> str:
@@ -332,7 +341,7 @@ class Run:
         order = self.order.bit_generator.state if epoch_is_over else self.order_at_epoch_start
         position = {"step": self.step, "order": order}
         path = Path(self.folder) / CHECKPOINT  # type: ignore[arg-type]
-        save_checkpoint(path, self.net, self.optimizer, self.arguments, position)
+        save_checkpoint(path, self.net, self.optimizer, self.arguments, position, self.average)
         self.saved = self.step
 
 

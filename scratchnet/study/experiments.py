@@ -61,8 +61,8 @@ class Experiment:
     @property
     def name(self) -> str:
         """The name of the run's file."""
-        options = [f"{key.removesuffix('_multiplier')}_{in_short(value)}" for key, value in self.options.items()]
-        return "-".join([self.recipe.name, self.model, *options, f"seed_{self.seed}"])
+        options = [in_short(key.removesuffix("_multiplier"), value) for key, value in self.options.items()]
+        return "-".join([self.recipe.name, self.model, *options, f"seed_{self.seed}"]).replace(" ", "_")
 
     @property
     def network_name(self) -> str:
@@ -194,12 +194,14 @@ def as_experiment(described: dict[str, Any]) -> Experiment:
 
 def network_name(model: str, options: Mapping[str, Any]) -> str:
     """The name of a network with options in tables: "separable_cnn, dense units 128"."""
-    return ", ".join([model, *(f"{key.replace('_', ' ')} {in_short(value)}" for key, value in options.items())])
+    return ", ".join([model, *(in_short(key.replace("_", " "), value) for key, value in options.items())])
 
 
-def in_short(value: Any) -> str:
-    """An option's value as part of a name: 1.0 becomes 1."""
-    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+def in_short(name: str, value: Any) -> str:
+    """An option as part of a name: "dense units 128", "width 1" for 1.0, and "batch norm" alone if it is switched on."""
+    if value is True:
+        return name
+    return f"{name} {value:g}" if isinstance(value, (int, float)) else f"{name} {value}"
 
 
 def by_network(results: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
