@@ -3,7 +3,8 @@
 With a large learning rate the weights do not come to rest: each batch pulls them to another side. Their average does.
 After step t = 1, 2, ... every weight v has
 
-    average = d * average + (1 - d) * v,    d = min(decay, (1 + t) / (10 + t))
+    average = d * average + (1 - d) * v
+    d       = min(decay, (1 + t) / (10 + t))
 
 An average with the decay d goes back over about 1 / (1 - d) steps: 1,000 for 0.999. At the start d is smaller, so that
 the first weights, which know nothing, are soon forgotten. What layers keep besides their weights, such as the running

@@ -40,6 +40,7 @@ UPDATES = {
     "sgd_update": (1, (0.1,)),
     "momentum_update": (2, (0.1, 0.9, False)),
     "momentum_update with Nesterov": (2, (0.1, 0.9, True)),
+    "average_update": (1, (0.9,)),
     "adam_update": (3, (0.1, (0.9, 0.999), 1e-8, 3)),
 }
 

@@ -61,13 +61,13 @@ def described(path):
 
 
 # What does not decide what is to come is not compared: it is restored, or the metrics show it.
-NOT_COMPARED = {"kind", "lr", "steps", "position"}
+NOT_COMPARED = {"kind", "lr", "steps", "position", "averaged_steps"}
 
 
 @pytest.mark.parametrize("optimizer", [sgd(), adam()], ids=["SGD", "Adam"])
 def test_whatever_a_checkpoint_says_of_the_run_is_compared(optimizer, tmp_path):
     """Each single value in the description of a checkpoint is changed in turn, so that a new one is covered at once."""
-    given = {"net": every_layer, "optimizer": optimizer, "augment": brighter(0.9), "folder": tmp_path}
+    given = {"net": every_layer, "optimizer": optimizer, "augment": brighter(0.9), "average": 0.9, "folder": tmp_path}
     sn.fit(**arguments(**given, steps=1))
     path = tmp_path / CHECKPOINT
     content, description = path.read_bytes(), described(path)

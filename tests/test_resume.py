@@ -58,6 +58,8 @@ def arguments(**changes):
     make_net = changes.pop("net", dropout_net)
     make_optimizer = changes.pop("optimizer", sgd())
     net = make_net()
+    if changes.get("average") is not None:
+        changes["average"] = sn.WeightAverage(net, changes["average"])
     defaults = {"train": digits(), "test": None, "steps": STEPS, "batch_size": 20, "progress": False}
     return {"net": net, "optimizer": make_optimizer(net), **defaults, **changes}
 
@@ -195,6 +197,10 @@ CASES = {
         {"augment": lambda images, rng: images * rng.random(dtype=np.float32)},
         SAME,
     ),
+    "average, one that was not there": ({}, {"average": 0.9}, r"begun with average = None, not "),
+    "average, no longer there": ({"average": 0.9}, {"average": None}, r"begun with average = .*, not None\."),
+    "average, of another decay": ({"average": 0.9}, {"average": 0.8}, r"begun with average\.decay = 0.9, not 0.8\."),
+    "average, the same made again": ({"average": 0.9}, {"average": 0.9}, SAME),
     "folder": ({}, {"folder": None}, "expected a folder to resume from, got none"),
     "resume": ({}, {"resume": False}, "holds an earlier run; resume it"),
     "checkpoint_every": ({"checkpoint_every": 2}, {"checkpoint_every": 3}, SAME),

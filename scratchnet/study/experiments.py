@@ -198,7 +198,7 @@ def network_name(model: str, options: Mapping[str, Any]) -> str:
 
 
 def in_short(name: str, value: Any) -> str:
-    """An option as part of a name: "dense units 128", "width 1" for 1.0, and "batch norm" alone if it is switched on."""
+    """An option as part of a name: "dense units 128", "width 1" for 1.0, "batch norm" if it is True."""
     if value is True:
         return name
     return f"{name} {value:g}" if isinstance(value, (int, float)) else f"{name} {value}"
