@@ -133,7 +133,7 @@ def test_a_flipped_bit_is_noticed(tmp_path, net):
 def test_a_foreign_file_is_refused(tmp_path):
     path = tmp_path / "m"
     safetensors.numpy.save_file({"a": np.zeros(3)}, path)
-    with pytest.raises(ValueError, match=r"not written by scratchnet: expected the format 'scratchnet 1', got None"):
+    with pytest.raises(ValueError, match=r"not written by scratchnet: expected the metadata .*, got {}"):
         sn.load(path)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     with pytest.raises(ValueError, match="not a whole safetensors file"):
@@ -247,3 +247,20 @@ def test_a_file_says_whether_the_shape_of_the_input_was_declared(tmp_path):
         else:
             with pytest.raises(ValueError, match=r"expected input of shape \(N, 4, 4, 1\)"):
                 again.forward(np.zeros((1, 5, 5, 1), np.float32))
+
+
+def test_other_tools_find_the_key_that_they_look_for_and_older_files_are_read(tmp_path, net):
+    """transformers and others refuse a safetensors file whose `format` is not the name of a framework."""
+    path = tmp_path / "model.safetensors"
+    sn.save(net, path)
+    with safetensors.safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    assert metadata["format"] == "pt"
+    arrays = safetensors.numpy.load_file(path)
+    assert arrays.keys() == {p.name for p in net.parameters()}
+    del metadata["made_by"]
+    safetensors.numpy.save_file(arrays, path, metadata | {"format": "scratchnet 1"})
+    assert sn.load(path).summary() == net.summary()
+    safetensors.numpy.save_file(arrays, path, metadata)
+    with pytest.raises(ValueError, match="not written by scratchnet: expected the metadata .*, got {'format': 'pt'}"):
+        sn.load(path)

@@ -31,7 +31,12 @@ from scratchnet.reading import (
 )
 from scratchnet.writing import written_atomically
 
-FORMAT = "scratchnet 1"
+WRITER = "scratchnet 1"
+
+# `format` is safetensors' own key: the framework that the tensors are meant for. Tools that look at it take few values,
+# and all of them take this one. The arrays are the same whatever it says.
+HEADER = {"format": "pt", "made_by": WRITER}
+EARLIER_HEADER = {"format": WRITER}  # of version 0.2.0 and before
 
 SHAPE = Kind(
     "a list of whole numbers of at least 1", lambda value: isinstance(value, list) and all(map(POSITIVE.fits, value))
@@ -67,7 +72,7 @@ def write(path: str | Path, arrays: dict[str, np.ndarray], description: dict[str
     description = as_json(description)
     check(path, description, DESCRIPTIONS[description["kind"]])
     text = json.dumps(description)
-    metadata = {"description": text, "format": FORMAT, "sha256": digest(arrays, text)}
+    metadata = {"description": text, "sha256": digest(arrays, text)} | HEADER
     content = _with_sorted_metadata(as_bytes(arrays, metadata))
     with written_atomically(path) as partial:
         partial.write_bytes(content)
@@ -94,10 +99,9 @@ def read(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, 
     try:
         with safe_open(as_file(path, f"a {kind}"), framework="numpy") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise FileFault(
-                    f"{path}: not written by scratchnet: expected the format {FORMAT!r}, got {metadata.get('format')!r}"
-                )
+            header = {key: metadata[key] for key in HEADER if key in metadata}
+            if header not in (HEADER, EARLIER_HEADER):
+                raise FileFault(f"{path}: not written by scratchnet: expected the metadata {HEADER}, got {header}")
             arrays = {name: _read_array(path, file, name) for name in file.keys()}  # noqa: SIM118 (the file is no dict)
     except SafetensorError as error:
         raise FileFault(f"{path}: not a whole safetensors file ({error}); it is damaged or of another format") from None
