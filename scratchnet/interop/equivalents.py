@@ -1,7 +1,7 @@
 """What each layer is in the other frameworks: one record for each class of layers.
 
-`to_torch`, `from_torch`, `to_onnx` and the benchmark's peers read the records. PyTorch, TensorFlow and JAX are imported
-only by the functions that need them.
+`to_torch`, `from_torch`, `to_onnx` and the benchmark's peers read the records. PyTorch, Keras and JAX are imported only
+by the functions that need them.
 
 Where PyTorch differs from scratchnet, and what is done about it:
 
@@ -76,8 +76,8 @@ class Equivalent:
     torch_state : names
         Arrays of the layer's state that the module keeps under the same names.
     keras : function (layer, input_shape) -> list of keras.layers.Layer
-        Their weights are the layer's parameters in the same order. A shape may differ, but not the order of the
-        numbers.
+        Their weights are the layer's parameters, and then the arrays of its state, in the same order. A shape may
+        differ, but not the order of the numbers.
     jax : function (layer, x, weights, key) -> array
         The forward pass. `weights` are the layer's by name, {"w": ..., "b": ...}. `key` is for random numbers, and None
         outside of training.
@@ -132,9 +132,9 @@ def torch_layer(kind: str, *arguments: Any, **options: Any) -> list[Any]:
 
 def keras_layer(kind: str, *arguments: Any, **options: Any) -> list[Any]:
     """A layer of Keras by its name, as a list of one."""
-    import tensorflow as tf
+    import keras
 
-    return [getattr(tf.keras.layers, kind)(*arguments, **options)]
+    return [getattr(keras.layers, kind)(*arguments, **options)]
 
 
 def pads_of(layer: Any, image: Shape, size: IntOrPair) -> Pads:
@@ -453,6 +453,7 @@ register(
             "BatchNorm2d" if len(shape) == 3 else "BatchNorm1d", layer.channels, layer.eps, layer.momentum
         ),
         torch_state=("running_mean", "running_var"),
+        keras=lambda layer, shape: keras_layer("BatchNormalization", momentum=1 - layer.momentum, epsilon=layer.eps),
         onnx=batch_norm_in_onnx,
     ),
 )

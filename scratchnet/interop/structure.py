@@ -186,7 +186,9 @@ def flatten_like(module: Any, shape: Shape) -> list[Layer]:
 
 
 def resize_like(module: Any, shape: Shape) -> list[Layer]:
-    refuse(module, mode="bilinear", align_corners=False)
+    refuse(module, mode="bilinear")
+    if module.align_corners:  # None, the default, means False
+        raise Refused("align_corners=True")
     if module.size is None:
         raise Refused(f"scale_factor={module.scale_factor} in place of a size")
     return [book.Resize(module.size)]
