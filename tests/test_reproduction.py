@@ -135,7 +135,7 @@ def test_the_originals_recipe_has_an_older_name():
 
 
 def test_the_choice_never_sees_the_test_set():
-    choices = ("choice", "separable_choice")
+    choices = ("choice", "separable_choice", "average_choice")
     for part, make in jobs.PARTS.items():
         assert all(job.experiment.validate == (part in choices) for job in make(5)), part
 

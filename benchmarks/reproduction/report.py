@@ -20,7 +20,14 @@ from benchmarks.report import rows_to_markdown, spread
 from benchmarks.reproduction.jobs import AIMS, PARTS, PUBLISHED_LOSSES, RESULTS, result_of
 from benchmarks.reproduction.speed import SPEED
 from scratchnet.models import ARCHITECTURES
-from scratchnet.runs.recipes import CANDIDATES, ORIGINAL, SEPARABLE_CANDIDATES, Recipe
+from scratchnet.runs.recipes import (
+    AVERAGE_CANDIDATES,
+    BATCH_NORM_CANDIDATES,
+    CANDIDATES,
+    ORIGINAL,
+    SEPARABLE_CANDIDATES,
+    Recipe,
+)
 from scratchnet.show.plots import COLOURS, save_figure
 from scratchnet.study.experiments import LOSS_EVERY, Experiment, by_network, mean_and_deviation, network_name, planned
 from scratchnet.study.reproduce import published_for, published_texts
@@ -406,6 +413,64 @@ def draw_multipliers(results: Path) -> Figure:
     return figure
 
 
+# ---------------------------------------------------------------- batch normalisation and an average
+
+
+def batch_norm(results: Path) -> str:
+    """The separable network without batch normalisation and with it, by each of the three recipes."""
+    rows = []
+    for recipe in (ORIGINAL, "modern", "augmented"):
+        plain = [r for r in runs(recipe, results, "separable_cnn") if is_plain(r)]
+        normalised = [r for r in runs("batch_norm", results) if r["experiment"].recipe.name == recipe]
+        row = [recipe]
+        for its in (plain, normalised):
+            row += [str(len(its)), mean_and_range(accuracies(its)) if its else "not run", last_losses(its)]
+        rows.append(row)
+    cells = ["runs", "test accuracy, %", "training loss at the end"]
+    return rows_to_markdown(["recipe", *cells, *(f"{cell}, with it" for cell in cells)], rows)
+
+
+def is_plain(result: dict[str, Any]) -> bool:
+    """Whether a run is one of ours, of a network without options."""
+    return result["framework"] == "scratchnet" and not result["experiment"].options
+
+
+def last_losses(results: Runs) -> str:
+    """The mean loss of the last steps of training, with dropout, in nats."""
+    return mean_of([statistics.mean(r["losses"][-END // LOSS_EVERY :]) for r in results], 3)
+
+
+def average_choice(results: Path) -> str:
+    """What the candidates with batch normalisation or an average reached on the held-out digits."""
+    done, rows = runs("average_choice", results), []
+    for network, candidates in (
+        ("separable_cnn, batch norm", BATCH_NORM_CANDIDATES),
+        ("four_conv_cnn", AVERAGE_CANDIDATES),
+    ):
+        for recipe in candidates:
+            its = [r for r in done if (r["experiment"].network_name, r["experiment"].recipe) == (network, recipe)]
+            settings, augmentation = what_differs(recipe)
+            average = f"{recipe.average:g}" if recipe.average else "none"
+            losses = mean_of([r["test"]["loss"] for r in its], 4)
+            rows.append([
+                network, settings, recipe.schedule, augmentation, average, str(len(its)),
+                f"{statistics.mean(accuracies(its)):.2f}" if its else "not run", losses,
+            ])  # fmt: skip
+    header = ["network", "recipe", "schedule", "turn, shift", "average", "runs", "accuracy, %", "loss"]
+    return rows_to_markdown(header, rows)
+
+
+def limit(results: Path) -> str:
+    """What the chosen candidates reach on the test set, beside the aims."""
+    rows = []
+    for name, its in by_network(runs("limit", results)).items():
+        aim = AIMS["limit"][its[0]["experiment"].model]
+        losses = mean_of([r["test"]["loss"] for r in its], 4)
+        rows.append([name, str(len(its)), mean_and_range(accuracies(its)), losses, last_losses(its), f"{aim:g}"])
+    header = ["network", "runs", "test accuracy, %", "test loss", "training loss at the end", "aim"]
+    return rows_to_markdown(header, rows)
+
+
 # ---------------------------------------------------------------- the whole
 
 
@@ -452,7 +517,8 @@ def main_table(results: Path) -> str:
 
 TABLES = (
     main_table, original_recipe, plateau, choice, modern, separable_choice, losses_at_the_end, augmentation_cost,
-    time_to_accuracy, causes, causes_ratios, multipliers, made,
+    time_to_accuracy, causes, causes_ratios, multipliers, batch_norm,
+    average_choice, limit, made,
 )  # fmt: skip
 FIGURES = {
     "original_recipe": draw_original_recipe,
