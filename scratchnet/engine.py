@@ -42,16 +42,21 @@ Function = Callable[..., Any]
 class Engine(NamedTuple):
     """One engine."""
 
-    modules: tuple[str, ...]  #: where its functions are; of two with the same name, the later module's is used
+    #: where its functions are; of two with the same name, the later module's is used. A module that has a function
+    #: `kernels` is asked for them, by name, each time that the engine is chosen
+    modules: tuple[str, ...]
     compiled: bool = False  #: whether Numba compiles its functions
 
 
-BOOK = ("scratchnet.layers", "scratchnet.optim", "scratchnet.average", "scratchnet.data.augment")
+BOOK = (
+    "scratchnet.layers", "scratchnet.loss", "scratchnet.optim", "scratchnet.average", "scratchnet.data.augment",
+)  # fmt: skip
 ENGINES = {
     "numpy": Engine(BOOK),
     "numba": Engine(
         ("scratchnet.fast", "scratchnet.fast.fused", "scratchnet.fast.choose", "scratchnet.fast.ahead"), compiled=True
     ),
+    "mine": Engine((*BOOK, "scratchnet.exercises.mine")),  # the learner's own answers, where they are right
 }
 READABLE_ENGINE = "numpy"  # the one to step through
 DEFAULT_ENGINE = "numba"
@@ -69,6 +74,7 @@ KERNELS = (
     "dropout_forward", "dropout_backward",
     "resize_forward", "resize_backward",
     "batch_norm_statistics", "batch_norm_forward", "batch_norm_backward",
+    "softmax_gradient",
     "sgd_update", "momentum_update", "adam_update", "average_update",
     "turn_and_shift",
 )  # fmt: skip
@@ -105,9 +111,10 @@ class use_engine:
 
     Parameters
     ----------
-    name : {"numpy", "numba"}
+    name : {"numpy", "numba", "mine"}
         "numpy" is the readable engine (`scratchnet.layers`), the one to step through; "numba" the compiled one
-        (`scratchnet.fast`).
+        (`scratchnet.fast`); "mine" has your own answers to the exercises, where they are right, and else the readable
+        functions.
 
     Raises
     ------
@@ -246,7 +253,8 @@ def _activate(name: str) -> None:
     functions = DEFAULTS | added
     offered = {*KERNELS, *functions}
     for module in modules:
-        functions |= {name: function for name, function in vars(module).items() if name in offered}
+        held = module.kernels() if hasattr(module, "kernels") else vars(module)
+        functions |= {name: function for name, function in held.items() if name in offered}
     vars(ops).update(functions, engine=name)
 
 

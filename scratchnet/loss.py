@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from scratchnet.engine import ops
 from scratchnet.layers.base import check_float, check_labels, check_shape
 
 
@@ -51,15 +52,23 @@ def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[float
         If the logits are not floats or the labels not integers.
     """
     _check(logits, labels)
+    own = log_softmax(logits)[np.arange(len(logits)), labels]
+    return float(np.mean(0 - own)), ops.softmax_gradient(logits, labels)  # 0 - own: minus 0 would be shown as -0
+
+
+def softmax_gradient(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The gradient dlogits (N, K) of the mean cross-entropy, from logits (N, K) and labels (N,)."""
     N = len(logits)
-    rows = np.arange(N)
-    shifted = logits - logits.max(axis=1, keepdims=True)  # (N, K)
-    log_sums = np.log(np.exp(shifted).sum(axis=1))  # (N,)
-    loss = float(np.mean(log_sums - shifted[rows, labels]))
-    dlogits = np.exp(shifted - log_sums[:, None])  # the slope of log(sum of exp(z)): the probabilities
-    dlogits[rows, labels] -= 1  # the slope of -z[label]
+    dlogits = np.exp(log_softmax(logits))  # the slope of log(sum of exp(z)): the probabilities
+    dlogits[np.arange(N), labels] -= 1  # the slope of -z[label]
     dlogits /= N  # the slope of the mean
-    return loss, dlogits
+    return dlogits
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """The logarithms (N, K) of the probabilities, by subtraction: the logarithm of a very small one is finite, too."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 def _check(logits: np.ndarray, labels: np.ndarray) -> None:

@@ -24,6 +24,7 @@ from scratchnet.fast.pool import avg_pool2d_backward, avg_pool2d_forward, max_po
 from scratchnet.fast.relu import relu_backward, relu_forward
 from scratchnet.fast.resize import resize_backward, resize_forward
 from scratchnet.fast.update import adam_update, average_update, momentum_update, sgd_update
+from scratchnet.loss import softmax_gradient
 
 __all__ = [
     "adam_update", "average_update", "avg_pool2d_backward", "avg_pool2d_forward", "batch_norm_backward",
@@ -31,5 +32,5 @@ __all__ = [
     "dense_backward", "dense_forward", "depthwise_conv2d_backward", "depthwise_conv2d_forward", "dropout_backward",
     "dropout_forward", "im2col", "max_pool2d_backward", "max_pool2d_forward", "momentum_update",
     "pointwise_conv2d_backward", "pointwise_conv2d_forward", "relu_backward", "relu_forward", "resize_backward",
-    "resize_forward", "sgd_update", "turn_and_shift",
+    "resize_forward", "sgd_update", "softmax_gradient", "turn_and_shift",
 ]  # fmt: skip

@@ -167,6 +167,9 @@ AVERAGE_CANDIDATES = (
     replace(_AVERAGE, name="sgd-lr_0.1-decay_0.001-degrees_15-shift_2-average", weight_decay=1e-3),
 )
 
+BATCH_NORMALISED = replace(_WIDE, name="batch-norm", lr=0.2, degrees=10, shift=1)
+AVERAGED = replace(_AVERAGE, name="averaged", weight_decay=1e-3)
+
 # The recipes for a whole data set, by their names on the command line. The original's are in the networks' records.
 ORIGINAL = "original"
 RECIPES = {"modern": MODERN, "augmented": AUGMENTED}
