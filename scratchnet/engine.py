@@ -232,8 +232,13 @@ def prepare(plans: Sequence[Planned], stop: Callable[[], Any] = lambda: False) -
     """Compile what these plans need, unless `stop()` becomes true: nothing, on an engine that is not compiled."""
 
 
+def about() -> str:
+    """What there is to know of an engine besides its name: nothing, unless it says so itself."""
+    return ""
+
+
 # What `ops` holds besides kernels, for an engine that has no such function itself.
-DEFAULTS: dict[str, Function] = {f.__name__: f for f in (stages, recorded, before_forward, prepare)}
+DEFAULTS: dict[str, Function] = {f.__name__: f for f in (stages, recorded, before_forward, prepare, about)}
 
 
 def _asked_for() -> str:

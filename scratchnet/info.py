@@ -11,7 +11,7 @@ import numpy as np
 from scratchnet.cache import cache_folder
 from scratchnet.data import DATASETS, DatasetInfo
 from scratchnet.data.sources import data_folder, find, holds_labels_of
-from scratchnet.engine import current_engine, is_compiled
+from scratchnet.engine import current_engine, is_compiled, ops
 from scratchnet.version import __version__
 
 
@@ -22,7 +22,7 @@ def describe_machine() -> dict[str, str]:
         "scratchnet": f"{__version__}, Python {platform.python_version()}, NumPy {np.__version__}",
         "processor": f"{processor_name()}, {os.cpu_count()} logical cores",
         "vector width": f"{width} bits" if (width := vector_width()) else "not in use: NumPy chooses its own",
-        "engine": f"{current_engine()} (SCRATCHNET_ENGINE or sn.use_engine changes it)",
+        "engine": f"{current_engine()} (SCRATCHNET_ENGINE or sn.use_engine changes it){ops.about()}",
         "threads": ", ".join([*numba_threads(), *(f"{lib['num_threads']} in {lib['internal_api']}" for lib in blas)]),
         "threading layer": ", ".join(
             [*numba_layer(), *(f"{lib.get('threading_layer', 'unknown')} in {lib['internal_api']}" for lib in blas)]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import scratchnet as sn
-from scratchnet import data, engine, layers, optim
+from scratchnet import average, data, engine, layers, loss, optim
 
 
 def python(code, **variables):
@@ -26,7 +26,7 @@ def test_ops_holds_the_books_own_functions():
     """There is no wrapper: a debugger's Step Into goes from the layer directly to the math."""
     with sn.use_engine("numpy"):
         for name in engine.KERNELS:
-            (book,) = [module for module in (layers, optim, data) if hasattr(module, name)]
+            (book,) = [module for module in (layers, loss, optim, average, data) if hasattr(module, name)]
             assert getattr(engine.ops, name) is getattr(book, name)
 
 
@@ -87,7 +87,7 @@ def test_an_engine_that_cannot_run_says_why_and_changes_nothing(monkeypatch):
 
 
 def test_an_unknown_engine_is_refused():
-    with pytest.raises(ValueError, match="engine: expected one of numpy, numba, got 'cuda'"):
+    with pytest.raises(ValueError, match="engine: expected one of numpy, numba, mine, got 'cuda'"):
         sn.use_engine("cuda")
 
 
@@ -101,7 +101,7 @@ def test_the_variable_chooses_the_engine_when_the_first_kernel_runs():
     assert python(use, SCRATCHNET_ENGINE="numpy").stdout == "numpy\n"
     unknown = python(use, SCRATCHNET_ENGINE="abacus")
     assert unknown.returncode == 1
-    assert "engine: expected one of numpy, numba, got 'abacus' (SCRATCHNET_ENGINE" in unknown.stderr
+    assert "engine: expected one of numpy, numba, mine, got 'abacus' (SCRATCHNET_ENGINE" in unknown.stderr
 
 
 def test_importing_brings_numpy_and_nothing_heavier():

@@ -349,7 +349,7 @@ def seconds_of(kernel: Function, arguments: Callable[[], tuple[Any, ...]]) -> fl
 
 
 def kernels() -> dict[str, Function]:
-    """The kernels of the engine, found anew each time that it is chosen; says on stderr which are whose."""
+    """The functions of the engine, found anew each time that it is chosen; says on stderr which kernels are whose."""
     found = answers(find_folder())
     say(f"scratchnet: engine mine. {found}")
     for name, ratio in slow_ones(found.kernels).items():
@@ -357,4 +357,4 @@ def kernels() -> dict[str, Function]:
     for number, result in found.results.items():
         if result.status == "wrong":
             say(f"scratchnet: exercise {number} is not right yet, and not used: {command_line('check', number)}")
-    return found.kernels
+    return found.kernels | {"about": lambda: f"; {found}"}
