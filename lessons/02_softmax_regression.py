@@ -93,6 +93,7 @@ np.testing.assert_allclose(dz, [[1 / 8, 2 / 8, -3 / 8]])
 
 code(dense_backward)
 code(sn.softmax_cross_entropy)
+code(sn.loss.softmax_gradient)
 
 # %%
 # Learn
