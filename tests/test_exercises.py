@@ -534,7 +534,8 @@ def test_only_what_passed_is_called_right():
     def half_right(dout, x, w):
         return dout @ w.T, (x.T @ dout).tolist(), dout.sum(0) * 3
 
-    assert diagnose(TASKS["dense_backward"], half_right) == ["dw: expected an array, got list"]
+    (finding,) = diagnose(TASKS["dense_backward"], half_right)
+    assert finding.startswith("dw: expected an array, got list")
 
     def other_dtype(dout, x, w):
         return dout @ w.T, x.T @ dout * 2, dout.sum(0).astype(np.float64)
