@@ -65,43 +65,9 @@ def _places(size, kernel_size, stride, padding):
 
 # ---------------------------------------------------------------- patches taken from an image
 
-
-def _patches(x, kernel_size, stride, padding):
-    """(N, OH, OW, KH, KW, C)."""
-    places = _places(x.shape[1:3], kernel_size, stride, padding)
-    return layers.im2col(x, kernel_size, stride, padding).reshape(len(x), *places, *kernel_size, x.shape[3])
-
-
-def _at_every_pixel(x, kernel_size, stride, padding):
-    return _patches(x, kernel_size, 1, padding)
-
-
-def _begun_one_apart(x, kernel_size, stride, padding):
-    OH, OW = _places(x.shape[1:3], kernel_size, stride, padding)
-    return _patches(x, kernel_size, 1, padding)[:, :OH, :OW]
-
-
-def _one_place_fewer(x, kernel_size, stride, padding):
-    return _patches(x, kernel_size, stride, padding)[:, :-1, :-1]
-
-
-def _unpadded(x, kernel_size, stride, padding):
-    return _patches(x, kernel_size, stride, 0)
-
-
-def _padded_after(x, kernel_size, stride, padding):
-    return _patches(_one_sided(x, padding), kernel_size, stride, 0)
-
-
-def _one_sided(x, padding):
-    """x with all of its padding below and to the right."""
-    return np.pad(x, ((0, 0), (0, 2 * padding), (0, 2 * padding), (0, 0)))
-
-
 FEWER_PLACES = "one place too few down and across: (size + 2 * padding - kernel) // stride + 1"
 PADDED_AFTER = "the padding went on one side only: np.pad takes (before, after) for each axis"
 
-PADDED = "np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))"
 PLACE = "top : top + KH, left : left + KW"
 
 
@@ -222,18 +188,17 @@ conv_forward.slip(
 # ---------------------------------------------------------------- patches put back into an image
 
 
-def place_patches(patches, x_shape, stride, padding, step=None, assign=False):
+def place_patches(patches, x_shape, stride, padding, assign=False):
     """col2im with optional errors: put patches (N, OH, OW, KH, KW, C) on a padded image; returns it with the padding.
 
     step : the distance between patches, if not the stride. assign : use = instead of +=.
     """
     N, H, W, C = x_shape
     _, OH, OW, KH, KW, _ = patches.shape
-    step = stride if step is None else step
     padded = np.zeros((N, H + 2 * padding, W + 2 * padding, C), patches.dtype)
     for i in range(OH):
         for j in range(OW):
-            window = padded[:, i * step : i * step + KH, j * step : j * step + KW]
+            window = padded[:, i * stride : i * stride + KH, j * stride : j * stride + KW]
             if assign:
                 window[...] = patches[:, i, j]
             else:
@@ -244,19 +209,6 @@ def place_patches(patches, x_shape, stride, padding, step=None, assign=False):
 def _cropped(padded, padding):
     _, H, W, _ = padded.shape
     return padded[:, padding : H - padding, padding : W - padding]
-
-
-def _emptied(patches, x_shape, stride, padding):
-    return place_patches(patches, x_shape, stride, padding)[:, padding:-padding, padding:-padding]
-
-
-def _cropped_after(patches, x_shape, stride, padding):
-    _, H, W, _ = x_shape
-    return place_patches(patches, x_shape, stride, padding)[:, :H, :W]
-
-
-def _one_apart(patches, x_shape, stride, padding):
-    return _cropped(place_patches(patches, x_shape, stride, padding, step=1), padding)
 
 
 def _assigned(patches, x_shape, stride, padding):
@@ -360,23 +312,6 @@ def _with_dx(right, make_dx):
         return make_dx(dout, x, w, stride, padding), *right(dout, x, w, stride, padding)[1:]
 
     return backward
-
-
-def _with_dw(right, make_dw):
-    """The backward pass `right`, but with another dw."""
-
-    def backward(dout, x, w, stride, padding):
-        dx, _, *db = right(dout, x, w, stride, padding)
-        return dx, make_dw(dout, x, w, stride, padding), *db
-
-    return backward
-
-
-def _seen_one_apart(dout, x, w, padding):
-    """The part of the padded x that a kernel covers if it moves by one pixel at a time."""
-    (_, OH, OW, _), (KH, KW) = dout.shape, w.shape[:2]
-    padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    return padded[:, : OH + KH - 1, : OW + KW - 1]
 
 
 def _at_last_place(dout):

@@ -131,9 +131,9 @@ def errors(task: Task, function: Function, attempts: Sequence[Attempt]) -> list[
     error = failed[0].error
     assert error is not None
     where = learners_line(error, _file(function))
-    known = [m.what for m in task.mistakes if _same_everywhere(task, m, attempts, None)]
+    known = (m.what for m in itertools.chain(task.mistakes, task.pairs()) if _same_everywhere(task, m, attempts, None))
     sentence = f"{_said(error)}\n({where}called with {failed[0].case})"
-    return [*known[:1], sentence + _which_cases(failed, attempts, "raise this", "run")]
+    return [*itertools.islice(known, 1), sentence + _which_cases(failed, attempts, "raise this", "run")]
 
 
 def _file(function: Function) -> str | None:

@@ -104,7 +104,7 @@ class Task:
         reference = inspect.getsource(self.reference)
         for a, b in itertools.combinations([m for m in self.mistakes if m.edits], 2):
             source = edited(reference, a.edits + b.edits) or edited(reference, b.edits + a.edits)
-            if source:
+            if source and a.what != b.what:  # two forms of one mistake have one text
                 yield Mistake(both(a.what, b.what), self._compiled(source), a.edits + b.edits)
 
     def _compiled(self, source: str) -> Function:
