@@ -21,8 +21,8 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 import scratchnet as sn
-from scratchnet.cli import main
 from scratchnet import layers, optim
+from scratchnet.cli import main
 from scratchnet.exercises import running
 from scratchnet.exercises.checker import EXERCISES, check_file, find_exercise, hint, load_module
 from scratchnet.exercises.diagnose import NotBegun, diagnose, picture
@@ -1119,9 +1119,9 @@ def test_at_a_terminal_breakpoint_opens_the_debugger(tmp_path):
 
     path = edited(tmp_path, "03_relu_backward", "return dout", "breakpoint()\n    return dout")
     ours, theirs = pty.openpty()
-    code = f"from scratchnet.exercises import check; check({str(path)!r})"
+    code = f"from scratchnet.exercises import check, running; running.LIMIT = 0.2; check({str(path)!r})"
     process = subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stdout=subprocess.PIPE, text=True)
-    os.write(ours, b"p dout.shape\nq\n")
+    os.write(ours, b"p __import__('time').sleep(0.5)\np dout.shape\nq\n")
     out, _ = process.communicate(timeout=60)
     assert "(4, 3)" in out
     assert "the debugger was left" in out

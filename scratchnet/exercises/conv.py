@@ -180,6 +180,10 @@ conv_forward.slip(
     ("patch, w,", "patch[..., :1], w[:, :, :1],"),
 )
 conv_forward.slip(
+    "only the last channel was used: a filter sums over all the channels of its patch (+= in the loop)",
+    ("patch, w,", "patch[..., -1:], w[:, :, -1:],"),
+)
+conv_forward.slip(
     "the filters' axes are mixed up: w is (KH, KW, C, F), so each column of w.reshape(KH*KW*C, F) is a filter",
     ("patch, w,", "patch, w.reshape(F, -1).T.reshape(w.shape),"),
 )

@@ -149,6 +149,7 @@ relu = Task("relu_backward", ("dx",), _relu_backward, _relu_cases())
 relu.slip(
     "at x = 0 the gradient passes: by agreement the slope there is 0, so the test is x > 0 and not x >= 0", (">", ">=")
 )
+relu.slip("the gradient passes where x < 0 as well: it has to stop there", ("x > 0", "x != 0"))
 relu.slip("the mask comes from dout: it has to come from the forward's *input*, x > 0", ("x > 0", "dout > 0"))
 relu.slip(
     "mask not applied: dout was passed on unchanged; where x <= 0, the output does not depend on x", (" * passes", "")

@@ -386,7 +386,7 @@ def _not_summed(wrong: Sequence[Attempt], i: int) -> str | None:
 
 def _sums_to(got: Any, want: np.ndarray, axes: tuple[int, ...]) -> bool:
     got = np.asarray(got)
-    return got.ndim == want.ndim + len(axes) and same(got.sum(axis=axes), want)
+    return got.ndim == want.ndim + len(axes) > max(axes) and same(got.sum(axis=axes), want)
 
 
 def _reshaped(got: Any, want: np.ndarray) -> bool:

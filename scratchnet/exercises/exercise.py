@@ -31,10 +31,12 @@ class Case:
     traits: frozenset[str] = frozenset()
 
     def sizes(self) -> dict[str, int]:
-        """The sizes that a mean may be taken over, by name: the number of examples and of places in the first array."""
+        """The sizes that a mean may be taken over, by name: of the batch, the first array's places, and the kernel."""
         first = next(v for v in self.arguments.values() if isinstance(v, np.ndarray))
         N, places = len(first), int(np.prod(first.shape[1:-1]))
-        return {"N": N, "OH*OW": places, "N*OH*OW": N * places} if first.ndim == 4 else {"N": N}
+        sizes = {"N": N, "OH*OW": places, "N*OH*OW": N * places} if first.ndim == 4 else {"N": N}
+        kernel = self.arguments.get("kernel_size") or np.shape(self.arguments.get("w"))[:-1]
+        return sizes | {"KH*KW": kernel[0] * kernel[1]} if len(kernel) > 1 else sizes
 
     def copy(self, dtype: Any = None) -> dict[str, Any]:
         """The arguments, with arrays copied; arrays of floats are cast to `dtype` if one is given."""

@@ -35,7 +35,7 @@ momentum_step.slip(
 momentum_step.slip(
     "the old m was used: update m first, then step with the new one",
     ("    m = momentum * m + g", "    old, m = m, momentum * m + g"),
-    ("lr * m", "lr * old"),
+    (" m, m\n", " old, m\n"),
 )
 momentum_step.slip(
     "g was weighted by 1 - momentum: here m is a sum, m = momentum * m + g, not a mean (that is Adam's)",
@@ -43,6 +43,9 @@ momentum_step.slip(
 )
 momentum_step.slip(
     "lr is inside m: m = momentum * m + g holds no lr; the step is lr * m", ("+ g", "+ lr * g"), ("lr * m,", "m,")
+)
+momentum_step.slip(
+    "the old m was multiplied by 1 - momentum: m = momentum * m + g", ("momentum * m", "(1 - momentum) * m")
 )
 momentum_step.slip("lr is in m and in the step: m = momentum * m + g holds no lr", ("+ g", "+ lr * g"))
 momentum_step.slip(
@@ -147,6 +150,8 @@ adam_step.slip(
     ("np.sqrt(s_hat)", "s_hat"),
 )
 adam_step.slip("g is not squared: s is a mean of squares, beta2 * s + (1 - beta2) * g**2", ("g**2", "g"))
+adam_step.slip("m was squared: s is a mean of the squares of g", ("g**2", "m**2"))
+adam_step.slip("that is g's absolute value: s is a mean of squares, beta2 * s + (1 - beta2) * g**2", ("g**2", "abs(g)"))
 adam_step.slip(
     "the betas are exchanged: beta1 belongs to m, the mean of g; beta2 to s, the mean of g**2",
     ("    m = beta1", "    beta1, beta2 = beta2, beta1\n    m = beta1"),
