@@ -35,7 +35,7 @@ class Case:
         first = next(v for v in self.arguments.values() if isinstance(v, np.ndarray))
         N, places = len(first), int(np.prod(first.shape[1:-1]))
         sizes = {"N": N, "OH*OW": places, "N*OH*OW": N * places} if first.ndim == 4 else {"N": N}
-        kernel = self.arguments.get("kernel_size") or np.shape(self.arguments.get("w"))[:-1]
+        kernel = self.arguments.get("kernel_size", np.shape(self.arguments.get("w", ()))[:-1])
         return sizes | {"KH*KW": kernel[0] * kernel[1]} if len(kernel) > 1 else sizes
 
     def copy(self, dtype: Any = None) -> dict[str, Any]:

@@ -120,7 +120,6 @@ max_pool.slip("the sign is reversed: the winner gets dout, not -dout", ("+= dout
 
 # With `=` only the last window counts, and which one is last depends on the order of the loops.
 for in_order in (
-    lambda OH, OW: np.ndindex(OH, OW),
     lambda OH, OW: [(i, j) for j in range(OW) for i in range(OH)],
     lambda OH, OW: reversed(list(np.ndindex(OH, OW))),
 ):

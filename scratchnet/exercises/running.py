@@ -155,8 +155,9 @@ def _environment(name: str, value: str) -> Iterator[None]:
     try:
         yield
     finally:
-        del os.environ[name]
-        if before is not None:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
             os.environ[name] = before
 
 
