@@ -437,17 +437,25 @@ def info(options: argparse.Namespace) -> None:
 
 def check(options: argparse.Namespace) -> None:
     """Check exercises, and say what is wrong with each answer."""
-    from scratchnet.exercises.checker import check_file, find_exercise, find_folder, progress_table
+    from scratchnet.exercises.checker import (
+        as_json,
+        check_file,
+        check_folder,
+        find_exercise,
+        find_folder,
+        progress_table,
+    )
 
     folder = find_folder(options.folder)
     if options.all or not options.exercises:
-        text, done = progress_table(folder)
-        print(text)
+        results = check_folder(folder)
+        text = progress_table(results)
     else:
-        results = [check_file(folder / f"{find_exercise(number).name}.py") for number in options.exercises]
-        print("\n\n".join(map(str, results)))
-        done = all(result.status == "done" for result in results)
-    if not done:
+        names = [find_exercise(number).name for number in options.exercises]
+        results = [check_file(folder / f"{name}.py", quiet=options.json) for name in names]
+        text = "\n\n".join(map(str, results))
+    print(as_json(results) if options.json else text)
+    if not all(result.status == "done" for result in results):
         raise SystemExit(1)
 
 
@@ -627,6 +635,7 @@ def build_parser() -> argparse.ArgumentParser:
     numbers = "which exercises: 05, or 05 06; none means all"
     which.add_argument("exercises", nargs="*", default=[], metavar="NUMBER", help=numbers)
     which.add_argument("--all", action="store_true", help="a table of all exercises and their state")
+    command.add_argument("--json", action="store_true", help="print the results as JSON, for a program to read")
     command.add_argument("--folder", help="where the exercises are (default: lessons/exercises, here or above)")
 
     command = _add(commands, "hint", hint, "%(prog)s 05 2")

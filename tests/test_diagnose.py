@@ -38,6 +38,12 @@ def test_no_factor_n_is_claimed_that_a_right_case_would_have_shown(factor):
     assert "with many" in finding
 
 
+def test_numbers_of_another_number_of_axes_are_no_error():
+    """The sum over axis 1 of a vector does not exist."""
+    scalar = Task("total", ("out",), lambda x: x.sum(), cases(2, 5))
+    assert "wrong shape" in diagnose(scalar, lambda x: x.sum(axis=0) ** 2)[0]
+
+
 def test_a_reversed_sign_says_where():
     assert (
         "the sign is reversed: an extra factor -1\nAll cases with many are so, all others are right"

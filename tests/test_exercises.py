@@ -6,9 +6,14 @@ The wrong answers here are written the way a learner would, not taken from the c
 from __future__ import annotations
 
 import importlib
+import itertools
+import json
+import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +21,9 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 import scratchnet as sn
+from scratchnet import layers, optim
 from scratchnet.cli import main
+from scratchnet.exercises import running
 from scratchnet.exercises.checker import EXERCISES, check_file, find_exercise, hint, load_module
 from scratchnet.exercises.diagnose import NotBegun, diagnose, picture
 from scratchnet.exercises.own_layer import check_own_layer
@@ -524,6 +531,174 @@ WRONG = [
 ]
 
 
+def edit(name, *edits):
+    """A function of lessons/solutions with some of its text replaced."""
+    exercise = next(e for e in EXERCISES.values() if any(task.name == name for task in e.tasks))
+    path = LESSONS / "solutions" / f"{exercise.name}.py"
+    text = path.read_text()
+    for old, new in edits:
+        assert old in text, old
+        text = text.replace(old, new)
+    names = {}
+    exec(compile(text, path, "exec"), names)
+    return names[name]
+
+
+BEGINS = "i * stride : i * stride + KH, j * stride : j * stride + KW"
+TAPS = "kh : kh + (OH - 1) * stride + 1 : stride, kw : kw + (OW - 1) * stride + 1 : stride"
+MASK = "(draws >= rate).astype(x.dtype) / x.dtype.type(1 - rate)"
+HATS = "m / (1 - beta1**t), s / (1 - beta2**t)"
+READ = "reshape(N, OH, OW, KH, KW, C)"
+EDITED = [
+    ("softmax_gradient", [("p.sum(axis=1", "p.sum(axis=0")], "softmax along the wrong axis"),
+    ("softmax_gradient", [("p.sum(axis=1, keepdims=True)", "p.sum(axis=1)")], "keepdims=True is missing"),
+    ("relu_backward", [("(x > 0)", "x > 0")], "brackets are missing"),
+    ("conv2d_forward", [("x.dtype", "int")], "whole numbers"),
+    ("col2im", [("columns.dtype", "int")], "whole numbers"),
+    ("im2col", [("x.dtype", "bool")], "True and False"),
+    ("relu_backward", [("return dout * (x > 0)", "return [row for row in dout]")], "a list was returned"),
+    ("dense_backward", [("dw = x.T @ dout", "dw = list(x.T @ dout)")], "dw: expected an array, got list"),
+    ("dense_backward", [("dout", "grad")], "expected (dout, x, w), got (grad, x, w)"),
+    ("dropout_forward", [("return x * mask, mask", "return mask, x * mask")], "in another order"),
+    ("momentum_step", [("lr * m", "m")], "the learning rate is missing"),
+    ("momentum_step", [("value -", "value +")], "uphill"),
+    ("adam_step", [("lr * m_hat", "m_hat")], "the learning rate is missing"),
+    ("adam_step", [("value -", "value +")], "uphill"),
+    ("adam_step", [(HATS, "m, s / (1 - beta2**t)")], "only s was corrected"),
+    ("adam_step", [(HATS, "m / (1 - beta1**t), s")], "only m was corrected"),
+    ("adam_step", [("(np.sqrt(s_hat) + eps)", "np.sqrt(s_hat + eps)")], "eps is inside the square root"),
+    ("adam_step", [("(np.sqrt(s_hat) + eps)", "np.sqrt(s_hat) + eps")], "eps was added after the division"),
+    ("max_pool2d_backward", [("window.argmax()", "window.clip(0).argmax()")], "began at 0"),
+    ("conv2d_backward", [("dw += ", "dw = ")], "dw: only the last place's gradient"),
+    ("col2im", [(BEGINS, "i : i + KH, j : j + KW")], "stride ignored"),
+    ("col2im", [(READ, "reshape(N, OH, OW, C, KH, KW).transpose(0, 1, 2, 4, 5, 3)")], "read as (c, kh, kw)"),
+    ("col2im", [(READ, "reshape(N, OH, OW, KW, KH, C).swapaxes(3, 4)")], "read as (kw, kh, c)"),
+    ("col2im", [("patches[:, i, j]", "patches[:, i, j, ::-1, ::-1]")], "turned by 180 degrees"),
+    ("depthwise_backward", [("* w[kh, kw]", "* w[KH - 1 - kh, KW - 1 - kw]")], "dx: kernel not flipped"),
+    ("depthwise_backward", [(TAPS, "kh : kh + OH, kw : kw + OW")], "stride ignored"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "edits", "expected"), EDITED, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_an_edit_of_the_solution_is_recognised(name, edits, expected):
+    findings = diagnose(TASKS[name], edit(name, *edits))
+    assert any(expected in f for f in findings), findings
+
+
+PAIRS = [
+    ("softmax_gradient", [("    p[np.arange(N), labels] -= 1\n", ""), ("p / N", "p")], "label's term", "factor N"),
+    ("relu_backward", [("dout * (x > 0)", "np.float64(x >= 0)")], "at x = 0", "dout is missing"),
+    ("dense_backward", [("dout @ w.T", "-dout @ w")], "not transposed", "sign of dx"),
+    ("dense_backward", [("dw = x.T @ dout", "dw = np.outer(x[-1], dout[-1]) / len(x)")], "last example", "1/N"),
+    (
+        "im2col",
+        [(BEGINS, "i : i + KH, j : j + KW"), ("return patches", "return patches.transpose(0, 1, 2, 5, 3, 4)")],
+        "stride ignored",
+        "(c, kh, kw)",
+    ),
+    ("conv2d_forward", [("patch, w, axes=3) + b", "patch, w[::-1, ::-1], axes=3)")], "flipped", "bias is missing"),
+    ("col2im", [("+=", "="), (BEGINS, "i : i + KH, j : j + KW")], "`=` where `+=`", "stride ignored"),
+    (
+        "conv2d_backward",
+        [("+= np.tensordot(dout[:, i, j], w", "= np.tensordot(dout[:, i, j], w[::-1, ::-1]")],
+        "not flipped",
+        "`=` where `+=`",
+    ),
+    ("max_pool2d_backward", [("+=", "="), ("kh, kw = divmod", "kw, kh = divmod")], "`=` where `+=`", "exchanged"),
+    ("dropout_forward", [(MASK, "(draws > rate).astype(x.dtype)")], "not scaled", "equality included"),
+    (
+        "dropout_forward",
+        [
+            ("return x * mask, mask", "return (mask > 0).astype(x.dtype), x * mask"),
+            ("x.copy(), np.ones_like(x)", "np.ones_like(x), x.copy()"),
+        ],
+        "another order",
+        "lacks the factor",
+    ),
+    ("momentum_step", [("value - lr * m", "value + m")], "learning rate", "uphill"),
+    ("adam_step", [(HATS, "m, s"), ("(np.sqrt(s_hat) + eps)", "np.sqrt(s_hat + eps)")], "eps is inside", "correction"),
+    (
+        "depthwise_backward",
+        [
+            ("dpadded[met] += dout", "dpadded[met] -= dout"),
+            ("dpadded[:, padding : padding + H, padding : padding + W]", "dpadded"),
+        ],
+        "sign of dx",
+        "not cropped",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "edits", "first", "second"), PAIRS)
+def test_two_mistakes_at_once_are_both_named(name, edits, first, second):
+    findings = diagnose(TASKS[name], edit(name, *edits))
+    assert any("two mistakes" in f and first in f and second in f for f in findings), findings
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_a_pair_is_wrong_and_gets_a_name(task):
+    """Some of the pairs, as all would take a minute: each is explained by known mistakes, not by facts."""
+    for pair in itertools.islice(task.pairs(), 0, None, 17):
+        findings = diagnose(task, pair.function)
+        assert findings, pair.what
+        assert not any("the worst at" in f for f in findings), (pair.what, findings)
+
+
+def named(task, function):
+    """Call a function by position, whatever its parameters are called."""
+    return lambda **arguments: function(*arguments.values())
+
+
+def library_pool(dout, x, pool, stride):
+    _, argmax = layers.max_pool2d_forward(x, pool, stride, 0)
+    return layers.max_pool2d_backward(dout, argmax, x.shape, pool, stride, 0)
+
+
+def library_depthwise(dout, x, w, stride, padding):
+    dx, dw, _ = layers.depthwise_conv2d_backward(dout, x, w[..., None], stride, padding)
+    return dx, dw[..., 0]
+
+
+def library_adam(value, g, m, s, lr, beta1, beta2, eps, t):
+    value, m, s = value.copy(), m.copy(), s.copy()
+    optim.adam_update(value, g, m, s, lr, (beta1, beta2), eps, t)
+    return value, m, s
+
+
+def library_momentum(value, g, m, lr, momentum):
+    value, m = value.copy(), m.copy()
+    optim.momentum_update(value, g, m, lr, momentum, False)
+    return value, m
+
+
+LIBRARY = {
+    "softmax_gradient": lambda logits, labels: sn.softmax_cross_entropy(logits, labels)[1],
+    "dense_backward": layers.dense_backward,
+    "relu_backward": layers.relu_backward,
+    "im2col": layers.im2col,
+    "conv2d_forward": layers.conv2d_forward,
+    "col2im": layers.col2im,
+    "conv2d_backward": layers.conv2d_backward,
+    "max_pool2d_backward": library_pool,
+    "dropout_backward": layers.dropout_backward,
+    "momentum_step": library_momentum,
+    "adam_step": library_adam,
+    "depthwise_backward": library_depthwise,
+}
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_the_library_has_the_right_answer(name):
+    assert diagnose(TASKS[name], named(TASKS[name], LIBRARY[name])) == []
+
+
+def test_an_edit_that_fits_nowhere_is_an_error():
+    with pytest.raises(ValueError, match="does not hold the text"):
+        TASKS["relu_backward"].slip("nothing", ("no such text", ""))
+
+
 @pytest.mark.parametrize(("name", "function", "expected"), WRONG)
 def test_a_mistake_is_recognised(name, function, expected):
     findings = diagnose(TASKS[name], function)
@@ -534,7 +709,8 @@ def test_only_what_passed_is_called_right():
     def half_right(dout, x, w):
         return dout @ w.T, (x.T @ dout).tolist(), dout.sum(0) * 3
 
-    assert diagnose(TASKS["dense_backward"], half_right) == ["dw: expected an array, got list"]
+    (finding,) = diagnose(TASKS["dense_backward"], half_right)
+    assert finding.startswith("dw: expected an array, got list")
 
     def other_dtype(dout, x, w):
         return dout @ w.T, x.T @ dout * 2, dout.sum(0).astype(np.float64)
@@ -665,11 +841,6 @@ RIGHT = [
     ("adam_step", adam),
     ("depthwise_backward", depthwise),
 ]
-
-
-def named(task, function):
-    """Call a function by position, whatever its parameters are called."""
-    return lambda **arguments: function(*arguments.values())
 
 
 @pytest.mark.parametrize(("name", "function"), RIGHT)
@@ -813,6 +984,149 @@ def test_a_layer_that_modifies_dout_is_told():
     assert any("dout was modified" in f for f in check_own_layer(module))
 
 
+class LeakyReLU(sn.Layer):
+    """A right answer without parameters, with a kink at 0."""
+
+    def forward(self, x, training=False):
+        self.x = self.check_input(x)
+        return np.where(x > 0, x, 0.01 * x)
+
+    def backward(self, dout, need_dx=True):
+        return np.where(self.x > 0, 1, 0.01).astype(dout.dtype) * self.check_dout(dout)
+
+
+def at_zero(layer):
+    module = Module(layer)
+    module.example = lambda: np.zeros((2, 3))
+    return module
+
+
+def test_at_a_kink_the_example_is_moved():
+    notes = []
+    assert check_own_layer(at_zero(LeakyReLU), notes) == []
+    assert "lies on a kink" in notes[0]
+
+
+def test_a_wrong_gradient_is_found_beside_a_kink():
+    wrong = type("MyLayer", (LeakyReLU,), {"backward": lambda self, dout, need_dx=True: self.check_dout(dout) * 0.5})
+    assert "the gradient for x is wrong" in check_own_layer(at_zero(wrong))[0]
+
+
+def test_all_broken_promises_are_told_at_once():
+    class Mean(sn.Layer):
+        def forward(self, x, training=False):
+            self.x = x
+            return x.mean(axis=(1, 2))
+
+        def backward(self, dout, need_dx=True):
+            return np.ones(self.x.shape) * dout[:, None, None] / self.x[0, :, :, 0].size
+
+    findings = "\n".join(check_own_layer(Module(Mean)))
+    for promise in ("check_input", "check_dout", "output_shape is missing: forward makes (2,)", "dx is float64"):
+        assert promise in findings
+    assert "Error" not in findings
+
+
+def test_the_solution_with_weights_is_right():
+    assert check_own_layer(load_module(LESSONS / "solutions" / "13_own_layer_with_weights.py")) == []
+
+
+# ---------------------------------------------------------------- answers that disturb the check
+
+
+@pytest.fixture
+def short(monkeypatch):
+    monkeypatch.setattr(running, "LIMIT", 0.2)
+
+
+LOOP = "while True:\n        pass"
+SWALLOWS = "while True:\n        try:\n            dout.sum()\n        except:\n            pass"
+
+
+@pytest.mark.parametrize("body", [LOOP, SWALLOWS, "__import__('time').sleep(60)"])
+def test_an_answer_that_never_ends_is_stopped_and_its_line_named(tmp_path, short, body):
+    path = edited(tmp_path, "03_relu_backward", "return dout * (x > 0)", body)
+    begun = time.monotonic()
+    (finding,) = check_file(path).findings
+    assert time.monotonic() - begun < 5
+    assert "stopped after 0.2 seconds, at line " in finding
+    assert finding.split("`")[1] in body
+
+
+def test_a_file_and_a_layer_that_never_end_are_stopped(tmp_path, short):
+    path = edited(tmp_path, "03_relu_backward", "def relu", LOOP.replace("        ", "    ") + "\n\n\ndef relu")
+    assert "at line 6, `pass`" in check_file(path).findings[0] or "while True" in check_file(path).findings[0]
+    path = edited(tmp_path, "13_own_layer", "return x * _sigmoid(x)", "while True: pass")
+    assert "`while True: pass`" in check_file(path).findings[0]
+
+
+def test_beside_the_main_thread_there_is_a_limit_too(tmp_path, short):
+    path = edited(tmp_path, "03_relu_backward", "return dout * (x > 0)", LOOP)
+    results = []
+    thread = threading.Thread(target=lambda: results.append(check_file(path)), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert "took too long" in results[0].findings[0]
+
+
+def test_a_limit_inside_another_leaves_the_outer_one(short):
+    def forever():
+        running.limited(len, "inner")
+        while True:
+            pass
+
+    with pytest.raises(running.TookTooLong):
+        running.limited(forever)
+
+
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [
+        ("print('shown once')", None),
+        ("breakpoint()", "breakpoint() was skipped"),
+        ("import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.show()", "figures are not shown"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_right_answer_that_prints_plots_or_stops_is_right(tmp_path, capsys, line, note):
+    if "matplotlib" in line:
+        pytest.importorskip("matplotlib")
+    path = edited(tmp_path, "03_relu_backward", "return dout", f"{line}\n    return dout")
+    result = check_file(path)
+    assert result.status == "done"
+    assert [note in text for text in result.notes] == [True] * (note is not None)
+    assert capsys.readouterr().out.count("shown once") == (note is None)
+    check_file(path, quiet=True)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("exit()", "take exit() out"),
+        ("__import__('os')._exit(0)", "take exit() out"),
+        ("input()", "does it call input()"),
+    ],
+)
+def test_an_answer_that_exits_or_asks_is_told(tmp_path, line, expected):
+    path = edited(tmp_path, "03_relu_backward", "return dout", f"{line}\n    return dout")
+    assert expected in check_file(path).findings[-1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_at_a_terminal_breakpoint_opens_the_debugger(tmp_path):
+    import pty
+
+    path = edited(tmp_path, "03_relu_backward", "return dout", "breakpoint()\n    return dout")
+    ours, theirs = pty.openpty()
+    code = f"from scratchnet.exercises import check, running; running.LIMIT = 0.2; check({str(path)!r})"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stdout=subprocess.PIPE, text=True)
+    os.write(ours, b"p __import__('time').sleep(0.5)\np dout.shape\nq\n")
+    out, _ = process.communicate(timeout=60)
+    assert "(4, 3)" in out
+    assert "the debugger was left" in out
+
+
 # ---------------------------------------------------------------- files, and the command line
 
 
@@ -874,6 +1188,21 @@ def test_check_all_shows_what_is_done(begun, capsys):
     assert "wrong" in lines[4]
     assert "at x = 0" in lines[4]
     assert lines[-1] == "1 of 13 done"
+
+
+def test_check_prints_json_for_a_program_to_read(begun, capsys):
+    edited(begun, "02_dense_backward", "    dx =", "    print('not JSON')\n    dx =")
+    edited(begun, "03_relu_backward", "x > 0", "x >= 0")
+    with pytest.raises(SystemExit) as exit_code:
+        main(["check", "--all", "--json"])
+    assert exit_code.value.code == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["done"], report["of"]) == (1, 13)
+    assert [e["number"] for e in report["exercises"]] == list(EXERCISES)
+    assert report["exercises"][2]["status"] == "wrong"
+    assert "at x = 0" in report["exercises"][2]["findings"][0]
+    assert main(["check", "02", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["exercises"][0]["status"] == "done"
 
 
 def test_running_the_file_checks_it(begun):

@@ -2,11 +2,14 @@
 
 Write any layer you like. The checker has no answer to compare it with. It checks what every layer has to do:
 
-    - its gradients agree with measured slopes (`sn.gradcheck`);
-    - its output and its gradients have the dtype of its input;
-    - it does not change its inputs;
-    - its backward may be called twice;
-    - its `output_shape` is right.
+    - MyLayer() makes one: each argument of the constructor has a default, and self keeps it under the same name;
+    - a constructor begins with super().__init__(), and parameters() lists every sn.Parameter;
+    - forward begins with x = self.check_input(x), backward with dout = self.check_dout(dout);
+    - neither changes the array that it is given, and each example is computed on its own;
+    - the output and the gradients have the dtype of the input (float32 in, float32 out);
+    - backward returns dx and sets p.grad (=, not +=) of each parameter, and may be called twice;
+    - output_shape(self, input_shape) gives one example's shape, without N; leave it out if the shape stays the same;
+    - the gradients agree with measured slopes (`sn.gradcheck`).
 
 Some ideas, from easy to less easy:
 
@@ -15,7 +18,8 @@ Some ideas, from easy to less easy:
     Scale         out = x * w + b, one w and one b for each channel    (two parameters: see sn.Parameter)
     GlobalMean    out (N, C) = the mean over an image's pixels         (another shape: define output_shape)
 
-`scratchnet/layers/relu.py` is a complete layer to learn from. 10 to 30 lines.
+`scratchnet/layers/relu.py` is a complete layer to learn from, `scratchnet/layers/dense.py` one with weights. 10 to 30
+lines.
 
 Run this file, or `.venv/bin/scratchnet check 13`, to check it. Hints: `.venv/bin/scratchnet hint 13`.
 """

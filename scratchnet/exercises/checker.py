@@ -1,19 +1,23 @@
-"""From a learner's file to a report: `check` for one exercise, `progress_table` for all of them."""
+"""From a learner's file to a report: `check` for one exercise, `progress_table` and `as_json` for several."""
 
 from __future__ import annotations
 
+import bdb
 import importlib.util
+import json
 import sys
 import textwrap
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import scratchnet
 from scratchnet.exercises import conv, dense, optim, own_layer, pool
-from scratchnet.exercises.diagnose import NotBegun, diagnose
+from scratchnet.exercises.diagnose import NotBegun, diagnose, too_long
 from scratchnet.exercises.exercise import Exercise, Task
+from scratchnet.exercises.running import TookTooLong, limited, watched
 from scratchnet.program import command_line
 from scratchnet.reading import user_path
 from scratchnet.tables import table
@@ -29,13 +33,17 @@ FOLDER = Path("lessons/exercises")
 
 @dataclass(frozen=True)
 class Result:
-    """The state of an exercise ("done", "not begun" or "wrong"), and what was found."""
+    """The state of an exercise ("done", "not begun" or "wrong"), what was found, and notes about the check itself."""
 
     exercise: Exercise
     status: str
     findings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        return "\n".join([self._report(), *(f"  ({note})" for note in self.notes)])
+
+    def _report(self) -> str:
         e = self.exercise
         hints = command_line("hint", e.number)
         if self.status == "done":
@@ -67,20 +75,34 @@ def check(path: str | Path) -> bool:
     return result.status == "done"
 
 
-def check_file(path: Path) -> Result:
-    """Check the exercise in a file, without printing. Raises the errors of `check`."""
+def check_file(path: Path, quiet: bool = False) -> Result:
+    """Check the exercise in a file, without printing. Raises the errors of `check`.
+
+    quiet : show nothing that the file prints, and open no debugger where it calls breakpoint().
+    """
     exercise = EXERCISES.get(path.name[:2])
     if exercise is None or path.stem != exercise.name:
         names = ", ".join(e.name for e in EXERCISES.values())
         raise ValueError(f"expected the file of an exercise ({names}), got {path.name}")
     if not path.is_file():
         raise FileNotFoundError(f"there is no {path}; git restore {path} brings the original back")
+    with watched(quiet) as notes:
+        status, findings = _checked(exercise, path, notes)
+    return Result(exercise, status, findings, tuple(notes))
+
+
+def _checked(exercise: Exercise, path: Path, notes: list[str]) -> tuple[str, tuple[str, ...]]:
+    """The status and the findings of an exercise in a file."""
     try:
-        return Result(exercise, *_judged(exercise, load_module(path)))
+        return _judged(exercise, limited(load_module, path), notes)
     except NotBegun:
-        return Result(exercise, "not begun")
+        return "not begun", ()
+    except bdb.BdbQuit:
+        return "wrong", ("the debugger was left before every case had been tried",)
+    except TookTooLong as error:
+        return "wrong", (too_long(error, str(path)),)
     except (Exception, SystemExit) as error:  # anything that the learner's file raises when it runs
-        return Result(exercise, "wrong", (_reading_error(path, error),))
+        return "wrong", (_reading_error(path, error),)
 
 
 def load_module(path: Path) -> ModuleType:
@@ -98,15 +120,39 @@ def load_module(path: Path) -> ModuleType:
     return module
 
 
-def progress_table(folder: Path) -> tuple[str, bool]:
-    """A table of all exercises in a folder, and whether all are done."""
-    results = [check_file(folder / f"{e.name}.py") for e in EXERCISES.values()]
+def check_folder(folder: Path) -> list[Result]:
+    """Check all exercises in a folder, without printing."""
+    return [check_file(folder / f"{e.name}.py", quiet=True) for e in EXERCISES.values()]
+
+
+def progress_table(results: Sequence[Result]) -> str:
+    """A table of exercises and their state."""
     rows: list[list[object]] = [
         [r.exercise.number, r.exercise.title, r.exercise.lesson, r.status, _shortened(r.findings)] for r in results
     ]
-    done = sum(r.status == "done" for r in results)
     text = table(["", "exercise", "lesson", "", ""], rows)
-    return f"{text}\n{done} of {len(results)} done", done == len(results)
+    return f"{text}\n{_count_done(results)} of {len(results)} done"
+
+
+def as_json(results: Sequence[Result]) -> str:
+    """Results for a program to read, such as one that collects those of a class."""
+    exercises = [
+        {
+            "number": r.exercise.number,
+            "name": r.exercise.name,
+            "title": r.exercise.title,
+            "lesson": r.exercise.lesson,
+            "status": r.status,
+            "findings": r.findings,
+            "notes": r.notes,
+        }
+        for r in results
+    ]
+    return json.dumps({"done": _count_done(results), "of": len(results), "exercises": exercises}, indent=2)
+
+
+def _count_done(results: Sequence[Result]) -> int:
+    return sum(r.status == "done" for r in results)
 
 
 def find_folder(given: str | None = None) -> Path:
@@ -159,10 +205,10 @@ def hint(exercise: Exercise, level: int) -> str:
     return f"hint {level} of {count}: {_wrapped(exercise.hints[level - 1])}\n({more if level < count else last})"
 
 
-def _judged(exercise: Exercise, module: ModuleType) -> tuple[str, tuple[str, ...]]:
+def _judged(exercise: Exercise, module: ModuleType, notes: list[str]) -> tuple[str, tuple[str, ...]]:
     """ "done" or "wrong", and the findings for every function that the exercise asks for."""
     if exercise.check is not None:
-        findings = exercise.check(module)
+        findings = exercise.check(module, notes)
         return ("wrong", tuple(findings)) if findings else ("done", ())
     findings, missing = [], []
     for task in exercise.tasks:

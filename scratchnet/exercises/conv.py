@@ -65,162 +65,144 @@ def _places(size, kernel_size, stride, padding):
 
 # ---------------------------------------------------------------- patches taken from an image
 
-
-def _patches(x, kernel_size, stride, padding):
-    """(N, OH, OW, KH, KW, C)."""
-    places = _places(x.shape[1:3], kernel_size, stride, padding)
-    return layers.im2col(x, kernel_size, stride, padding).reshape(len(x), *places, *kernel_size, x.shape[3])
-
-
-def _at_every_pixel(x, kernel_size, stride, padding):
-    return _patches(x, kernel_size, 1, padding)
-
-
-def _begun_one_apart(x, kernel_size, stride, padding):
-    OH, OW = _places(x.shape[1:3], kernel_size, stride, padding)
-    return _patches(x, kernel_size, 1, padding)[:, :OH, :OW]
-
-
-def _one_place_fewer(x, kernel_size, stride, padding):
-    return _patches(x, kernel_size, stride, padding)[:, :-1, :-1]
-
-
-def _unpadded(x, kernel_size, stride, padding):
-    return _patches(x, kernel_size, stride, 0)
-
-
-def _padded_after(x, kernel_size, stride, padding):
-    return _patches(_one_sided(x, padding), kernel_size, stride, 0)
-
-
-def _one_sided(x, padding):
-    """x with all of its padding below and to the right."""
-    return np.pad(x, ((0, 0), (0, 2 * padding), (0, 2 * padding), (0, 0)))
-
-
 FEWER_PLACES = "one place too few down and across: (size + 2 * padding - kernel) // stride + 1"
 PADDED_AFTER = "the padding went on one side only: np.pad takes (before, after) for each axis"
 
+PLACE = "top : top + KH, left : left + KW"
+
+
+def _add_patch_mistakes(task, stride_ignored, misplaced, unpadded):
+    """Add mistakes that taking patches from an image can have; the texts are about what is done with the patches."""
+    task.slip(stride_ignored, ("    KH, KW", "    stride = 1\n    KH, KW"))
+    task.slip(misplaced, ("i * stride, j * stride", "i, j"))
+    task.slip(FEWER_PLACES, ("// stride + 1", "// stride"))
+    task.slip(unpadded, ("    KH, KW", "    padding = 0\n    KH, KW"))
+    task.slip(PADDED_AFTER, ("(padding, padding)", "(0, 2 * padding)"))
+    task.slip("the padding went on one side only: above and to the left", ("(padding, padding)", "(2 * padding, 0)"))
+    task.slip(
+        "the padding repeats the image's edge: it has to be zeros, which is what np.pad adds without a mode",
+        ("(0, 0)))", "(0, 0)), mode='edge')"),
+    )
+    task.slip(
+        "patches touch instead of moving by `stride`: patch (i, j) begins at (i * stride, j * stride), not at "
+        "(i * KH, j * KW)",
+        ("i * stride, j * stride", "i * KH, j * KW"),
+    )
+
+
 # ---------------------------------------------------------------- 04: im2col
 
-im2col = Task("im2col", ("columns",), layers.im2col, _cases("x", "kernel_size", "stride", "padding"))
+
+def _im2col(x, kernel_size, stride, padding):
+    N, H, W, C = x.shape
+    KH, KW = kernel_size
+    OH, OW = (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
+    padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    patches = np.zeros((N, OH, OW, KH, KW, C), x.dtype)
+    for i, j in np.ndindex(OH, OW):
+        top, left = i * stride, j * stride
+        patches[:, i, j] = padded[:, top : top + KH, left : left + KW]
+    return patches.reshape(N * OH * OW, KH * KW * C)
 
 
-def _as_rows(take, axes=(0, 1, 2, 3, 4, 5)):
-    """im2col with other patches, or with the patches' axes (n, i, j, kh, kw, c) in another order."""
-
-    def im2col(x, kernel_size, stride, padding):
-        patches = take(x, kernel_size, stride, padding).transpose(axes)
-        return patches.reshape(-1, np.prod(kernel_size) * x.shape[3])
-
-    return im2col
+im2col = Task("im2col", ("columns",), _im2col, _cases("x", "kernel_size", "stride", "padding"))
 
 
-im2col.mistake("stride ignored: neighbouring rows hold patches that start `stride` pixels apart")(
-    _as_rows(_at_every_pixel)
-)
-im2col.mistake(
+_add_patch_mistakes(
+    im2col,
+    "stride ignored: neighbouring rows hold patches that start `stride` pixels apart",
     "stride ignored in the patch's place: the number of rows is right, but patch (i, j) starts at "
-    "(i, j); it has to start at (i * stride, j * stride)"
-)(_as_rows(_begun_one_apart))
-im2col.mistake(FEWER_PLACES)(_as_rows(_one_place_fewer))
-im2col.mistake("padding ignored: `padding` rows and columns of zeros go around the image, on all four sides, first")(
-    _as_rows(_unpadded)
+    "(i, j); it has to start at (i * stride, j * stride)",
+    "padding ignored: `padding` rows and columns of zeros go around the image, on all four sides, first",
 )
-im2col.mistake(PADDED_AFTER)(_as_rows(_padded_after))
-im2col.mistake("the columns run over (c, kh, kw); they should run over (kh, kw, c), a pixel's channels together")(
-    _as_rows(_patches, (0, 1, 2, 5, 3, 4))
-)
-im2col.mistake("the columns run over (kw, kh, c): the kernel's rows and columns are exchanged")(
-    _as_rows(_patches, (0, 1, 2, 4, 3, 5))
-)
-im2col.mistake("the rows run over (n, j, i); places run row by row: (n, i, j)")(_as_rows(_patches, (0, 2, 1, 3, 4, 5)))
-im2col.mistake("the rows run over (i, j, n): all places of the first image come first, then the next image")(
-    _as_rows(_patches, (1, 2, 0, 3, 4, 5))
-)
+for what, axes in (
+    (
+        "the columns run over (c, kh, kw); they should run over (kh, kw, c), a pixel's channels together",
+        "0, 1, 2, 5, 3, 4",
+    ),
+    ("the columns run over (kw, kh, c): the kernel's rows and columns are exchanged", "0, 1, 2, 4, 3, 5"),
+    ("the columns run over (c, kw, kh); they should run over (kh, kw, c)", "0, 1, 2, 5, 4, 3"),
+    ("the rows run over (n, j, i); places run row by row: (n, i, j)", "0, 2, 1, 3, 4, 5"),
+    ("the rows run over (i, j, n): all places of the first image come first, then the next image", "1, 2, 0, 3, 4, 5"),
+):
+    im2col.slip(what, ("return patches", f"return patches.transpose({axes})"))
 
 
 # ---------------------------------------------------------------- 05: convolution forward
 
-conv_forward = Task("conv2d_forward", ("out",), layers.conv2d_forward, _cases("x", "w", "b", "stride", "padding"))
+
+def _conv_forward(x, w, b, stride, padding):
+    N, H, W, _ = x.shape
+    KH, KW, _, F = w.shape
+    OH, OW = (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
+    padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    out = np.zeros((N, OH, OW, F), x.dtype)
+    for i, j in np.ndindex(OH, OW):
+        top, left = i * stride, j * stride
+        patch = padded[:, top : top + KH, left : left + KW]
+        out[:, i, j] = np.tensordot(patch, w, axes=3) + b
+    return out
 
 
-def _convolved(take):
-    """conv2d_forward with other patches."""
-    return lambda x, w, b, stride, padding: np.tensordot(take(x, w.shape[:2], stride, padding), w, axes=3) + b
+conv_forward = Task("conv2d_forward", ("out",), _conv_forward, _cases("x", "w", "b", "stride", "padding"))
 
-
-conv_forward.mistake("stride ignored: the kernel moves `stride` pixels from one place to the next")(
-    _convolved(_at_every_pixel)
+_add_patch_mistakes(
+    conv_forward,
+    "stride ignored: the kernel moves `stride` pixels from one place to the next",
+    "stride ignored in the patch's place: place (i, j) begins at pixel (i * stride, j * stride)",
+    "padding ignored: put `padding` rows and columns of zeros around the image first",
 )
-conv_forward.mistake("stride ignored in the patch's place: place (i, j) begins at pixel (i * stride, j * stride)")(
-    _convolved(_begun_one_apart)
+conv_forward.slip(
+    "`=` where `+=` is needed: of the sum over the patch, only the kernel's last pixel is left",
+    ("np.tensordot(patch, w, axes=3)", "patch[:, -1, -1] @ w[-1, -1]"),
 )
-conv_forward.mistake(FEWER_PLACES)(_convolved(_one_place_fewer))
-conv_forward.mistake("padding ignored: put `padding` rows and columns of zeros around the image first")(
-    _convolved(_unpadded)
+conv_forward.slip(
+    "the bias was added once for each of the kernel's pixels: add it once a place, after the sum",
+    ("+ b", "+ b * KH * KW"),
 )
-conv_forward.mistake(PADDED_AFTER)(_convolved(_padded_after))
-
-
-@conv_forward.mistake("`=` where `+=` is needed: of the sum over the patch, only the kernel's last pixel is left")
-def _conv_last_tap(x, w, b, stride, padding):
-    only = np.zeros_like(w)
-    only[-1, -1] = w[-1, -1]
-    return layers.conv2d_forward(x, only, b, stride, padding)
-
-
-@conv_forward.mistake("the bias was added once for each of the kernel's pixels: add it once a place, after the sum")
-def _conv_bias_each_tap(x, w, b, stride, padding):
-    return layers.conv2d_forward(x, w, b * w[..., 0, 0].size, stride, padding)
-
-
-@conv_forward.mistake("the bias is missing: b[f] is added at every place of filter f")
-def _conv_no_bias(x, w, b, stride, padding):
-    return layers.conv2d_forward(x, w, None, stride, padding)
-
-
-@conv_forward.mistake("the bias was added once for each product: add it once a place, after the sum")
-def _conv_bias_each(x, w, b, stride, padding):
-    return layers.conv2d_forward(x, w, b * w[..., 0].size, stride, padding)
-
-
-@conv_forward.mistake(
+conv_forward.slip("the bias is missing: b[f] is added at every place of filter f", (" + b", ""))
+conv_forward.slip("the bias was subtracted: b[f] is added at every place of filter f", ("+ b", "- b"))
+conv_forward.slip(
+    "the bias was added once for each product: add it once a place, after the sum",
+    ("+ b", "+ b * KH * KW * w.shape[2]"),
+)
+conv_forward.slip(
     "the kernel is flipped: that is convolution in signal processing; networks slide the kernel as it is, so "
-    "w[kh, kw] is multiplied with the pixel kh down and kw to the right"
+    "w[kh, kw] is multiplied with the pixel kh down and kw to the right",
+    ("patch, w,", "patch, w[::-1, ::-1],"),
 )
-def _conv_flipped(x, w, b, stride, padding):
-    return layers.conv2d_forward(x, w[::-1, ::-1], b, stride, padding)
-
-
-@conv_forward.mistake("only one channel was used: a filter sums over all the channels of its patch")
-def _conv_first_channel(x, w, b, stride, padding):
-    return layers.conv2d_forward(x[..., :1], w[:, :, :1], b, stride, padding)
-
-
-@conv_forward.mistake(
-    "the filters' axes are mixed up: w is (KH, KW, C, F), so each column of w.reshape(KH*KW*C, F) is a filter"
+for flipped, what in (("w[::-1]", "rows"), ("w[:, ::-1]", "columns")):
+    conv_forward.slip(
+        f"the kernel's {what} are flipped: networks slide the kernel as it is", ("patch, w,", f"patch, {flipped},")
+    )
+conv_forward.slip(
+    "only one channel was used: a filter sums over all the channels of its patch",
+    ("patch, w,", "patch[..., :1], w[:, :, :1],"),
 )
-def _conv_reshape(x, w, b, stride, padding):
-    F = w.shape[3]
-    return layers.conv2d_forward(x, w.reshape(F, -1).T.reshape(w.shape), b, stride, padding)
+conv_forward.slip(
+    "only the last channel was used: a filter sums over all the channels of its patch (+= in the loop)",
+    ("patch, w,", "patch[..., -1:], w[:, :, -1:],"),
+)
+conv_forward.slip(
+    "the filters' axes are mixed up: w is (KH, KW, C, F), so each column of w.reshape(KH*KW*C, F) is a filter",
+    ("patch, w,", "patch, w.reshape(F, -1).T.reshape(w.shape),"),
+)
 
 
 # ---------------------------------------------------------------- patches put back into an image
 
 
-def place_patches(patches, x_shape, stride, padding, step=None, assign=False):
+def place_patches(patches, x_shape, stride, padding, assign=False):
     """col2im with optional errors: put patches (N, OH, OW, KH, KW, C) on a padded image; returns it with the padding.
 
     step : the distance between patches, if not the stride. assign : use = instead of +=.
     """
     N, H, W, C = x_shape
     _, OH, OW, KH, KW, _ = patches.shape
-    step = stride if step is None else step
     padded = np.zeros((N, H + 2 * padding, W + 2 * padding, C), patches.dtype)
     for i in range(OH):
         for j in range(OW):
-            window = padded[:, i * step : i * step + KH, j * step : j * step + KW]
+            window = padded[:, i * stride : i * stride + KH, j * stride : j * stride + KW]
             if assign:
                 window[...] = patches[:, i, j]
             else:
@@ -231,19 +213,6 @@ def place_patches(patches, x_shape, stride, padding, step=None, assign=False):
 def _cropped(padded, padding):
     _, H, W, _ = padded.shape
     return padded[:, padding : H - padding, padding : W - padding]
-
-
-def _emptied(patches, x_shape, stride, padding):
-    return place_patches(patches, x_shape, stride, padding)[:, padding:-padding, padding:-padding]
-
-
-def _cropped_after(patches, x_shape, stride, padding):
-    _, H, W, _ = x_shape
-    return place_patches(patches, x_shape, stride, padding)[:, :H, :W]
-
-
-def _one_apart(patches, x_shape, stride, padding):
-    return _cropped(place_patches(patches, x_shape, stride, padding, step=1), padding)
 
 
 def _assigned(patches, x_shape, stride, padding):
@@ -267,31 +236,67 @@ CROPPED_AFTER = "padding cropped from one side only: there are `padding` rows an
 
 # ---------------------------------------------------------------- 06: col2im
 
-col2im = Task("col2im", ("dx",), layers.col2im, _cases("columns", "x_shape", "kernel_size", "stride", "padding"))
+
+def _col2im(columns, x_shape, kernel_size, stride, padding):
+    N, H, W, C = x_shape
+    KH, KW = kernel_size
+    OH, OW = (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
+    patches = columns.reshape(N, OH, OW, KH, KW, C)
+    dpadded = np.zeros((N, H + 2 * padding, W + 2 * padding, C), columns.dtype)
+    for i, j in np.ndindex(OH, OW):
+        top, left = i * stride, j * stride
+        dpadded[:, top : top + KH, left : left + KW] += patches[:, i, j]
+    return dpadded[:, padding : padding + H, padding : padding + W]
 
 
-def _putting_back(put):
-    """col2im that puts the patches back with `put`."""
+col2im = Task("col2im", ("dx",), _col2im, _cases("columns", "x_shape", "kernel_size", "stride", "padding"))
 
-    def col2im(columns, x_shape, kernel_size, stride, padding):
-        OH, OW = _places(x_shape[1:3], kernel_size, stride, padding)
-        return put(columns.reshape(x_shape[0], OH, OW, *kernel_size, x_shape[3]), x_shape, stride, padding)
-
-    return col2im
+CROP = "padding : padding + H, padding : padding + W"
 
 
-col2im.mistake(EMPTIED)(_putting_back(_emptied))
-col2im.mistake(
+def _add_cropping_mistakes(task, not_cropped):
+    """Add mistakes in cutting off the padding."""
+    task.slip(EMPTIED, (CROP, "padding:-padding, padding:-padding"))
+    task.slip(not_cropped, (f"dpadded[:, {CROP}]", "dpadded"))
+    task.slip(CROPPED_AFTER, (CROP, ":H, :W"))
+    task.slip(CROPPED_AFTER, (CROP, "2 * padding :, 2 * padding :"))
+
+
+_add_cropping_mistakes(
+    col2im, "padding not cropped: drop what was added to the padding; the result has the image's shape"
+)
+col2im.slip(
     "`=` where `+=` is needed: windows overlap, and a pixel in several patches gets the sum of all of them. (With "
-    "index arrays, `a[i] += v` adds only one of several: that takes np.add.at)"
-)(_putting_back(_assigned))
-col2im.mistake("padding not cropped: drop what was added to the padding; the result has the image's shape")(
-    _putting_back(place_patches)
+    "index arrays, `a[i] += v` adds only one of several: that takes np.add.at)",
+    ("+=", "="),
 )
-col2im.mistake(CROPPED_AFTER)(_putting_back(_cropped_after))
-col2im.mistake("stride ignored: patch (i, j) goes back to where it came from, (i * stride, j * stride)")(
-    _putting_back(_one_apart)
+col2im.slip(
+    "stride ignored: patch (i, j) goes back to where it came from, (i * stride, j * stride)",
+    ("i * stride, j * stride", "i, j"),
 )
+col2im.slip(
+    "patches put side by side: patch (i, j) goes back to where it came from, (i * stride, j * stride)",
+    ("i * stride, j * stride", "i * KH, j * KW"),
+)
+col2im.slip(
+    "patches turned by 180 degrees: column (kh, kw) belongs to the pixel kh down and kw to the right, as in im2col",
+    ("patches[:, i, j]", "patches[:, i, j, ::-1, ::-1]"),
+)
+for what, shape, axes in (
+    ("the columns were read as (c, kh, kw); they run over (kh, kw, c)", "N, OH, OW, C, KH, KW", "0, 1, 2, 4, 5, 3"),
+    (
+        "the columns were read as (kw, kh, c): the kernel's rows and columns are exchanged",
+        "N, OH, OW, KW, KH, C",
+        "0, 1, 2, 4, 3, 5",
+    ),
+    ("the rows were read as (n, j, i); places run row by row: (n, i, j)", "N, OW, OH, KH, KW, C", "0, 2, 1, 3, 4, 5"),
+    (
+        "the rows were read as (i, j, n); all places of the first image come first",
+        "OH, OW, N, KH, KW, C",
+        "2, 0, 1, 3, 4, 5",
+    ),
+):
+    col2im.slip(what, ("reshape(N, OH, OW, KH, KW, C)", f"reshape({shape}).transpose({axes})"))
 
 
 @col2im.mistake("averaged where windows overlap: the chain rule for a copied pixel is a sum, not a mean")
@@ -313,23 +318,6 @@ def _with_dx(right, make_dx):
     return backward
 
 
-def _with_dw(right, make_dw):
-    """The backward pass `right`, but with another dw."""
-
-    def backward(dout, x, w, stride, padding):
-        dx, _, *db = right(dout, x, w, stride, padding)
-        return dx, make_dw(dout, x, w, stride, padding), *db
-
-    return backward
-
-
-def _seen_one_apart(dout, x, w, padding):
-    """The part of the padded x that a kernel covers if it moves by one pixel at a time."""
-    (_, OH, OW, _), (KH, KW) = dout.shape, w.shape[:2]
-    padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    return padded[:, : OH + KH - 1, : OW + KW - 1]
-
-
 def _at_last_place(dout):
     only = np.zeros_like(dout)
     only[:, -1, -1] = dout[:, -1, -1]
@@ -346,36 +334,48 @@ def _add_backward_mistakes(task, patches_of):
     def summed_over(part):
         return lambda dout, x, w, stride, padding: right(*part(dout, x), w, stride, padding)
 
-    task.mistake(
+    task.slip(
         "kernel not flipped, or flipped where it should not be: to slide it over dout, turn it by 180 degrees, "
-        "w[::-1, ::-1]; to add it to dx at each place, take it as it is"
-    )(_with_dx(right, lambda dout, x, w, s, p: right(dout, x, w[::-1, ::-1], s, p)[0]))
-    task.mistake(
-        "stride ignored: the patch at place (i, j) began at pixel (i * stride, j * stride), and its gradient goes back "
-        "there"
-    )(misplaced(_one_apart))
-    task.mistake("padding not cropped: the forward padded x, but dx has the shape of x, so drop the rest")(
-        misplaced(place_patches)
+        "w[::-1, ::-1]; to add it to dx at each place, take it as it is",
+        ("+= dpatch", "+= dpatch[:, ::-1, ::-1]"),
     )
-    task.mistake(
-        "`=` where `+=` is needed: windows overlap, and a pixel in several patches gets the sum of all their gradients"
-    )(misplaced(_assigned))
+    task.slip(
+        "stride ignored: the patch at place (i, j) began at pixel (i * stride, j * stride), and its gradient goes back "
+        "there",
+        (f"dpadded[:, {PLACE}]", "dpadded[:, i : i + KH, j : j + KW]"),
+    )
+    _add_cropping_mistakes(
+        task, "padding not cropped: the forward padded x, but dx has the shape of x, so drop the rest"
+    )
+    task.slip(
+        "`=` where `+=` is needed: windows overlap, and a pixel in several patches gets the sum of all their gradients",
+        ("] += dpatch", "] = dpatch"),
+    )
     task.mistake("`=` where `+=` is needed: several weights act on the same pixel of x, and only the last one is left")(
         misplaced(_assigned_by_taps)
     )
-    task.mistake(EMPTIED)(misplaced(_emptied))
-    task.mistake(CROPPED_AFTER)(misplaced(_cropped_after))
-
-    task.mistake(
-        "stride ignored: at place (i, j), weight (kh, kw) acts on the pixel (i * stride + kh, j * stride + kw)"
-    )(_with_dw(right, lambda dout, x, w, s, p: right(dout, _seen_one_apart(dout, x, w, p), w, 1, 0)[1]))
-    task.mistake("padding ignored: the forward multiplied the weights with the *padded* x")(
-        _with_dw(right, lambda dout, x, w, s, p: right(dout, _one_sided(x, p), w, s, 0)[1])
+    task.slip(
+        "stride ignored: at place (i, j), weight (kh, kw) acts on the pixel (i * stride + kh, j * stride + kw)",
+        (f"pixels = padded[:, {PLACE}]", "pixels = padded[:, i : i + KH, j : j + KW]"),
     )
-    task.mistake("dw is turned by 180 degrees: dw[kh, kw] belongs to the pixel at (kh, kw) of the patch")(
-        _with_dw(right, lambda dout, x, w, s, p: right(dout, x, w, s, p)[1][::-1, ::-1])
+    task.slip(
+        "padding ignored: the forward multiplied the weights with the *padded* x",
+        (
+            "        pixels = padded",
+            "        padded = np.pad(x, [(0, 0), (0, 2 * padding), (0, 2 * padding), (0, 0)])\n        pixels = padded",
+        ),
     )
+    task.slip(
+        "dw is turned by 180 degrees: dw[kh, kw] belongs to the pixel at (kh, kw) of the patch",
+        ("], dw", "], dw[::-1, ::-1]"),
+    )
+    task.slip("the sign of dx is reversed", ("] += dpatch", "] -= dpatch"))
+    task.slip("the sign of dw is reversed", ("dw += ", "dw -= "))
 
+    task.slip(
+        "only the last place's gradient: a weight acts at every place (i, j), so sum over all (+= in the loop)",
+        ("dw +=", "dw ="),
+    )
     task.mistake("only the last image's gradient: weights act in every image, so sum over the batch (+= in the loop)")(
         summed_over(lambda dout, x: (dout[-1:], x[-1:]))
     )
@@ -390,8 +390,23 @@ def _add_backward_mistakes(task, patches_of):
     )
 
 
+def _conv_backward(dout, x, w, stride, padding):
+    _, H, W, _ = x.shape
+    KH, KW, _, _ = w.shape
+    padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    dpadded, dw, db = np.zeros_like(padded), np.zeros_like(w), np.zeros_like(w[0, 0, 0])
+    for i, j in np.ndindex(dout.shape[1:3]):
+        top, left = i * stride, j * stride
+        pixels = padded[:, top : top + KH, left : left + KW]
+        dw += np.tensordot(pixels, dout[:, i, j], axes=(0, 0))
+        dpatch = np.tensordot(dout[:, i, j], w, axes=(1, 3))
+        dpadded[:, top : top + KH, left : left + KW] += dpatch
+        db += dout[:, i, j].sum(axis=0)
+    return dpadded[:, padding : padding + H, padding : padding + W], dw, db
+
+
 conv_backward = Task(
-    "conv2d_backward", ("dx", "dw", "db"), layers.conv2d_backward, _cases("dout", "x", "w", "stride", "padding")
+    "conv2d_backward", ("dx", "dw", "db"), _conv_backward, _cases("dout", "x", "w", "stride", "padding")
 )
 
 
@@ -413,8 +428,17 @@ conv_backward.mistake(
 
 
 def _depthwise_backward(dout, x, w, stride, padding):
-    dx, dw, _ = layers.depthwise_conv2d_backward(dout, x, w[..., None], stride, padding)
-    return dx, dw[..., 0]
+    _, H, W, _ = x.shape
+    KH, KW, _ = w.shape
+    padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    dpadded, dw = np.zeros_like(padded), np.zeros_like(w)
+    for i, j in np.ndindex(dout.shape[1:3]):
+        top, left = i * stride, j * stride
+        pixels = padded[:, top : top + KH, left : left + KW]
+        dw += (pixels * dout[:, None, None, i, j]).sum(axis=0)
+        dpatch = dout[:, None, None, i, j] * w
+        dpadded[:, top : top + KH, left : left + KW] += dpatch
+    return dpadded[:, padding : padding + H, padding : padding + W], dw
 
 
 depthwise = Task(

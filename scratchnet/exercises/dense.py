@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet.exercises.exercise import Case, Exercise, Task, random_arrays, traits
-from scratchnet.layers import dense_backward, relu_backward
-from scratchnet.loss import softmax, softmax_cross_entropy
 
 # ---------------------------------------------------------------- 01: softmax cross-entropy
 
 
 def _softmax_gradient(logits, labels):
-    return softmax_cross_entropy(logits, labels)[1]
+    N = len(logits)
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p = e / e.sum(axis=1, keepdims=True)
+    p[np.arange(N), labels] -= 1
+    return p / N
 
 
 def _softmax_cases() -> list[Case]:
@@ -32,65 +34,53 @@ def _softmax_cases() -> list[Case]:
 softmax_gradient = Task("softmax_gradient", ("dlogits",), _softmax_gradient, _softmax_cases())
 
 
-def _one_hot(logits, labels):
-    return np.eye(logits.shape[1], dtype=logits.dtype)[labels]
-
-
-@softmax_gradient.mistake(
+softmax_gradient.slip(
     "overflow: exp of a logit beyond 709 is infinite, and infinity / infinity is NaN. Subtract each row's maximum "
-    "first; it cancels in the fraction"
+    "first; it cancels in the fraction",
+    ("logits - logits.max(axis=1, keepdims=True)", "logits"),
 )
-def _overflows(logits, labels):
-    e = np.exp(logits)
-    return (e / e.sum(axis=1, keepdims=True) - _one_hot(logits, labels)) / len(logits)
-
-
-@softmax_gradient.mistake(
-    "overflow, and an extra factor N: subtract each row's maximum before exp, and divide by N, since the loss is a mean"
+softmax_gradient.slip(
+    "one maximum for the whole batch: where a row's logits are far below it, all its exponentials are 0, and 0 / 0 is "
+    "NaN. Subtract each row's own maximum",
+    ("logits.max(axis=1, keepdims=True)", "logits.max()"),
 )
-def _overflows_sum(logits, labels):
-    return _overflows(logits, labels) * len(logits)
-
-
-@softmax_gradient.mistake("an extra factor N: divide by N, since the loss is a mean over the batch")
-def _not_a_mean(logits, labels):
-    return _softmax_gradient(logits, labels) * len(logits)
-
-
-@softmax_gradient.mistake(
-    "softmax along the wrong axis: each *row* (one example's logits) has to sum to 1, so sum over axis 1"
+softmax_gradient.slip(
+    "an extra factor N: divide by N, since the loss is a mean over the batch", ("return p / N", "return p")
 )
-def _wrong_axis(logits, labels):
-    e = np.exp(logits - logits.max(axis=0, keepdims=True))
-    return (e / e.sum(axis=0, keepdims=True) - _one_hot(logits, labels)) / len(logits)
-
-
-@softmax_gradient.mistake(
-    "softmax over the whole batch at once: each row has to sum to 1, so sum over axis 1 with keepdims=True"
+for size in ("p.shape[1]", "p.size"):
+    softmax_gradient.slip(
+        "divided by the wrong size: the loss is a mean over the N examples, so divide by N and not by the number of "
+        "classes",
+        ("return p / N", f"return p / {size}"),
+    )
+AXIS = "softmax along the wrong axis: each *row* (one example's logits) has to sum to 1, so sum over axis 1"
+softmax_gradient.slip(AXIS, ("axis=1", "axis=0"))
+softmax_gradient.slip(AXIS, ("sum(axis=1", "sum(axis=0"))
+softmax_gradient.slip(AXIS, ("sum(axis=1", "sum(axis=0"), ("max(axis=1, keepdims=True)", "max()"))
+softmax_gradient.slip(
+    "the maximum was taken over the wrong axis: subtract each row's own", ("max(axis=1", "max(axis=0")
 )
-def _whole_batch(logits, labels):
-    e = np.exp(logits - logits.max())
-    return (e / e.sum() - _one_hot(logits, labels)) / len(logits)
-
-
-@softmax_gradient.mistake("the label's term is missing: subtract 1 from the probability of the right class")
-def _no_label(logits, labels):
-    return softmax(logits) / len(logits)
-
-
-@softmax_gradient.mistake(
+softmax_gradient.slip(
+    "keepdims=True is missing: a sum of shape (N,) is divided along the row, not along the column; with keepdims its "
+    "shape is (N, 1)",
+    ("e.sum(axis=1, keepdims=True)", "e.sum(axis=1)"),
+)
+WHOLE = "softmax over the whole batch at once: each row has to sum to 1, so sum over axis 1 with keepdims=True"
+softmax_gradient.slip(WHOLE, ("e.sum(axis=1, keepdims=True)", "e.sum()"), ("axis=1, keepdims=True", ""))
+softmax_gradient.slip(WHOLE, ("e.sum(axis=1, keepdims=True)", "e.sum()"))
+softmax_gradient.slip(
+    "the label's term is missing: subtract 1 from the probability of the right class",
+    ("p[np.arange(N), labels] -= 1", "pass"),
+)
+softmax_gradient.slip("the 1 was added at the label: subtract it", ("-= 1", "+= 1"))
+softmax_gradient.slip(
     "1 was subtracted from whole columns: p[:, labels] takes those columns in every row. One entry a row is "
-    "p[np.arange(N), labels]"
+    "p[np.arange(N), labels]",
+    ("np.arange(N), labels", ":, labels"),
 )
-def _columns(logits, labels):
-    p = softmax(logits)
-    p[:, labels] -= 1
-    return p / len(logits)
-
-
-@softmax_gradient.mistake("the label's 1 was subtracted after dividing by N: subtract it first, and then divide by N")
-def _label_after_mean(logits, labels):
-    return softmax(logits) / len(logits) - _one_hot(logits, labels)
+softmax_gradient.slip(
+    "the label's 1 was subtracted after dividing by N: subtract it first, and then divide by N", ("-= 1", "-= N")
+)
 
 
 # ---------------------------------------------------------------- 02: dense
@@ -104,27 +94,36 @@ def _dense_cases() -> list[Case]:
     return cases
 
 
-dense = Task("dense_backward", ("dx", "dw", "db"), dense_backward, _dense_cases())
+def _dense_backward(dout, x, w):
+    dx = dout @ w.T
+    dw = x.T @ dout
+    db = dout.sum(axis=0)
+    return dx, dw, db
 
 
-@dense.mistake(
-    "w is not transposed: dx = dout @ w.T. (Without .T the shapes fit only where there are as many inputs as outputs)"
+dense = Task("dense_backward", ("dx", "dw", "db"), _dense_backward, _dense_cases())
+
+dense.slip(
+    "w is not transposed: dx = dout @ w.T. (Without .T the shapes fit only where there are as many inputs as outputs)",
+    ("w.T", "w"),
 )
-def _w_not_transposed(dout, x, w):
-    _, dw, db = dense_backward(dout, x, w)
-    return dout @ w, dw, db
-
-
-@dense.mistake(
-    "only the last example's gradient: the sum over the batch is missing (+= in a loop, or a matrix product)"
+dense.slip(
+    "only the last example's gradient: the sum over the batch is missing (+= in a loop, or a matrix product)",
+    ("x.T @ dout", "x[-1:].T @ dout[-1:]"),
+    ("dout.sum(axis=0)", "dout[-1]"),
 )
-def _last_example(dout, x, w):
-    return dense_backward(dout[-1:], x[-1:], w)
-
-
-@dense.mistake("x is missing: this sums dout[n, o] over n; the gradient of w[i, o] sums x[n, i] * dout[n, o]")
-def _x_missing(dout, x, w):
-    return dense_backward(dout, np.ones_like(x), w)
+dense.slip(
+    "x is missing: this sums dout[n, o] over n; the gradient of w[i, o] sums x[n, i] * dout[n, o]",
+    ("x.T @", "np.ones_like(x).T @"),
+)
+dense.slip(
+    "dout is missing: this sums x[n, i] over n; the gradient of w[i, o] sums x[n, i] * dout[n, o]",
+    ("x.T @ dout", "x.T @ np.ones_like(dout)"),
+)
+dense.slip("summed over the wrong axis: b was added to every row, so db sums the rows, axis 0", ("axis=0", "axis=1"))
+dense.slip("summed over both axes: each bias has its own sum, over the batch only, axis 0", ("axis=0", ""))
+dense.slip("the sign of dx is reversed", ("dx = dout", "dx = -dout"))
+dense.slip("the sign of dw is reversed", ("dw = x.T", "dw = -x.T"))
 
 
 # ---------------------------------------------------------------- 03: ReLU
@@ -140,37 +139,36 @@ def _relu_cases() -> list[Case]:
     return [*cases, Case({"dout": random_arrays(8, (3, 3))[0], "x": x}, traits(only_positive_x=True))]
 
 
-relu = Task("relu_backward", ("dx",), relu_backward, _relu_cases())
+def _relu_backward(dout, x):
+    passes = x > 0
+    return dout * passes
 
 
-@relu.mistake("at x = 0 the gradient passes: by agreement the slope there is 0, so the test is x > 0 and not x >= 0")
-def _passes_at_zero(dout, x):
-    return dout * (x >= 0)
+relu = Task("relu_backward", ("dx",), _relu_backward, _relu_cases())
 
-
-@relu.mistake("the mask comes from dout: it has to come from the forward's *input*, x > 0")
-def _mask_from_dout(dout, x):
-    return np.maximum(dout, 0)
-
-
-@relu.mistake("mask not applied: dout was passed on unchanged; where x <= 0, the output does not depend on x")
-def _no_mask(dout, x):
-    return dout.copy()
-
-
-@relu.mistake("dout is missing: this is ReLU's own slope; the chain rule multiplies it by dout")
-def _slope_only(dout, x):
-    return (x > 0) * np.ones_like(dout)
-
-
-@relu.mistake("x was multiplied in: the slope of max(x, 0) is 1 where x > 0, not x")
-def _times_x(dout, x):
-    return dout * np.maximum(x, 0)
-
-
-@relu.mistake("the mask is the wrong way round: the gradient passes where x > 0")
-def _inverted(dout, x):
-    return dout * (x <= 0)
+relu.slip(
+    "at x = 0 the gradient passes: by agreement the slope there is 0, so the test is x > 0 and not x >= 0", (">", ">=")
+)
+relu.slip("the gradient passes where x < 0 as well: it has to stop there", ("x > 0", "x != 0"))
+relu.slip("the mask comes from dout: it has to come from the forward's *input*, x > 0", ("x > 0", "dout > 0"))
+relu.slip(
+    "mask not applied: dout was passed on unchanged; where x <= 0, the output does not depend on x", (" * passes", "")
+)
+relu.slip(
+    "dout is missing: this is ReLU's own slope; the chain rule multiplies it by dout",
+    ("dout * passes", "np.ones_like(x) * passes"),
+)
+relu.slip("x was multiplied in: the slope of max(x, 0) is 1 where x > 0, not x", ("dout * passes", "dout * x * passes"))
+relu.slip(
+    "that is the forward pass, max(x, 0): the gradient is dout where x > 0, and 0 elsewhere",
+    ("dout * passes", "x * passes"),
+)
+relu.slip("the mask is the wrong way round: the gradient passes where x > 0", ("passes = x > 0", "passes = ~(x > 0)"))
+relu.slip(
+    "brackets are missing: `dout * x > 0` means (dout * x) > 0, since * comes before >; write dout * (x > 0)",
+    ("passes = x > 0", "passes = dout * x > 0"),
+    ("return dout * passes", "return passes"),
+)
 
 
 EXERCISES = (

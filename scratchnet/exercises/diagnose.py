@@ -3,24 +3,31 @@
 The function is run on every case of its task. The checks come in the order in which a teacher would ask. First: did it
 run, did it return what was asked for, did it leave its inputs as they were, does it always give the same result? Then,
 for each output ("dx is right, dw is not"): are its numbers those of a known mistake? Are they right but transposed, not
-summed, or times a factor? Is the dtype kept? If nothing is recognised, the finding is a list of facts: which cases
-fail, the worst entry, and a small picture of where the wrong entries are.
+summed, or times a factor? Are they those of two mistakes at once? Is the dtype kept? If nothing is recognised, the
+finding is a list of facts: which cases fail, the worst entry, and a small picture of where the wrong entries are.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
+import bdb
+import inspect
 import itertools
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from scratchnet.exercises.exercise import Case, Function, Mistake, Task, as_tuple
+from scratchnet.exercises import running
+from scratchnet.exercises.exercise import Case, Function, Mistake, Task, as_tuple, both
+from scratchnet.exercises.running import TookTooLong, hidden_prints, limited
 
+WHOLE_NUMBERS = (
+    "An array of whole numbers, such as np.zeros(shape, int) or np.array([0, 0]), cuts off what is written into it; "
+    "use dtype=x.dtype"
+)
+FROM_LISTS = "np.stack(rows) or np.array(rows, x.dtype) makes an array of a list"
 RTOL = 1e-7  # of the largest entry; in float64, another order of sums changes a right answer by less than 1e-14
 
 
@@ -47,17 +54,24 @@ def diagnose(task: Task, function: Function) -> list[str]:
     NotBegun
         If the function raises NotImplementedError.
     """
-    attempts = [attempt(task, function, case) for case in task.cases[:1]]
-    with contextlib.redirect_stdout(io.StringIO()):  # show what the function prints for the first case only
-        attempts += [attempt(task, function, case) for case in task.cases[1:]]
-        again = attempt(task, function, task.cases[0])
-        in_float32 = [attempt(task, function, case, np.float32) for case in task.cases]
+    other_names = other_arguments(task, function)
+    if other_names:
+        return other_names
+    try:
+        attempts = [attempt(task, function, case) for case in task.cases[:1]]
+        with hidden_prints():  # show what the function prints for the first case only
+            attempts += [attempt(task, function, case) for case in task.cases[1:]]
+            again = attempt(task, function, task.cases[0])
+            in_float32 = [attempt(task, function, case, np.float32) for case in task.cases]
+    except TookTooLong as error:  # the other cases would take as long
+        return [too_long(error, _file(function))]
     return (
         errors(task, function, attempts)
         or not_arrays(task, attempts)
         or changed_inputs(attempts)
         or not_repeated(attempts[0], again)
         or other_order(task, attempts)
+        or other_order_and_mistake(task, attempts)
         or wrong_outputs(task, attempts, in_float32)
     )
 
@@ -68,7 +82,9 @@ def attempt(task: Task, function: Function, case: Case, dtype: Any = None) -> At
     arguments = case.copy(dtype)
     try:
         with np.errstate(all="ignore"):
-            got = as_tuple(function(**arguments))
+            got = as_tuple(limited(function, **arguments), len(task.outputs))
+    except bdb.BdbQuit:
+        raise
     except NotImplementedError as error:
         raise NotBegun(str(error)) from None
     except (Exception, SystemExit) as error:
@@ -81,6 +97,32 @@ def attempt(task: Task, function: Function, case: Case, dtype: Any = None) -> At
 # ---------------------------------------------------------------- did it do what was asked for?
 
 
+def other_arguments(task: Task, function: Function) -> list[str]:
+    """A finding if the function has arguments of other names, or more or fewer of them."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a function that is not written in Python
+        return []
+    asked = task.cases[0].arguments
+    try:
+        signature.bind(**asked)
+    except TypeError:
+        return [
+            f"the arguments have other names: expected ({', '.join(asked)}), got ({', '.join(signature.parameters)}). "
+            "The checker passes them by name, so keep the first line of the function as it was"
+        ]
+    return []
+
+
+def too_long(error: BaseException, file: str | None) -> str:
+    """The finding about a call that was stopped."""
+    where = learners_line(error, file).rstrip(", ")
+    return (
+        f"it took too long and was stopped after {running.LIMIT:g} seconds{f', at {where}' if where else ''}. Does a "
+        "loop never end? Each case is small: an answer takes a few milliseconds"
+    )
+
+
 def errors(task: Task, function: Function, attempts: Sequence[Attempt]) -> list[str]:
     """A finding if the function raised an error: the first one, its line, and the cases that raise it."""
     failed = [a for a in attempts if a.error is not None]
@@ -88,10 +130,27 @@ def errors(task: Task, function: Function, attempts: Sequence[Attempt]) -> list[
         return []
     error = failed[0].error
     assert error is not None
-    where = learners_line(error, getattr(function, "__code__", diagnose.__code__).co_filename)
-    known = [m.what for m in task.mistakes if _same_everywhere(task, m, attempts, None)]
-    sentence = f"{type(error).__name__}: {error}\n({where}called with {failed[0].case})"
-    return [*known[:1], sentence + _which_cases(failed, attempts, "raise this", "run")]
+    where = learners_line(error, _file(function))
+    known = (m.what for m in itertools.chain(task.mistakes, task.pairs()) if _same_everywhere(task, m, attempts, None))
+    sentence = f"{_said(error)}\n({where}called with {failed[0].case})"
+    return [*itertools.islice(known, 1), sentence + _which_cases(failed, attempts, "raise this", "run")]
+
+
+def _file(function: Function) -> str | None:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return code.co_filename if code else None
+
+
+def _said(error: BaseException) -> str:
+    """An error, and what it means if Python's own words do not say it."""
+    meaning = ""
+    if isinstance(error, SystemExit):
+        meaning = " (the function ended the program: take exit() out, and return the result)"
+    elif isinstance(error, EOFError):
+        meaning = " (does it call input()? Everything that it needs is in its arguments)"
+    elif isinstance(error, TypeError) and "Cannot cast ufunc" in str(error):
+        meaning = f". {WHOLE_NUMBERS}"
+    return f"{type(error).__name__}: {error}{meaning}"
 
 
 def learners_line(error: BaseException, file: str | None) -> str:
@@ -106,10 +165,13 @@ def not_arrays(task: Task, attempts: Sequence[Attempt]) -> list[str]:
     for a in attempts:
         if len(a.got) == 1 and a.got[0] is None:
             return [f"nothing was returned (None); end the function with: return {asked}"]
+        if len(a.got) == 1 and isinstance(a.got[0], list):
+            return [f"a list was returned, expected {'an array' if len(task.outputs) == 1 else asked}: {FROM_LISTS}"]
         if len(a.got) != len(task.outputs):
             return [f"expected {_count(len(task.outputs), 'result')}, {asked}; got {len(a.got)}"]
         strange = [
             f"{name}: expected an array, got {'None' if got is None else type(got).__name__}"
+            + (f": {FROM_LISTS}" if isinstance(got, list) else "")
             for name, got in zip(task.outputs, a.got, strict=True)
             if not isinstance(got, (np.ndarray, np.generic, float, int))
         ]
@@ -152,6 +214,18 @@ def other_order(task: Task, attempts: Sequence[Attempt]) -> list[str]:
     return []
 
 
+def other_order_and_mistake(task: Task, attempts: Sequence[Attempt]) -> list[str]:
+    """A finding if the results are those of a known mistake, in another order."""
+    if len(task.outputs) == 1:
+        return []
+    for mistake in task.mistakes:
+        instead = _with_mistake(task, mistake, attempts)
+        order = other_order(task, instead) if instead else []
+        if order and not _same_everywhere(task, mistake, attempts, None):
+            return [both(order[0].removeprefix("all are right, but "), mistake.what)]
+    return []
+
+
 # ---------------------------------------------------------------- are the numbers right?
 
 
@@ -174,17 +248,67 @@ def wrong_numbers(task: Task, attempts: Sequence[Attempt], i: int) -> str | None
     wrong = [a for a in attempts if not same(a.got[i], a.want[i])]
     if not wrong:
         return None
-    # a mistake that explains all outputs, if there is one; else a mistake that explains this output
-    matches = (m.what for whole in (None, i) for m in task.mistakes if _same_everywhere(task, m, attempts, whole))
     return (
-        next(matches, None)
+        _known(task, task.mistakes, attempts, i)
+        or _not_numbers(wrong, i)
         or _rounded(wrong, i)
-        or _not_summed(wrong, i)
-        or _transposed(wrong, i)
+        or _in_another_form(wrong, attempts, i)
+        or _known(task, task.pairs(), attempts, i)
+        or _known_in_another_form(task, attempts, i)
         or _wrong_shape(wrong, i)
-        or _factor(wrong, attempts, i)
         or _facts(task.outputs[i], wrong, attempts, i)
     )
+
+
+def _known(task: Task, mistakes: Iterable[Mistake], attempts: Sequence[Attempt], i: int) -> str | None:
+    """The known mistake that explains all outputs, if there is one; else one that explains output i."""
+    explains_i = None
+    for mistake in mistakes:
+        if _same_everywhere(task, mistake, attempts, None):
+            return mistake.what
+        if explains_i is None and _same_everywhere(task, mistake, attempts, i):
+            explains_i = mistake.what
+    return explains_i
+
+
+def _known_in_another_form(task: Task, attempts: Sequence[Attempt], i: int) -> str | None:
+    """Two mistakes: a known one, and its numbers transposed, not summed, or times a factor."""
+    for mistake in task.mistakes:
+        instead = _with_mistake(task, mistake, attempts)
+        wrong = [a for a in instead if not same(a.got[i], a.want[i])]
+        also = _in_another_form(wrong, instead, i) if wrong else None
+        if also:
+            return both(mistake.what, also)
+    return None
+
+
+def _with_mistake(task: Task, mistake: Mistake, attempts: Sequence[Attempt]) -> list[Attempt]:
+    """The attempts, as if the mistake's outputs were the right ones; empty if it raises an error somewhere."""
+    try:
+        with np.errstate(all="ignore"):
+            return [replace(a, want=_arrays(mistake.function(**a.case.copy()))) for a in attempts]
+    except Exception:
+        return []
+
+
+def _arrays(result: Any) -> tuple[np.ndarray, ...]:
+    return tuple(map(np.asarray, as_tuple(result)))
+
+
+def _in_another_form(wrong: Sequence[Attempt], attempts: Sequence[Attempt], i: int) -> str | None:
+    """A finding if the numbers are right, but for a sum, the order of axes, or a factor."""
+    return _not_summed(wrong, i) or _transposed(wrong, i) or _factor(wrong, attempts, i)
+
+
+def _not_numbers(wrong: Sequence[Attempt], i: int) -> str | None:
+    """A finding if the output holds whole numbers, or True and False."""
+    kinds = {np.asarray(a.got[i]).dtype.kind for a in wrong}
+    if kinds == {"b"}:
+        return (
+            "it holds True and False, expected numbers: a comparison came last. `a * x > 0` means (a * x) > 0; write "
+            "brackets around the comparison"
+        )
+    return f"it holds whole numbers ({np.asarray(wrong[0].got[i]).dtype}). {WHOLE_NUMBERS}" if kinds == {"i"} else None
 
 
 def wrong_dtype(name: str, attempts: Sequence[Attempt], i: int, in_float32: Sequence[Attempt]) -> str | None:
@@ -204,9 +328,9 @@ def wrong_dtype(name: str, attempts: Sequence[Attempt], i: int, in_float32: Sequ
 
 
 def same(got: Any, want: Any, rtol: float = RTOL) -> bool:
-    """Whether two outputs agree in shape and, up to rounding, in every number."""
+    """Whether two outputs agree in shape and, up to rounding, in every number; True is no number."""
     got, want = np.asarray(got), np.asarray(want)
-    if got.shape != want.shape:
+    if got.shape != want.shape or (got.dtype == bool) != (want.dtype == bool):
         return False
     finite = np.abs(want[np.isfinite(want)])
     return np.allclose(got, want, rtol=rtol, atol=rtol * finite.max(initial=0), equal_nan=True)
@@ -215,6 +339,8 @@ def same(got: Any, want: Any, rtol: float = RTOL) -> bool:
 def _same_everywhere(task: Task, mistake: Mistake, attempts: Sequence[Attempt], i: int | None) -> bool:
     """Whether the mistake does the same as the learner's function on every case, in output i or, if None, in all."""
     different = False
+    if all(a.error is not None for a in attempts):
+        return False  # there are no numbers to compare
     for a in attempts:
         try:
             with np.errstate(all="ignore"):
@@ -260,7 +386,7 @@ def _not_summed(wrong: Sequence[Attempt], i: int) -> str | None:
 
 def _sums_to(got: Any, want: np.ndarray, axes: tuple[int, ...]) -> bool:
     got = np.asarray(got)
-    return got.ndim == want.ndim + len(axes) and same(got.sum(axis=axes), want)
+    return got.ndim == want.ndim + len(axes) > max(axes) and same(got.sum(axis=axes), want)
 
 
 def _reshaped(got: Any, want: np.ndarray) -> bool:
@@ -288,6 +414,8 @@ def _wrong_shape(wrong: Sequence[Attempt], i: int) -> str | None:
 
 def _factor(wrong: Sequence[Attempt], attempts: Sequence[Attempt], i: int) -> str | None:
     """A finding if the wrong numbers are the right ones times a factor: a size of each case, or one number for all."""
+    if any(np.shape(a.got[i]) != a.want[i].shape for a in wrong):
+        return None
     factors = [_ratio(np.asarray(a.got[i]), a.want[i]) for a in wrong]
     if None in factors:
         return None

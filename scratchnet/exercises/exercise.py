@@ -2,12 +2,17 @@
 
 A known wrong answer (`Mistake`) is also a function: the reference with one error put in. The checker runs it beside the
 learner's function. If both give the same numbers on every case, the learner has made this mistake. So a new diagnosis
-takes five lines, and it is not a guess.
+takes a few lines, and it is not a guess.
+
+Most mistakes are edits of the reference's source: `relu.slip("...", ("x > 0", "x >= 0"))`. Two edits can be made at
+once, so the checker knows every pair of them as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import inspect
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -15,6 +20,7 @@ from typing import Any
 import numpy as np
 
 Function = Callable[..., Any]
+Edit = tuple[str, str]  # the text to replace, wherever it stands, and what to write there
 
 
 @dataclass(frozen=True)
@@ -25,10 +31,12 @@ class Case:
     traits: frozenset[str] = frozenset()
 
     def sizes(self) -> dict[str, int]:
-        """The sizes that a mean may be taken over, by name: the number of examples and of places in the first array."""
+        """The sizes that a mean may be taken over, by name: of the batch, the first array's places, and the kernel."""
         first = next(v for v in self.arguments.values() if isinstance(v, np.ndarray))
         N, places = len(first), int(np.prod(first.shape[1:-1]))
-        return {"N": N, "OH*OW": places, "N*OH*OW": N * places} if first.ndim == 4 else {"N": N}
+        sizes = {"N": N, "OH*OW": places, "N*OH*OW": N * places} if first.ndim == 4 else {"N": N}
+        kernel = self.arguments.get("kernel_size", np.shape(self.arguments.get("w", ()))[:-1])
+        return sizes | {"KH*KW": kernel[0] * kernel[1]} if len(kernel) > 1 else sizes
 
     def copy(self, dtype: Any = None) -> dict[str, Any]:
         """The arguments, with arrays copied; arrays of floats are cast to `dtype` if one is given."""
@@ -50,6 +58,7 @@ class Mistake:
 
     what: str
     function: Function
+    edits: tuple[Edit, ...] = ()  # of the reference's source, if it is made by edits
 
 
 @dataclass
@@ -67,7 +76,7 @@ class Task:
     cases : list of Case
         Cases in which mistakes show: non-square, N = 1, stride above 1, overlapping windows, ties.
     mistakes : list of Mistake
-        The known mistakes; the decorator `mistake` adds one.
+        The known mistakes; `slip` adds one as edits of the reference, the decorator `mistake` one that is written out.
     """
 
     name: str
@@ -85,6 +94,27 @@ class Task:
 
         return remember
 
+    def slip(self, what: str, *edits: Edit) -> None:
+        """Add the mistake that these edits make of the reference."""
+        source = edited(inspect.getsource(self.reference), edits)
+        if source is None:
+            raise ValueError(f"{self.name}: the reference does not hold the text to replace: {edits}")
+        self.mistakes.append(Mistake(what, self._compiled(source), edits))
+
+    def pairs(self) -> Iterator[Mistake]:
+        """All pairs of the mistakes that are edits, except those where one edit leaves no room for the other."""
+        reference = inspect.getsource(self.reference)
+        for a, b in itertools.combinations([m for m in self.mistakes if m.edits], 2):
+            source = edited(reference, a.edits + b.edits) or edited(reference, b.edits + a.edits)
+            if source and a.what != b.what:  # two forms of one mistake have one text
+                yield Mistake(both(a.what, b.what), self._compiled(source), a.edits + b.edits)
+
+    def _compiled(self, source: str) -> Function:
+        """The function that an edited source of the reference defines."""
+        names = dict(self.reference.__globals__)
+        exec(compile(source, f"<a mistake in {self.name}>", "exec"), names)
+        return names[self.reference.__name__]
+
 
 @dataclass(frozen=True)
 class Exercise:
@@ -95,7 +125,8 @@ class Exercise:
     lesson: int
     tasks: tuple[Task, ...]
     hints: tuple[str, ...]
-    check: Callable[[ModuleType], list[str]] | None = None  # instead of tasks, for an exercise with many right answers
+    # Instead of tasks, for an exercise with many right answers: from the learner's module, and a list for notes.
+    check: Callable[[ModuleType, list[str]], list[str]] | None = None
 
     @property
     def number(self) -> str:
@@ -107,9 +138,23 @@ def traits(**present: bool) -> frozenset[str]:
     return frozenset(name.replace("_", " ") for name, here in present.items() if here)
 
 
-def as_tuple(result: Any) -> tuple[Any, ...]:
-    """What a function returned, as a tuple: one result as a tuple of one, `return [dx, dw]` as a tuple of two."""
-    several = isinstance(result, tuple) or (isinstance(result, list) and any(np.ndim(part) for part in result))
+def edited(source: str, edits: Iterable[Edit]) -> str | None:
+    """The source with all of the edits; None if the text that one of them replaces is not there."""
+    for old, new in edits:
+        if old not in source:
+            return None
+        source = source.replace(old, new)
+    return source
+
+
+def both(first: str, second: str) -> str:
+    """A finding about two mistakes."""
+    return f"two mistakes at once:\n1. {first}\n2. {second}"
+
+
+def as_tuple(result: Any, count: int = 1) -> tuple[Any, ...]:
+    """What a function of `count` results returned, as a tuple. `return [dx, dw]` is a tuple of two if count is 2."""
+    several = isinstance(result, tuple) or (isinstance(result, list) and len(result) == count > 1)
     return tuple(result) if several else (result,)
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from scratchnet import optim
 from scratchnet.exercises.exercise import Case, Exercise, Task, random_arrays, traits
 
 # ---------------------------------------------------------------- 10: SGD with momentum
 
 
 def _momentum(value, g, m, lr, momentum):
-    optim.momentum_update(value := value.copy(), g, m := m.copy(), lr, momentum, False)
-    return value, m
+    m = momentum * m + g
+    return value - lr * m, m
 
 
 def _momentum_cases() -> list[Case]:
@@ -30,69 +29,56 @@ def _momentum_cases() -> list[Case]:
 momentum_step = Task("momentum_step", ("value", "m"), _momentum, _momentum_cases())
 
 
-@momentum_step.mistake("momentum not used: this is plain gradient descent; the step is lr * m, not lr * g")
-def _plain(value, g, m, lr, momentum):
-    return value - lr * g, _momentum(value, g, m, lr, momentum)[1]
-
-
-@momentum_step.mistake("the old m was used: update m first, then step with the new one")
-def _old_m(value, g, m, lr, momentum):
-    return value - lr * m, _momentum(value, g, m, lr, momentum)[1]
-
-
-@momentum_step.mistake(
-    "g was weighted by 1 - momentum: here m is a sum, m = momentum * m + g, not a mean (that is Adam's)"
+momentum_step.slip(
+    "momentum not used: this is plain gradient descent; the step is lr * m, not lr * g", ("lr * m", "lr * g")
 )
-def _mean(value, g, m, lr, momentum):
-    m = momentum * m + (1 - momentum) * g
-    return value - lr * m, m
-
-
-@momentum_step.mistake("lr is inside m: m = momentum * m + g holds no lr; the step is lr * m")
-def _lr_inside(value, g, m, lr, momentum):
-    m = momentum * m + lr * g
-    return value - m, m
-
-
-@momentum_step.mistake(
-    "lr and the sign are inside m: here m = momentum * m + g has neither, and the step value - lr * m has both"
+momentum_step.slip(
+    "the old m was used: update m first, then step with the new one",
+    ("    m = momentum * m + g", "    old, m = m, momentum * m + g"),
+    (" m, m\n", " old, m\n"),
 )
-def _velocity(value, g, m, lr, momentum):
-    m = momentum * m - lr * g
-    return value + m, m
-
-
-@momentum_step.mistake("m was returned unchanged: return the new m, momentum * m + g")
-def _m_unchanged(value, g, m, lr, momentum):
-    return _momentum(value, g, m, lr, momentum)[0], m.copy()
-
-
-@momentum_step.mistake("uphill: the step has to go against the gradient, value - lr * m")
-def _uphill(value, g, m, lr, momentum):
-    m = momentum * m + g
-    return value + lr * m, m
-
-
-@momentum_step.mistake("the old m is not multiplied by momentum: m = momentum * m + g")
-def _undamped(value, g, m, lr, momentum):
-    return value - lr * (m + g), m + g
-
-
-@momentum_step.mistake(
-    "that is Nesterov's step, which looks one step of momentum ahead; plain momentum is value - lr * m"
+momentum_step.slip(
+    "g was weighted by 1 - momentum: here m is a sum, m = momentum * m + g, not a mean (that is Adam's)",
+    ("+ g", "+ (1 - momentum) * g"),
 )
-def _nesterov(value, g, m, lr, momentum):
-    m = momentum * m + g
-    return value - lr * (g + momentum * m), m
+momentum_step.slip(
+    "lr is inside m: m = momentum * m + g holds no lr; the step is lr * m", ("+ g", "+ lr * g"), ("lr * m,", "m,")
+)
+momentum_step.slip(
+    "the old m was multiplied by 1 - momentum: m = momentum * m + g", ("momentum * m", "(1 - momentum) * m")
+)
+momentum_step.slip("lr is in m and in the step: m = momentum * m + g holds no lr", ("+ g", "+ lr * g"))
+momentum_step.slip(
+    "lr and the sign are inside m: here m = momentum * m + g has neither, and the step value - lr * m has both",
+    ("+ g", "- lr * g"),
+    ("value - lr * m", "value + m"),
+)
+momentum_step.slip(
+    "m was returned unchanged: return the new m, momentum * m + g",
+    ("    m = momentum * m + g", "    old, m = m, momentum * m + g"),
+    (", m\n", ", old\n"),
+)
+momentum_step.slip("uphill: the step has to go against the gradient, value - lr * m", ("value -", "value +"))
+momentum_step.slip("the learning rate is missing: the step is lr * m, not m", ("lr * m", "m"))
+momentum_step.slip("the sign of g is reversed: m = momentum * m + g", ("+ g", "- g"))
+momentum_step.slip("this is the step alone: return the new weights, value - lr * m", ("value -", "-"))
+momentum_step.slip("the old m is not multiplied by momentum: m = momentum * m + g", ("momentum * m + g", "m + g"))
+momentum_step.slip(
+    "that is Nesterov's step, which looks one step of momentum ahead; plain momentum is value - lr * m",
+    ("lr * m", "lr * (g + momentum * m)"),
+)
 
 
 # ---------------------------------------------------------------- 11: Adam
 
 
 def _adam(value, g, m, s, lr, beta1, beta2, eps, t):
-    value, m, s = value.copy(), m.copy(), s.copy()
-    optim.adam_update(value, g, m, s, lr, (beta1, beta2), eps, t)
-    return value, m, s
+    m = beta1 * m + (1 - beta1) * g
+    s = beta2 * s + (1 - beta2) * g**2
+    m_hat = m / (1 - beta1**t)
+    s_hat = s / (1 - beta2**t)
+    step = lr * m_hat / (np.sqrt(s_hat) + eps)
+    return value - step, m, s
 
 
 def _adam_cases() -> list[Case]:
@@ -112,98 +98,71 @@ def _adam_cases() -> list[Case]:
 adam_step = Task("adam_step", ("value", "m", "s"), _adam, _adam_cases())
 
 
-def _adam_parts(g, m, s, beta1, beta2, t):
-    m = beta1 * m + (1 - beta1) * g
-    s = beta2 * s + (1 - beta2) * g**2
-    return m, s, m / (1 - beta1**t), s / (1 - beta2**t)
-
-
-@adam_step.mistake("bias correction missing: m and s start at 0, so early on they are too small; divide by 1 - beta**t")
-def _no_correction(value, g, m, s, lr, beta1, beta2, eps, t):
-    m, s, _, _ = _adam_parts(g, m, s, beta1, beta2, t)
-    return value - lr * m / (np.sqrt(s) + eps), m, s
-
-
-@adam_step.mistake(
-    "the corrected m and s were returned: the division by 1 - beta**t is for this step only; return m and s without it"
+adam_step.slip(
+    "bias correction missing: m and s start at 0, so early on they are too small; divide by 1 - beta**t",
+    (" / (1 - beta1**t)", ""),
+    (" / (1 - beta2**t)", ""),
 )
-def _correction_kept(value, g, m, s, lr, beta1, beta2, eps, t):
-    _, _, m, s = _adam_parts(g, m, s, beta1, beta2, t)
-    return value - lr * m / (np.sqrt(s) + eps), m, s
-
-
-@adam_step.mistake("the power is missing: the correction is 1 - beta**t, beta to the power of t, not beta * t")
-def _no_power(value, g, m, s, lr, beta1, beta2, eps, t):
-    m, s, _, _ = _adam_parts(g, m, s, beta1, beta2, t)
-    return value - lr * m / (1 - beta1 * t) / (np.sqrt(s / (1 - beta2 * t)) + eps), m, s
-
-
-@adam_step.mistake("only m was corrected: s starts at 0 as well; divide it by 1 - beta2**t, inside the square root")
-def _m_corrected(value, g, m, s, lr, beta1, beta2, eps, t):
-    m, s, mc, _ = _adam_parts(g, m, s, beta1, beta2, t)
-    return value - lr * mc / (np.sqrt(s) + eps), m, s
-
-
-@adam_step.mistake("eps is outside of the division: write brackets, / (sqrt(s) + eps)")
-def _eps_outside(value, g, m, s, lr, beta1, beta2, eps, t):
-    m, s, mc, sc = _adam_parts(g, m, s, beta1, beta2, t)
-    return value - lr * (mc / np.sqrt(sc) + eps), m, s
-
-
-@adam_step.mistake("t counts from 0: with 1 - beta**(t - 1) the first step divides by 0; the first step has t = 1")
-def _t_from_zero(value, g, m, s, lr, beta1, beta2, eps, t):
-    m, s, _, _ = _adam_parts(g, m, s, beta1, beta2, t)
-    _, _, mc, sc = _adam_parts(0, m / beta1, s / beta2, beta1, beta2, t - 1)
-    return value - lr * mc / (np.sqrt(sc) + eps), m, s
-
-
-@adam_step.mistake("t is one too many: with 1 - beta**(t + 1) m is corrected too little; the first step has t = 1")
-def _t_too_many(value, g, m, s, lr, beta1, beta2, eps, t):
-    m, s, _, _ = _adam_parts(g, m, s, beta1, beta2, t)
-    _, _, mc, sc = _adam_parts(0, m / beta1, s / beta2, beta1, beta2, t + 1)
-    return value - lr * mc / (np.sqrt(sc) + eps), m, s
-
-
-@adam_step.mistake("the square root is missing: s is a mean of squares, and the step is m / (sqrt(s) + eps)")
-def _no_root(value, g, m, s, lr, beta1, beta2, eps, t):
-    m, s, mc, sc = _adam_parts(g, m, s, beta1, beta2, t)
-    return value - lr * mc / (sc + eps), m, s
-
-
-@adam_step.mistake("eps is inside the square root: it is added after it, sqrt(s) + eps")
-def _eps_inside(value, g, m, s, lr, beta1, beta2, eps, t):
-    m, s, mc, sc = _adam_parts(g, m, s, beta1, beta2, t)
-    return value - lr * mc / np.sqrt(sc + eps), m, s
-
-
-@adam_step.mistake("eps is missing: without it the step divides by 0 where all gradients were 0")
-def _no_eps(value, g, m, s, lr, beta1, beta2, eps, t):
-    m, s, mc, sc = _adam_parts(g, m, s, beta1, beta2, t)
-    return value - lr * mc / np.sqrt(sc), m, s
-
-
-@adam_step.mistake("g is not squared: s is a mean of squares, beta2 * s + (1 - beta2) * g**2")
-def _not_squared(value, g, m, s, lr, beta1, beta2, eps, t):
-    m, _, mc, _ = _adam_parts(g, m, s, beta1, beta2, t)
-    s = beta2 * s + (1 - beta2) * g
-    return value - lr * mc / (np.sqrt(s / (1 - beta2**t)) + eps), m, s
-
-
-@adam_step.mistake("the betas are exchanged: beta1 belongs to m, the mean of g; beta2 to s, the mean of g**2")
-def _exchanged(value, g, m, s, lr, beta1, beta2, eps, t):
-    return _adam(value, g, m, s, lr, beta2, beta1, eps, t)
-
-
-@adam_step.mistake("the weight 1 - beta is missing: m and s are running means, beta * old + (1 - beta) * new")
-def _sums(value, g, m, s, lr, beta1, beta2, eps, t):
-    m, s = beta1 * m + g, beta2 * s + g**2
-    return value - lr * m / (1 - beta1**t) / (np.sqrt(s / (1 - beta2**t)) + eps), m, s
-
-
-@adam_step.mistake("uphill: the step has to go against the gradient, value - lr * ...")
-def _adam_uphill(value, g, m, s, lr, beta1, beta2, eps, t):
-    new, m, s = _adam(value, g, m, s, lr, beta1, beta2, eps, t)
-    return 2 * value - new, m, s
+adam_step.slip(
+    "the corrected m and s were returned: the division by 1 - beta**t is for this step only; return m and s without it",
+    (", m, s\n", ", m_hat, s_hat\n"),
+)
+adam_step.slip(
+    "the power is missing: the correction is 1 - beta**t, beta to the power of t, not beta * t", ("**t", " * t")
+)
+adam_step.slip(
+    "only m was corrected: s starts at 0 as well; divide it by 1 - beta2**t, inside the square root",
+    (" / (1 - beta2**t)", ""),
+)
+adam_step.slip("only s was corrected: m starts at 0 as well; divide it by 1 - beta1**t", (" / (1 - beta1**t)", ""))
+adam_step.slip(
+    "the corrections' betas are mixed up: m is divided by 1 - beta1**t, and s by 1 - beta2**t",
+    ("m / (1 - beta1**t)", "m / (1 - beta2**t)"),
+)
+adam_step.slip(
+    "the corrections' betas are mixed up: m is divided by 1 - beta1**t, and s by 1 - beta2**t",
+    ("s / (1 - beta2**t)", "s / (1 - beta1**t)"),
+)
+adam_step.slip(
+    "eps is outside of the division: write brackets, / (sqrt(s) + eps)",
+    ("lr * m_hat / (np.sqrt(s_hat) + eps)", "lr * (m_hat / np.sqrt(s_hat) + eps)"),
+)
+for sign in "+-":
+    adam_step.slip(
+        "eps was added after the division: write brackets, / (sqrt(s) + eps)",
+        ("(np.sqrt(s_hat) + eps)", f"np.sqrt(s_hat) {sign} eps"),
+    )
+adam_step.slip(
+    "eps is inside the square root: it is added after it, sqrt(s) + eps",
+    ("np.sqrt(s_hat) + eps", "np.sqrt(s_hat + eps)"),
+)
+adam_step.slip("eps is missing: without it the step divides by 0 where all gradients were 0", (" + eps", ""))
+adam_step.slip(
+    "t counts from 0: with 1 - beta**(t - 1) the first step divides by 0; the first step has t = 1",
+    ("**t", "**(t - 1)"),
+)
+adam_step.slip(
+    "t is one too many: with 1 - beta**(t + 1) m is corrected too little; the first step has t = 1",
+    ("**t", "**(t + 1)"),
+)
+adam_step.slip(
+    "the square root is missing: s is a mean of squares, and the step is m / (sqrt(s) + eps)",
+    ("np.sqrt(s_hat)", "s_hat"),
+)
+adam_step.slip("g is not squared: s is a mean of squares, beta2 * s + (1 - beta2) * g**2", ("g**2", "g"))
+adam_step.slip("m was squared: s is a mean of the squares of g", ("g**2", "m**2"))
+adam_step.slip("that is g's absolute value: s is a mean of squares, beta2 * s + (1 - beta2) * g**2", ("g**2", "abs(g)"))
+adam_step.slip(
+    "the betas are exchanged: beta1 belongs to m, the mean of g; beta2 to s, the mean of g**2",
+    ("    m = beta1", "    beta1, beta2 = beta2, beta1\n    m = beta1"),
+)
+SUMS = "the weight 1 - beta is missing: m and s are running means, beta * old + (1 - beta) * new"
+adam_step.slip(SUMS, ("(1 - beta1) * ", ""), ("(1 - beta2) * ", ""))
+adam_step.slip(SUMS, ("(1 - beta1) * ", ""))
+adam_step.slip(SUMS, ("(1 - beta2) * ", ""))
+adam_step.slip("uphill: the step has to go against the gradient, value - lr * ...", ("value -", "value +"))
+adam_step.slip("the learning rate is missing: the step is lr * m_hat / (sqrt(s_hat) + eps)", ("lr * m_hat", "m_hat"))
+adam_step.slip("this is the step alone: return the new weights, value - lr * ...", ("value -", "-"))
 
 
 EXERCISES = (

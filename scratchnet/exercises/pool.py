@@ -13,8 +13,13 @@ from scratchnet.layers.shapes import Window
 
 
 def _pool_reference(dout, x, pool, stride):
-    _, argmax = layers.max_pool2d_forward(x, pool, stride, 0)
-    return layers.max_pool2d_backward(dout, argmax, x.shape, pool, stride, 0)
+    dx = np.zeros_like(x)
+    for n, i, j, c in np.ndindex(dout.shape):
+        top, left = i * stride, j * stride
+        window = x[n, top : top + pool, left : left + pool, c]
+        kh, kw = divmod(window.argmax(), pool)
+        dx[n, top + kh, left + kw, c] += dout[n, i, j, c]
+    return dx
 
 
 def _pool_cases() -> list[Case]:
@@ -79,9 +84,42 @@ def _pool_assigns(in_order):
     return backward
 
 
+LAST_TIE = "wrong winner in a tie: of equal pixels the first in row-major order gets it all, not the last"
+max_pool.slip(
+    "`=` where `+=` is needed: where windows overlap, one pixel may win in several, and gets the sum", ("+=", "=")
+)
+max_pool.slip(LAST_TIE, ("window.argmax()", "(window.size - 1 - window[::-1, ::-1].argmax())"))
+max_pool.slip(
+    "the smallest pixel got the gradient: the winner of a window is the largest, argmax", ("argmax", "argmin")
+)
+max_pool.slip(
+    "the largest in absolute value got the gradient: -3 is smaller than 2", ("window.argmax", "abs(window).argmax")
+)
+max_pool.slip(
+    "stride ignored: window (i, j) begins at (i * stride, j * stride), not at (i, j)",
+    ("i * stride, j * stride", "i, j"),
+)
+max_pool.slip(
+    "the winner's row and column are those in its window: in the image they are i * stride and j * stride further on",
+    ("dx[n, top + kh, left + kw, c]", "dx[n, kh, kw, c]"),
+)
+max_pool.slip(
+    "the winner's row and column are exchanged: divmod(argmax, pool) gives the row, then the column",
+    ("kh, kw = divmod", "kw, kh = divmod"),
+)
+max_pool.slip("dout is missing: the winner gets this window's dout, not 1", ("dout[n, i, j, c]", "1"))
+max_pool.slip(
+    "the maximum was multiplied in: the slope of max for its winner is 1, so dx is dout there, not x * dout",
+    ("dout[n, i, j, c]", "dout[n, i, j, c] * window.max()"),
+)
+FROM_ZERO = "the search for the maximum began at 0: a window may hold nothing but negative numbers; begin at -infinity"
+max_pool.slip(FROM_ZERO, ("window.argmax()", "np.maximum(window, 0).argmax()"))
+max_pool.slip(FROM_ZERO, ("dout[n, i, j, c]", "dout[n, i, j, c] * (window.max() > 0)"))
+max_pool.slip("the sign is reversed: the winner gets dout, not -dout", ("+= dout", "-= dout"))
+
+
 # With `=` only the last window counts, and which one is last depends on the order of the loops.
 for in_order in (
-    lambda OH, OW: np.ndindex(OH, OW),
     lambda OH, OW: [(i, j) for j in range(OW) for i in range(OH)],
     lambda OH, OW: reversed(list(np.ndindex(OH, OW))),
 ):
@@ -93,12 +131,6 @@ for in_order in (
 @max_pool.mistake("`=` where `+=` is needed: each window overwrites all the pixels that it shares with the one before")
 def _pool_assigns_window(dout, x, pool, stride):
     return _handed_out(dout, x, pool, stride, _winners(x, pool, stride), assign=True)
-
-
-@max_pool.mistake("wrong winner in a tie: of equal pixels the first in row-major order gets it all, not the last")
-def _pool_last(dout, x, pool, stride):
-    last = pool * pool - 1 - _windows(x, pool, stride)[:, :, :, ::-1].argmax(axis=3)[:, :, :, None]
-    return _handed_out(dout, x, pool, stride, np.arange(pool * pool)[:, None] == last)
 
 
 @max_pool.mistake(
@@ -130,41 +162,9 @@ def _pool_elsewhere(dout, x, pool, taken, put):
     return dx
 
 
-@max_pool.mistake("stride ignored: window (i, j) begins at (i * stride, j * stride), not at (i, j)")
-def _pool_one_apart(dout, x, pool, stride):
-    return _pool_elsewhere(dout, x, pool, 1, 1)
-
-
 @max_pool.mistake("stride ignored: window (i, j) begins at (i * stride, j * stride), not at (i * pool, j * pool)")
 def _pool_touching(dout, x, pool, stride):
     return _pool_elsewhere(dout, x, pool, pool, pool)
-
-
-@max_pool.mistake(
-    "the winner's row and column are those in its window: in the image they are i * stride and j * stride further on"
-)
-def _pool_in_the_corner(dout, x, pool, stride):
-    return _pool_elsewhere(dout, x, pool, stride, 0)
-
-
-@max_pool.mistake("the winner's row and column are exchanged: divmod(argmax, pool) gives the row, then the column")
-def _pool_exchanged(dout, x, pool, stride):
-    share = _winners(x, pool, stride)
-    turned = share.reshape(*share.shape[:3], pool, pool, -1).swapaxes(3, 4).reshape(share.shape)
-    return _handed_out(dout, x, pool, stride, turned)
-
-
-@max_pool.mistake("dout is missing: the winner gets this window's dout, not 1")
-def _pool_ones(dout, x, pool, stride):
-    return _handed_out(np.ones_like(dout), x, pool, stride, _winners(x, pool, stride))
-
-
-@max_pool.mistake(
-    "the search for the maximum began at 0: a window may hold nothing but negative numbers; begin at -infinity"
-)
-def _pool_from_zero(dout, x, pool, stride):
-    positive = _windows(x, pool, stride).max(axis=3) > 0
-    return _handed_out(dout * positive, x, pool, stride, _winners(x, pool, stride))
 
 
 @max_pool.mistake(
@@ -174,18 +174,13 @@ def _pool_mean(dout, x, pool, stride):
     return _handed_out(dout, x, pool, stride, np.ones((pool * pool, 1)) / pool**2)
 
 
-@max_pool.mistake(
-    "the maximum was multiplied in: the slope of max for its winner is 1, so dx is dout there, not x * dout"
-)
-def _pool_times_x(dout, x, pool, stride):
-    return _handed_out(dout * _windows(x, pool, stride).max(axis=3), x, pool, stride, _winners(x, pool, stride))
-
-
 # ---------------------------------------------------------------- 09: dropout
 
 
 def _dropout_forward(x, draws, rate, training):
-    mask = (draws >= rate).astype(x.dtype) / x.dtype.type(1 - rate) if training else np.ones_like(x)
+    mask = np.ones_like(x)
+    if training:
+        mask = (draws >= rate).astype(x.dtype) / x.dtype.type(1 - rate)
     return x * mask, mask
 
 
@@ -211,77 +206,59 @@ def _dropout_cases() -> list[Case]:
 dropout_forward = Task("dropout_forward", ("out", "mask"), _dropout_forward, _dropout_cases())
 
 
-def _masked(in_training, outside=lambda rate: 1):
-    """dropout_forward with another mask: `in_training(draws, rate)`, and `outside(rate)` when it is off."""
-
-    def forward(x, draws, rate, training):
-        mask = (in_training(draws, rate) if training else outside(rate)) * np.ones_like(x)
-        return x * mask, mask
-
-    return forward
-
-
-def _kept(draws, rate):
-    return draws >= rate
-
-
-def _scaled(draws, rate):
-    return (draws >= rate) / (1 - rate)
-
-
-dropout_forward.mistake(
-    "the survivors are not scaled: without 1 / (1 - rate) the next layer sees less in training than later"
-)(_masked(_kept))
-dropout_forward.mistake(
-    "scaled by the wrong number: with a share of 1 - rate surviving, the factor is 1 / (1 - rate), not 1 / rate"
-)(_masked(lambda draws, rate: (draws >= rate) / np.float64(rate)))
-dropout_forward.mistake(
-    "the mask is the wrong way round: a number is dropped with probability rate, so it stays where draws >= rate"
-)(_masked(lambda draws, rate: (draws < rate) / (1 - rate)))
-dropout_forward.mistake(
-    "the survivors are scaled down: with a share of 1 - rate left, divide by 1 - rate, do not multiply"
-)(_masked(lambda draws, rate: (draws >= rate) * (1 - rate)))
-dropout_forward.mistake("a number stays where draws >= rate, equality included: with a rate of 0 none is dropped")(
-    _masked(lambda draws, rate: (draws > rate) / (1 - rate))
+dropout_forward.slip(
+    "the survivors are not scaled: without 1 / (1 - rate) the next layer sees less in training than later",
+    (" / x.dtype.type(1 - rate)", ""),
 )
-dropout_forward.mistake(
-    "scaled in evaluation: the survivors were scaled in training already, so nothing is left to do here"
-)(_masked(_scaled, outside=lambda rate: 1 - rate))
-dropout_forward.mistake("scaled in evaluation: divided by 1 - rate there too; outside training out is x as it is")(
-    _masked(_scaled, outside=lambda rate: 1 / (1 - rate))
+dropout_forward.slip(
+    "scaled by the wrong number: with a share of 1 - rate surviving, the factor is 1 / (1 - rate), not 1 / rate",
+    ("/ x.dtype.type(1 - rate)", "/ np.float64(rate)"),
 )
-dropout_forward.mistake(
+dropout_forward.slip(
+    "the mask is the wrong way round: a number is dropped with probability rate, so it stays where draws >= rate",
+    (">=", "<"),
+)
+dropout_forward.slip(
+    "the survivors are scaled down: with a share of 1 - rate left, divide by 1 - rate, do not multiply",
+    ("/ x.dtype.type(1 - rate)", "* x.dtype.type(1 - rate)"),
+)
+dropout_forward.slip(
+    "a number stays where draws >= rate, equality included: with a rate of 0 none is dropped", (">=", ">")
+)
+IN_EVALUATION = "scaled in evaluation: the survivors were scaled in training already, so nothing is left to do here"
+dropout_forward.slip(IN_EVALUATION, ("mask = np.ones_like(x)", "mask = np.ones_like(x) * (1 - rate)"))
+dropout_forward.slip(
+    IN_EVALUATION,
+    ("x * mask, mask", "x * (mask if training else 1 - rate), mask"),
+)
+dropout_forward.slip(
+    "scaled in evaluation: divided by 1 - rate there too; outside training out is x as it is",
+    ("mask = np.ones_like(x)", "mask = np.ones_like(x) / (1 - rate)"),
+)
+dropout_forward.slip(
     "scaled in evaluation and not in training: that is the older way (Srivastava et al., 2014); here the survivors are "
-    "scaled in training, so that nothing is left to do later"
-)(_masked(_kept, outside=lambda rate: 1 - rate))
-
-
-@dropout_forward.mistake(
-    "the mask lacks the factor 1 / (1 - rate): it was a factor of x, so backward needs it in the mask"
+    "scaled in training, so that nothing is left to do later",
+    (" / x.dtype.type(1 - rate)", ""),
+    ("mask = np.ones_like(x)", "mask = np.ones_like(x) * (1 - rate)"),
 )
-def _dropout_mask_unscaled(x, draws, rate, training):
-    return _dropout_forward(x, draws, rate, training)[0], _masked(_kept)(x, draws, rate, training)[1]
-
-
-@dropout_forward.mistake("mask not applied: out is x itself, also in training")
-def _dropout_not_applied(x, draws, rate, training):
-    return x.copy(), _dropout_forward(x, draws, rate, training)[1]
-
-
-@dropout_forward.mistake("mask applied twice: 1 / (1 - rate) appears squared")
-def _dropout_twice(x, draws, rate, training):
-    out, mask = _dropout_forward(x, draws, rate, training)
-    return out * mask, mask
-
-
-@dropout_forward.mistake("dropped in evaluation: outside training no number is dropped")
-def _dropout_always(x, draws, rate, training):
-    return _dropout_forward(x, draws, rate, True)
-
-
-@dropout_forward.mistake("training and evaluation are exchanged: numbers are dropped in training")
-def _dropout_exchanged(x, draws, rate, training):
-    return _dropout_forward(x, draws, rate, not training)
+dropout_forward.slip(
+    "the mask lacks the factor 1 / (1 - rate): it was a factor of x, so backward needs it in the mask",
+    ("x * mask, mask", "x * mask, (mask != 0) * np.ones_like(x)"),
+)
+dropout_forward.slip("mask not applied: out is x itself, also in training", ("x * mask,", "x,"))
+dropout_forward.slip("mask applied twice: 1 / (1 - rate) appears squared", ("x * mask,", "x * mask * mask,"))
+dropout_forward.slip("dropped in evaluation: outside training no number is dropped", ("if training", "if True"))
+dropout_forward.slip(
+    "training and evaluation are exchanged: numbers are dropped in training", ("if training", "if not training")
+)
+dropout_forward.slip(
+    "one return gives the results in another order: return out, mask, in training and outside it",
+    ("x * mask, mask", "(mask, x * mask) if training else (x * mask, mask)"),
+)
+dropout_forward.slip(
+    "one return gives the results in another order: return out, mask, in training and outside it",
+    ("x * mask, mask", "(x * mask, mask) if training else (mask, x * mask)"),
+)
 
 
 def _dropout_backward_cases() -> list[Case]:
@@ -293,27 +270,26 @@ def _dropout_backward_cases() -> list[Case]:
     return cases
 
 
-dropout_backward = Task("dropout_backward", ("dx",), layers.dropout_backward, _dropout_backward_cases())
+def _dropout_backward(dout, mask):
+    return dout * mask
 
 
-@dropout_backward.mistake("mask not applied: dropped numbers do not affect the loss, so they get no gradient")
-def _backward_no_mask(dout, mask):
-    return dout.copy()
+dropout_backward = Task("dropout_backward", ("dx",), _dropout_backward, _dropout_backward_cases())
 
-
-@dropout_backward.mistake("mask applied twice: the mask was a factor of x once, so it is a factor of dout once")
-def _backward_twice(dout, mask):
-    return dout * mask * mask
-
-
-@dropout_backward.mistake("the factor 1 / (1 - rate) got lost: multiply by the mask itself, not by where it is above 0")
-def _backward_unscaled(dout, mask):
-    return dout * (mask > 0)
-
-
-@dropout_backward.mistake("divided by the mask: it was a factor of x, so it is a factor of dout")
-def _backward_divided(dout, mask):
-    return dout / mask
+dropout_backward.slip(
+    "mask not applied: dropped numbers do not affect the loss, so they get no gradient", (" * mask", "")
+)
+dropout_backward.slip(
+    "mask applied twice: the mask was a factor of x once, so it is a factor of dout once", ("* mask", "* mask * mask")
+)
+dropout_backward.slip(
+    "the factor 1 / (1 - rate) got lost: multiply by the mask itself, not by where it is above 0",
+    ("* mask", "* (mask > 0)"),
+)
+dropout_backward.slip("divided by the mask: it was a factor of x, so it is a factor of dout", ("* mask", "/ mask"))
+dropout_backward.slip(
+    "dout is missing: the mask is the slope of out for x; multiply it by dout", ("dout * mask", "1 * mask")
+)
 
 
 EXERCISES = (
