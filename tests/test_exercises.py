@@ -568,7 +568,7 @@ EDITED = [
     ("adam_step", [(HATS, "m / (1 - beta1**t), s")], "only m was corrected"),
     ("adam_step", [("(np.sqrt(s_hat) + eps)", "np.sqrt(s_hat + eps)")], "eps is inside the square root"),
     ("adam_step", [("(np.sqrt(s_hat) + eps)", "np.sqrt(s_hat) + eps")], "eps was added after the division"),
-    ("max_pool2d_backward", [("window.argmax()", "window.clip(0).argmax()")], "began at 0"),
+    ("max_pool2d_backward", [("window.argmax(", "window.clip(0).argmax(")], "began at 0"),
     ("conv2d_backward", [("dw += ", "dw = ")], "dw: only the last place's gradient"),
     ("col2im", [(BEGINS, "i : i + KH, j : j + KW")], "stride ignored"),
     ("col2im", [(READ, "reshape(N, OH, OW, C, KH, KW).transpose(0, 1, 2, 4, 5, 3)")], "read as (c, kh, kw)"),

@@ -47,7 +47,11 @@ class Result:
         e = self.exercise
         hints = command_line("hint", e.number)
         if self.status == "done":
-            return f"{e.number} {e.title}: done, {'right on every case' if e.tasks else 'every check passed'}."
+            from scratchnet.exercises.mine import powers  # which imports this module
+
+            right = "right on every case" if e.tasks else "every check passed"
+            computes = f" On the engine mine it computes from now on: {powers(e.number)}." if powers(e.number) else ""
+            return f"{e.number} {e.title}: done, {right}.{computes}"
         if self.status == "not begun":
             return (
                 f"{e.number} {e.title}: not begun. Write it in {e.name}.py, in place of the line that "
