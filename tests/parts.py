@@ -265,4 +265,5 @@ UNDIVIDED = {
     "sgd_kernel": "tests/test_optim.py",
     "momentum_kernel": "tests/test_optim.py",
     "adam_kernel": "tests/test_optim.py",
+    "average_kernel": "tests/test_average.py",
 }

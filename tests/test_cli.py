@@ -425,7 +425,7 @@ def test_an_engine_that_does_not_exist_is_not_described(fresh_engine, capsys, mo
     monkeypatch.setenv("SCRATCHNET_ENGINE", "abacus")
     assert main(["info"]) == 1
     assert capsys.readouterr().out == ""
-    with pytest.raises(ValueError, match="engine: expected one of numpy, numba, got 'abacus'"):
+    with pytest.raises(ValueError, match="engine: expected one of numpy, numba, mine, got 'abacus'"):
         sn.current_engine()
     assert main(["info", "--engine", "numpy"]) == 0, "the option counts, not the variable"
     assert "engine           numpy" in capsys.readouterr().out
@@ -727,5 +727,6 @@ def test_a_bad_engine_variable_is_a_message(good_model):
         check=False,
     )
     assert run.returncode == 1
-    assert run.stderr.splitlines()[-1].startswith("scratchnet: engine: expected one of numpy, numba, got 'abacus'")
+    said = run.stderr.splitlines()[-1]
+    assert said.startswith("scratchnet: engine: expected one of numpy, numba, mine, got 'abacus'")
     assert "Traceback" not in run.stderr

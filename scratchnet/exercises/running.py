@@ -34,7 +34,7 @@ def limited(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     if _debugged():
         return function(*arguments, **named)
     # Python runs signal handlers in the main thread only, and Windows has no SIGALRM.
-    by_signal = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    by_signal = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
     return (_stopped_by_signal if by_signal else _stopped_by_trace)(function, arguments, named)
 
 
