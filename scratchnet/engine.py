@@ -1,4 +1,4 @@
-"""Which code does the arithmetic: the readable NumPy kernels, or their compiled mirror.
+"""Which code does the arithmetic: the readable NumPy kernels, their compiled mirror, or the learner's own answers.
 
 A layer never names an engine. It calls `ops.conv2d_forward(...)`, and `use_engine` changes the functions that `ops`
 holds. So there is no code between a layer and its math: in a debugger, one *Step Into* from `Conv2D.backward` lands in

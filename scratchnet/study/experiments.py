@@ -44,7 +44,7 @@ class Experiment:
     seed : int
         Of the weights, the dropout masks and the batches.
     options : dict
-        Of the architecture: dense_units, width_multiplier, resolution_multiplier.
+        Of the architecture: dense_units, width_multiplier, resolution_multiplier, batch_norm.
     data : str
         The data set, a name in `DATASETS`.
     validate : bool
