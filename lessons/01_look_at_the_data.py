@@ -5,7 +5,7 @@
 *After this lesson you can* load the digits, say what every axis of the arrays means, find out what the data is like
 before any network sees it, and do better than chance without a network.
 
-*Needs:* NumPy. *Takes:* a few seconds to run, ten minutes to read.
+*Part:* by hand. *Needs:* NumPy. *Takes:* a few seconds to run, ten minutes to read.
 
 Before you train on data, look at it. This habit is worth more than any layer, because most mistakes in training are
 mistakes in the data: labels that are shifted by one, pixels from 0 to 255 where 0 to 1 was expected, a test set that
@@ -157,7 +157,7 @@ assert 0.78 < accuracy < 0.84
 # little on its shape.
 #
 # To see this, shift all digits two pixels to the right. For us nothing changes, but the classifier gets one more digit
-# in five wrong. Convolution mends this weakness (lesson 4).
+# in five wrong. Convolution mends this weakness (lesson 5).
 
 shifted = (nearest_mean(np.roll(test.images, 2, axis=2)) == test.labels).mean()
 print(f"shifted by two pixels: {shifted:.1%}")

@@ -5,7 +5,7 @@
 *After this lesson you can* turn scores into probabilities, measure with one number how wrong they are, find the slope
 of that number for every weight, and follow the slopes downhill until a single layer reads nine digits of ten.
 
-*Needs:* lesson 1. *Takes:* a few seconds to run, twenty minutes to read.
+*Part:* by hand. *Needs:* lesson 1. *Takes:* a few seconds to run, twenty minutes to read.
 
 A network learns by one idea: compute how wrong it is, find out for every weight in which direction the error shrinks,
 and move all weights a little that way. This lesson does it with a single layer, so that you see every part.
@@ -65,7 +65,7 @@ assert abs(loss - 0.470) < 0.0005
 
 # %%
 # A network that knows nothing gives each of ten classes the probability 1/10, and its loss is ``-log(1/10) = 2.303``.
-# Remember this number: a loss of 2.30 means that the network has learned nothing yet. (Lesson 7 is about a network that
+# Remember this number: a loss of 2.30 means that the network has learned nothing yet. (Lesson 9 is about a network that
 # stays there for a thousand steps.)
 
 nothing, _ = sn.softmax_cross_entropy(np.zeros((4, 10)), np.arange(4))

@@ -5,7 +5,7 @@
 *After this lesson you can* compute every gradient of a small network on paper, say for any weight which paths lead from
 it to the loss, and check a backward pass by measuring slopes.
 
-*Needs:* lesson 2. *Takes:* a few seconds to run, half an hour with pencil and paper.
+*Part:* by hand. *Needs:* lesson 2. *Takes:* a few seconds to run, half an hour with pencil and paper.
 
 Backprop is the chain rule with careful bookkeeping. Each layer answers one question: *given the slopes of the loss for
 my outputs, what are its slopes for my inputs and my weights?* The layer needs to know nothing about the rest of the
@@ -221,5 +221,5 @@ assert not wrong.passed
 # 3. On paper: what are ``dw`` and ``dx`` above if ``dout`` is ``[[0, 0], [0, 4]]``? (All zeros: the only path leads
 #    through the ReLU whose slope is 0.)
 #
-# *Next:* ``04_convolution.py``. *In the library:* ``scratchnet/layers/dense.py``, ``relu.py``,
+# *Next:* ``04_why_a_relu.py``. *In the library:* ``scratchnet/layers/dense.py``, ``relu.py``,
 # ``scratchnet/gradcheck.py``.

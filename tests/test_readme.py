@@ -206,8 +206,8 @@ def test_facts_that_the_readme_states(sample):
         (stated,) = re.findall(fact, README.replace("\n", " "))
         assert int(stated.replace(",", "")) == count
     assert len(list((ROOT / "lessons").glob("[0-9]*.py"))) == len(EXERCISES) == 13
-    assert "has thirteen scripts" in README
-    assert "Its thirteen exercises" in README
+    assert "has nineteen scripts" in README
+    assert "Its fourteen exercises" in README
 
 
 def test_measured_times_are_those_of_the_benchmark():

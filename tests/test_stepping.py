@@ -1,4 +1,4 @@
-"""Stepping through backprop in real debuggers: debugpy, driven as VS Code drives it, and pdb, as lesson 10 teaches it.
+"""Stepping through backprop in real debuggers: debugpy, driven as VS Code drives it, and pdb, as lesson 15 teaches it.
 
 Someone who steps through a lesson expects three things. Step Into leads from the training loop to the math and nowhere
 else. The variables of the math can be read and changed. The program goes on with the changed values. These tests
@@ -23,7 +23,7 @@ import pytest
 from conftest import ROOT
 from debug_adapter import TIMEOUT, Debugger, Frame, environment_to_debug_in
 
-LESSON = ROOT / "lessons" / "10_step_through_backprop.py"
+LESSON = ROOT / "lessons" / "15_step_through_backprop.py"
 NETWORK, DENSE, CONV = (ROOT / "scratchnet" / name for name in ("network.py", "layers/dense.py", "layers/conv.py"))
 FAST = ROOT / "scratchnet" / "fast"
 FAST_CONV, PRODUCT, TILE = (FAST / name for name in ("conv.py", "product/loops.py", "product/tile.py"))

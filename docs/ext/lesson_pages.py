@@ -40,7 +40,7 @@ def as_a_script(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -> li
 def figures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
     """Put the figures that a block has written below it, in the order of writing, each at full width.
 
-    A figure that is written again unchanged is not shown twice: lesson 10 runs itself again in a debugger.
+    A figure that is written again unchanged is not shown twice: lesson 15 runs itself again in a debugger.
     """
     now = times()
     text = ""

@@ -1,4 +1,4 @@
-"""Exercise 04: patches as rows (lesson 4).
+"""Exercise 04: patches as rows (lesson 5).
 
 A kernel of KH x KW pixels visits OH x OW places of the padded image. Copy the patch at each place into a row:
 

@@ -1,4 +1,4 @@
-"""Exercise 05: convolution (lesson 4).
+"""Exercise 05: convolution (lesson 5).
 
     out[n, i, j, f] = b[f] + sum over kh, kw, c of  padded[n, i*stride + kh, j*stride + kw, c] * w[kh, kw, c, f]
 

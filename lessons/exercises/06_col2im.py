@@ -1,4 +1,4 @@
-"""Exercise 06: rows back to an image (lesson 5).
+"""Exercise 06: rows back to an image (lesson 6).
 
 This is the reverse of exercise 4. Add every row back to the patch that it came from: a pixel that is in several patches
 gets the *sum* of their numbers. Then cut off the padding.

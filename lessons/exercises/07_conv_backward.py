@@ -1,4 +1,4 @@
-"""Exercise 07: backward of a convolution (lesson 5).
+"""Exercise 07: backward of a convolution (lesson 6).
 
     forward:   out[n, i, j, f] = b[f] + sum over kh, kw, c of
                                  padded[n, i*stride + kh, j*stride + kw, c] * w[kh, kw, c, f]

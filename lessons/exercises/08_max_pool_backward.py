@@ -1,4 +1,4 @@
-"""Exercise 08: backward of max-pooling (lesson 6).
+"""Exercise 08: backward of max-pooling (lesson 7).
 
     forward:   out[n, i, j, c] = the largest of  x[n, i*stride + kh, j*stride + kw, c],  0 <= kh, kw < pool
 

@@ -1,4 +1,4 @@
-"""Exercise 09: dropout, forward and backward (lesson 6).
+"""Exercise 09: dropout, forward and backward (lesson 7).
 
 In training, each number is dropped with probability `rate`. The others are scaled, so that the expected output is x:
 

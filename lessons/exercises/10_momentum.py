@@ -1,4 +1,4 @@
-"""Exercise 10: a step of SGD with momentum (lesson 7).
+"""Exercise 10: a step of SGD with momentum (lesson 9).
 
     m     = momentum * m + g          a sum of all gradients so far; older ones count less
     value = value - lr * m            with the new m

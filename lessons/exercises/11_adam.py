@@ -1,4 +1,4 @@
-"""Exercise 11: a step of Adam (lesson 8).
+"""Exercise 11: a step of Adam (lesson 10).
 
     m = beta1 * m + (1 - beta1) * g             a running mean of the gradient
     s = beta2 * s + (1 - beta2) * g**2          a running mean of its square

@@ -1,4 +1,4 @@
-"""Exercise 12: backward of a depthwise convolution (lesson 9).
+"""Exercise 12: backward of a depthwise convolution (lesson 13).
 
 Each channel has its own filter, and sees no other channel:
 

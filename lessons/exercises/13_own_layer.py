@@ -1,4 +1,4 @@
-"""Exercise 13: a layer of your own (lesson 10).
+"""Exercise 13: a layer of your own (lesson 15).
 
 Write any layer you like. The checker has no answer to compare it with. It checks what every layer has to do:
 

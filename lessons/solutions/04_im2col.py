@@ -1,4 +1,4 @@
-"""An answer to exercise 04: patches as rows (lesson 4)."""
+"""An answer to exercise 04: patches as rows (lesson 5)."""
 
 import numpy as np
 

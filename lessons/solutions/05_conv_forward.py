@@ -1,4 +1,4 @@
-"""An answer to exercise 05: convolution (lesson 4)."""
+"""An answer to exercise 05: convolution (lesson 5)."""
 
 import numpy as np
 

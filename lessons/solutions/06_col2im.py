@@ -1,4 +1,4 @@
-"""An answer to exercise 06: rows back to an image (lesson 5)."""
+"""An answer to exercise 06: rows back to an image (lesson 6)."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""An answer to exercise 07: backward of a convolution (lesson 5)."""
+"""An answer to exercise 07: backward of a convolution (lesson 6)."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""An answer to exercise 08: backward of max-pooling (lesson 6)."""
+"""An answer to exercise 08: backward of max-pooling (lesson 7)."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""An answer to exercise 09: dropout, forward and backward (lesson 6)."""
+"""An answer to exercise 09: dropout, forward and backward (lesson 7)."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""An answer to exercise 10: a step of SGD with momentum (lesson 7)."""
+"""An answer to exercise 10: a step of SGD with momentum (lesson 9)."""
 
 import numpy as np
 

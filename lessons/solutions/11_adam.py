@@ -1,4 +1,4 @@
-"""An answer to exercise 11: a step of Adam (lesson 8)."""
+"""An answer to exercise 11: a step of Adam (lesson 10)."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""An answer to exercise 12: backward of a depthwise convolution (lesson 9)."""
+"""An answer to exercise 12: backward of a depthwise convolution (lesson 13)."""
 
 import numpy as np
 

@@ -1,6 +1,6 @@
 """Exercises 4 to 7 and 12: patches as rows and back, convolution forward and backward, depthwise backward.
 
-Lessons 4, 5 and 9. In the exercises stride and padding are one number each, the same for both axes.
+Lessons 5, 6 and 13. In the exercises stride and padding are one number each, the same for both axes.
 
 Several exercises share mistakes. In exercises 6, 7 and 12, patches can be put back into an image in the same wrong
 ways. The backward passes of a convolution and of a depthwise convolution can go wrong in the same ways.

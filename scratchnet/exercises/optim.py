@@ -1,4 +1,4 @@
-"""Exercises 10 and 11: a step of SGD with momentum, and one of Adam. Lessons 7 and 8."""
+"""Exercises 10 and 11: a step of SGD with momentum, and one of Adam. Lessons 9 and 10."""
 
 from __future__ import annotations
 

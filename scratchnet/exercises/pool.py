@@ -1,4 +1,4 @@
-"""Exercises 8 and 9: max-pooling where windows overlap, and dropout. Lesson 6."""
+"""Exercises 8 and 9: max-pooling where windows overlap, and dropout. Lesson 7."""
 
 from __future__ import annotations
 

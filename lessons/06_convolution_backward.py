@@ -1,11 +1,11 @@
 """
-5. Convolution, backward: dw, dx and db line by line
+6. Convolution, backward: dw, dx and db line by line
 ====================================================
 
 *After this lesson you can* derive all three gradients of a convolution, compute them by hand on a 3 x 3 image, and say
 what stride and padding change.
 
-*Needs:* lessons 3 and 4. *Takes:* a few seconds to run, an hour with pencil and paper.
+*Part:* by hand. *Needs:* lessons 3 and 5. *Takes:* a few seconds to run, an hour with pencil and paper.
 
 Most courses give a formula here, and no explanation. Yet there is nothing new in it: the gradient of a number is a sum
 with one term for each product that the number was a factor of. The only work is bookkeeping: *which* products were
@@ -110,7 +110,7 @@ for axes, (i, j) in zip(grid, np.ndindex(2, 2), strict=False):
     total += patch
     numbers(axes, patch + 0.0, f"place ({i}, {j}), dout {dout[i, j]:g}", shade=covered)
 numbers(grid[4], total, "sum: dx")
-keep(drawn, "05_dx_place_by_place")
+keep(drawn, "06_dx_place_by_place")
 np.testing.assert_array_equal(total, dx4[0, :, :, 0])
 
 # %%
@@ -143,7 +143,7 @@ for by_loops, expected in zip(definition.conv2d_backward(dout4, x4, w4, 1, 0), (
 # %%
 # The library's way: three lines
 # ------------------------------
-# Lesson 4 turned a convolution into three steps. Backward reverses them, the last one first:
+# Lesson 5 turned a convolution into three steps. Backward reverses them, the last one first:
 #
 # 1. Forward ended with ``out += b``, which added b to every row. So ``db = dout.sum(axis=0)``.
 # 2. Before that, it computed ``out = columns @ w``. This is a dense layer whose examples are patches (lesson 3). So
@@ -216,4 +216,4 @@ code(conv2d_backward)
 code(col2im)
 
 # %%
-# *Next:* ``06_pooling_and_dropout.py``. *In the library:* ``scratchnet/layers/conv.py``.
+# *Next:* ``07_pooling_and_dropout.py``. *In the library:* ``scratchnet/layers/conv.py``.

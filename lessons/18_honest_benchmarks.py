@@ -1,11 +1,11 @@
 """
-12. Honest benchmarks, and how to fool yourself
+18. Honest benchmarks, and how to fool yourself
 ===============================================
 
 *After this lesson you can* time a piece of code so that the number means something, and name five ways in which a
 comparison goes wrong although nobody lies.
 
-*Needs:* nothing; lesson 11 helps. *Takes:* about half a minute to run, twenty minutes to read.
+*Part:* under the hood. *Needs:* nothing; lesson 17 helps. *Takes:* about half a minute to run, twenty minutes to read.
 
 "Three times as fast" is easy to write and hard to justify. This lesson compares the same two programs again and again:
 a training step on the compiled engine of this library, and the same step on its NumPy engine. Each comparison but the
@@ -221,7 +221,7 @@ axes.axhline(honest, color="black", linestyle="--", linewidth=1)
 axes.bar_label(bars, fmt="%.2f")
 axes.set(ylabel="'times as fast'", title="The same two programs, six claims", yscale="log")
 axes.margins(y=0.2)
-keep(drawn, "12_claims")
+keep(drawn, "18_claims")
 
 # %%
 # The project's own benchmark
@@ -247,4 +247,4 @@ print("processors:", os.cpu_count(), " NumPy", np.__version__, " scratchnet", sn
 # 3. Start a second program that keeps the processor busy. Compare interleaved rounds with all rounds of one program
 #    before all rounds of the other.
 #
-# *Next:* ``13_what_it_sees.py``. *In the library:* ``benchmarks/measure.py``.
+# *Next:* ``19_your_own_handwriting.py``. *In the library:* ``benchmarks/measure.py``.

@@ -1,11 +1,11 @@
 """
-13. What the network sees
+11. What the network sees
 =========================
 
 *After this lesson you can* draw the filters of a trained network and what they respond to, and use backprop for another
 question: which pixels decided the answer?
 
-*Needs:* lessons 5 and 8. *Takes:* about twenty seconds to run, fifteen minutes to read.
+*Part:* networks. *Needs:* lessons 6 and 10. *Takes:* about twenty seconds to run, fifteen minutes to read.
 
 So far we have used the gradient for the weights. Backprop also gives the gradient for the pixels, and you can look at
 it.
@@ -43,9 +43,9 @@ assert accuracy > 0.95
 # Filters
 # -------
 # The first layer's 32 filters are images of 5 x 5 weights. White is a positive weight, and black is a negative one.
-# Some filters are edges in one direction, others are dots or strokes. In lesson 4 we made such kernels by hand.
+# Some filters are edges in one direction, others are dots or strokes. In lesson 5 we made such kernels by hand.
 
-keep(sn.plots.first_filters(net), "13_filters")
+keep(sn.plots.first_filters(net), "11_filters")
 moved = np.abs(net.layers[0].w.value - untrained).mean() / np.abs(untrained).mean()
 print(f"training moved the first filters by {moved:.0%} of their size")
 assert 0.05 < moved < 1.5
@@ -61,7 +61,7 @@ assert 0.05 < moved < 1.5
 # picture has its own scale: its smallest number is black, and its largest is white. After a ReLU, black is 0. A pooling
 # layer halves height and width, and keeps the largest numbers.
 
-keep(sn.plots.feature_maps(net, test.images[0]), "13_feature_maps")
+keep(sn.plots.feature_maps(net, test.images[0]), "11_feature_maps")
 
 # %%
 # Saliency: the gradient for the pixels
@@ -129,7 +129,7 @@ for column, i in enumerate(shown):
     for axes in grid[:, column]:
         axes.axis("off")
 drawn.suptitle("Below: dark pixels, with more ink, raise the score; light ones lower it", fontsize=11)
-keep(drawn, "13_saliency")
+keep(drawn, "11_saliency")
 
 # %%
 # Is that picture true, or does it only look good? A gradient is a claim: if pixel p changes by h, the score changes by
@@ -205,7 +205,7 @@ curve.plot([p[0] for p in path], "-", color="black", label="3")
 curve.plot([p[1] for p in path], "--", color="#d55e00", label="8")
 curve.set(xlabel="step", ylabel="probability")
 curve.legend()
-keep(drawn, "13_from_3_to_8")
+keep(drawn, "11_from_3_to_8")
 
 # %%
 # To us it is still a 3, with smudges where an 8 would be closed. The network has never learned what an 8 *is*. It has
@@ -217,5 +217,4 @@ keep(drawn, "13_from_3_to_8")
 # 1. Do the same with a network that was trained for ten epochs, and with ``four_conv_cnn``. Does the attack get harder?
 # 2. Average the saliency of all 8s towards 8. Compare the result with the mean 8 of lesson 1.
 #
-# This was the last lesson. To go on, write a layer of your own (exercise 13), or read
-# ``scratchnet/fast/conv_winograd.py``.
+# *Next:* ``12_generalise.py``. *In the library:* ``scratchnet/show/plots.py``.

@@ -1,11 +1,11 @@
 """
-11. From loops to the processor's limit
+17. From loops to the processor's limit
 =======================================
 
 *After this lesson you can* say how fast a convolution could be on your processor, name what stands between a simple
 loop and that limit, and read the compiled engine.
 
-*Needs:* lesson 4. *Takes:* about twenty seconds to run, half an hour to read.
+*Part:* under the hood. *Needs:* lesson 5. *Takes:* about twenty seconds to run, half an hour to read.
 
 This lesson computes the same convolution in six ways: as Python loops, as a NumPy matrix product, as compiled loops,
 as a register tile over a matrix of patches, as the same tile over patches that stay in the image, and with fewer
@@ -16,7 +16,7 @@ multiplications than the definition has. The results agree. The times differ by 
 # The job
 # -------
 # The task is the second convolution of ``standard_cnn``, for a batch of 32 images: 14 x 14 pixels, 32 channels, and 64
-# filters of 5 x 5. From the count in lesson 9 this is ``32 * 10,035,200 = 321 million`` multiply-adds.
+# filters of 5 x 5. From the count in lesson 13 this is ``32 * 10,035,200 = 321 million`` multiply-adds.
 
 import sys
 import time
@@ -86,7 +86,7 @@ def record(name: str, time: float, share: float = 1.0) -> None:
 # %%
 # 1. Python loops
 # ---------------
-# This is the definition from lesson 4, with seven loops. Python looks up every number and wraps it into an object,
+# This is the definition from lesson 5, with seven loops. Python looks up every number and wraps it into an object,
 # multiplies two objects and throws them away. This takes hundreds of clock cycles for each multiply-add, so we compute
 # only a few outputs here.
 
@@ -243,7 +243,7 @@ for i, name in enumerate(names):
 axes.set(
     xscale="log", xlabel="GFLOP/s (a multiply-add counts as two)", title="One convolution, six ways", ylim=(-0.5, 6.0)
 )
-keep(drawn, "11_speeds")
+keep(drawn, "17_speeds")
 
 assert speeds["2. im2col and NumPy"] > 100 * speeds["1. Python loops"]
 assert max(speeds.values()) > 10_000 * speeds["1. Python loops"]
@@ -253,12 +253,12 @@ assert speeds["4b. tile, patches in place"] > 0.1 * peak  # 0.7 to 0.9 on a quie
 # %%
 # Try it
 # ------
-# 1. Run ``NUMBA_NUM_THREADS=1 python lessons/11_to_the_limit.py``. How do the peak, the tile and the compiled loops
+# 1. Run ``NUMBA_NUM_THREADS=1 python lessons/17_to_the_limit.py``. How do the peak, the tile and the compiled loops
 #    change?
 # 2. Swap the loops over ``f`` and ``c`` in ``loops``, and use ``out`` as the accumulator. The inner loop then runs over
 #    filters, so the compiler can use whole registers. How much faster is it?
 # 3. In ``scratchnet/fast/product/tile.py`` set ``ACCUMULATORS`` to 12 (or to 14, if it is 12 on your processor), and
 #    run this lesson again. It will compile again. Which of the two is faster on your processor?
 #
-# *Next:* ``12_honest_benchmarks.py``. *In the library:* ``scratchnet/fast/``, from ``register/vector.py`` to
+# *Next:* ``18_honest_benchmarks.py``. *In the library:* ``scratchnet/fast/``, from ``register/vector.py`` to
 # ``product/tile.py``, ``product/loops.py`` and ``conv.py``.

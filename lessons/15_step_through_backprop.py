@@ -1,11 +1,11 @@
 """
-10. Step through backprop
+15. Step through backprop
 =========================
 
 *After this lesson you can* watch how a gradient is computed: stage by stage with ``net.steps``, line by line in pdb or
 VS Code, and inside a compiled kernel.
 
-*Needs:* lessons 3 and 5. *Takes:* a few seconds to run, half an hour with a debugger.
+*Part:* under the hood. *Needs:* lessons 3 and 6. *Takes:* a few seconds to run, half an hour with a debugger.
 
 There is no special teaching mode. The code that you step through is the NumPy engine itself, and any of the networks
 trains with it. No wrapper, no dispatcher and no decorator stands between ``net.backward`` and the line that computes
@@ -131,7 +131,7 @@ gradient = np.abs(steps[-1].output[:1])  # |dx|: the gradient for the first digi
 pictures = np.concatenate([x[:1], gradient / gradient.max()])
 drawn = sn.plots.digit_grid(sn.Dataset(pictures, labels[[0, 0]], "digit, and |dx|"), 1, 2)
 drawn.axes[1].set_title("|dx|", fontsize=11)
-keep(drawn, "10_digit_and_gradient")
+keep(drawn, "15_digit_and_gradient")
 
 # %%
 # Line by line
@@ -160,7 +160,7 @@ print(f"the loss after three steps: {last_loss:.4f}")
 #
 # 1. ``Network.backward`` in ``scratchnet/network.py`` loops over the layers, from the last to the first.
 # 2. ``Conv2D.backward`` in ``scratchnet/layers/conv.py`` says which arrays go in.
-# 3. ``conv2d_backward`` in the same file is the math. Its variables have the names of lesson 5.
+# 3. ``conv2d_backward`` in the same file is the math. Its variables have the names of lesson 6.
 #
 # Before that call, the layer has two lines that check shapes and dtypes, with ``check_dout`` and ``weights``. Step over
 # them.
@@ -171,7 +171,7 @@ code(sn.layers.conv2d_backward)
 # In pdb
 # ------
 # pdb comes with Python and works over ssh. Here the lesson starts itself under pdb, in a process of its own, and types
-# the commands for you. To type them yourself, run ``python -m pdb lessons/10_step_through_backprop.py``. The commands
+# the commands for you. To type them yourself, run ``python -m pdb lessons/15_step_through_backprop.py``. The commands
 # are ``b`` to set a breakpoint, ``tbreak`` to set one that stops only once, ``c`` to continue to the next breakpoint,
 # ``n`` to run a line, ``s`` to step into a call, ``p`` to print, ``w`` to show where you are, and ``q`` to quit.
 
@@ -240,7 +240,7 @@ if transcript:
 # Into a kernel
 # -------------
 # The compiled engine runs machine code, which a debugger cannot show. With ``NUMBA_DISABLE_JIT=1`` the same sources run
-# as plain Python. This is slow, but the results are right, and you can stop inside the register tile (lesson 11). In VS
+# as plain Python. This is slow, but the results are right, and you can stop inside the register tile (lesson 17). In VS
 # Code, start *"This lesson, into the kernels (JIT disabled)"*. The way is the same: ``Network.backward``, then the
 # layer, then the function of the same name, which is now in ``scratchnet/fast/``.
 
@@ -274,4 +274,4 @@ if kernel_transcript:
 #    same after ``train_a_little``, the gradient is 0 only from relu1 on. Why? (By then the biases of conv2 are not 0.)
 # 3. Exercise 13, ``.venv/bin/scratchnet check 13``: write a layer of your own, and step through it in the same way.
 #
-# *Next:* ``11_to_the_limit.py``: how the compiled engine gets its speed. *In the library:* ``scratchnet/network.py``.
+# *Next:* ``16_data_parallel.py``: how the compiled engine gets its speed. *In the library:* ``scratchnet/network.py``.

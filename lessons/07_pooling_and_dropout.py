@@ -1,11 +1,11 @@
 """
-6. Pooling, ties and overlaps; dropout
+7. Pooling, ties and overlaps; dropout
 ======================================
 
 *After this lesson you can* pass a gradient back through a maximum, say who gets it in a tie and where windows overlap,
 and explain why dropout scales the numbers that it keeps.
 
-*Needs:* lessons 3 to 5. *Takes:* a few seconds to run, twenty minutes to read.
+*Part:* by hand. *Needs:* lessons 3 to 6. *Takes:* a few seconds to run, twenty minutes to read.
 
 This lesson has two layers without weights. Both are easy forward, and both have a trap backward.
 """
@@ -58,7 +58,7 @@ numbers(a, x, "x; winners shaded", shade=0.6 * (dx > 0))
 numbers(o, out[0, :, :, 0], "out")
 numbers(d, dout, "dout")
 numbers(g, dx, "dx", shade=0.6 * (dx > 0))
-keep(drawn, "06_max_pool")
+keep(drawn, "07_max_pool")
 
 # %%
 # Trap 1: a tie
@@ -171,7 +171,7 @@ for axes, rate in zip(grid, (0.0, 0.25, 0.5, 0.75), strict=True):
     axes.imshow(np.sqrt(shown), cmap="gray_r", vmin=0, vmax=2)
     axes.set_title(f"rate {rate}", fontsize=11)
     axes.axis("off")
-keep(drawn, "06_dropout")
+keep(drawn, "07_dropout")
 
 # %%
 # Exercises
@@ -180,4 +180,4 @@ keep(drawn, "06_dropout")
 #    ties.
 # 2. ``lessons/exercises/09_dropout.py``, and ``.venv/bin/scratchnet check 09``.
 #
-# *Next:* ``07_the_plateau.py``: the first network. *In the library:* ``scratchnet/layers/pool.py``, ``dropout.py``.
+# *Next:* ``08_autograd.py``: the first network. *In the library:* ``scratchnet/layers/pool.py``, ``dropout.py``.

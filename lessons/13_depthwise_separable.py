@@ -1,11 +1,11 @@
 """
-9. Depthwise separable convolution: the same for less
-=====================================================
+13. Depthwise separable convolution: the same for less
+======================================================
 
 *After this lesson you can* count the multiply-adds of a layer, replace a convolution by two cheaper ones, and plot
 accuracy against cost.
 
-*Needs:* lessons 4 and 8. *Takes:* about half a minute to run, twenty minutes to read.
+*Part:* networks. *Needs:* lessons 5 and 10. *Takes:* about half a minute to run, twenty minutes to read.
 
 A convolution does two things at once: it looks at neighbouring pixels, and it mixes channels. MobileNet (Howard et al.,
 2017) does one after the other. First comes a *depthwise* convolution, in which every channel has a small filter of its
@@ -133,7 +133,7 @@ axes.set(
 )
 axes.margins(y=0.1)
 axes.legend(loc="lower right")
-keep(drawn, "09_accuracy_and_cost")
+keep(drawn, "13_accuracy_and_cost")
 
 for name, points in (("width", widths), ("resolution", resolutions)):
     for value, (adds, accuracy) in sorted(points.items()):
@@ -147,7 +147,7 @@ for units, share in ((128, 0.40), (1024, 0.84)):
 # %%
 # Read such a plot with care. It has only one random seed: points that are less than a percentage point apart may change
 # places with the next one. And multiply-adds are not time. A depthwise layer moves much memory for little arithmetic,
-# and how long it takes depends on the code (lessons 11 and 12).
+# and how long it takes depends on the code (lessons 17 and 18).
 #
 # Exercises
 # ---------
@@ -155,7 +155,7 @@ for units, share in ((128, 0.40), (1024, 0.84)):
 # 2. By hand: how many multiply-adds does the *first* separable layer need (28 x 28 pixels, 1 channel in, 32 filters
 #    out), and how many does the convolution that it replaces? (19,600 + 25,088 = 44,688 against 627,200.)
 #
-# *Next:* ``10_step_through_backprop.py``. *In the library:* ``scratchnet/layers/depthwise.py``, ``pointwise.py``.
+# *Next:* ``14_deep_networks.py``. *In the library:* ``scratchnet/layers/depthwise.py``, ``pointwise.py``.
 
 assert sn.DepthwiseConv2D(1, 5).multiply_adds((28, 28, 1)) == 19_600
 assert sn.PointwiseConv2D(1, 32).multiply_adds((28, 28, 1)) == 25_088

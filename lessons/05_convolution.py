@@ -1,11 +1,11 @@
 """
-4. Convolution: slide a kernel, then im2col
+5. Convolution: slide a kernel, then im2col
 ===========================================
 
 *After this lesson you can* compute a convolution by hand, say what stride and padding do to the size of its result,
 write it as seven loops, and rewrite it as one matrix product that is many times faster.
 
-*Needs:* lesson 2. *Takes:* a few seconds to run, half an hour to read.
+*Part:* by hand. *Needs:* lesson 2. *Takes:* a few seconds to run, half an hour to read.
 
 A dense layer treats the 784 pixels as 784 unrelated numbers. Shift a digit by two pixels, and the layer sees an
 entirely different input (lesson 1). A convolution looks at small patches, and uses the same weights everywhere. What it
@@ -55,7 +55,7 @@ first_place[:3, :3] = 0.6
 numbers(a, image, "image; the first place is shaded", shade=first_place)
 numbers(k, kernel, "kernel")
 numbers(o, out[0, :, :, 0], "out")
-keep(drawn, "04_slide")
+keep(drawn, "05_slide")
 
 # %%
 # (In signal processing, a convolution turns the kernel by 180 degrees first. Networks learn the kernel anyway, so their
@@ -125,7 +125,7 @@ np.testing.assert_allclose(by_definition, conv2d_forward(small_x, small_w, small
 # On a digit
 # ----------
 # Here are four kernels made by hand, and their response to a digit. A trained network finds such edge and stroke
-# detectors by itself (lesson 13 shows them).
+# detectors by itself (lesson 11 shows them).
 
 train, _ = sn.data.load("sample")
 digit = train.images[:1]  # (1, 28, 28, 1)
@@ -146,7 +146,7 @@ for f, (axes, name) in enumerate(zip(grid[1:], kernels, strict=True)):
     axes.set_title(name, fontsize=11)
 for axes in grid:
     axes.axis("off")
-keep(drawn, "04_kernels")
+keep(drawn, "05_kernels")
 assert maps.shape == (1, 28, 28, 4)
 
 # %%
@@ -178,11 +178,11 @@ drawn, (a, k, o) = figure(1, 3, width=8.5, height=3, width_ratios=(9, 2, 2))
 numbers(a, columns, "columns: a patch in each row")
 numbers(k, w.reshape(9, 1), "w")
 numbers(o, columns @ w.reshape(9, 1), "columns @ w")
-keep(drawn, "04_im2col")
+keep(drawn, "05_im2col")
 
 # %%
 # This costs memory: in a large image nearly every pixel is copied into nine rows, so the matrix is nine times as large
-# as the image. For a 5 x 5 kernel it is 25 times as large. (Lesson 11 avoids this matrix.) And this is the library's
+# as the image. For a 5 x 5 kernel it is 25 times as large. (Lesson 17 avoids this matrix.) And this is the library's
 # convolution. On the NumPy engine all of its networks train with this code:
 
 code(im2col)
@@ -221,5 +221,5 @@ assert loops / product > 20
 # 2. ``lessons/exercises/05_conv_forward.py``, and ``.venv/bin/scratchnet check 05``. Use any way you like: loops,
 #    ``np.tensordot`` or im2col.
 #
-# *Next:* ``05_convolution_backward.py``. *In the library:* ``scratchnet/layers/im2col.py``,
+# *Next:* ``06_convolution_backward.py``. *In the library:* ``scratchnet/layers/im2col.py``,
 # ``scratchnet/layers/conv.py``.

@@ -1,11 +1,11 @@
 """
-8. The standard CNN: overfit first, then train
-==============================================
+10. The standard CNN: overfit first, then train
+===============================================
 
 *After this lesson you can* find out in seconds whether a network is able to learn at all, train it for real, read its
 curves, and learn something from its mistakes.
 
-*Needs:* lesson 7. *Takes:* half a minute to run, twenty minutes to read.
+*Part:* networks. *Needs:* lesson 9. *Takes:* half a minute to run, twenty minutes to read.
 
 Before you train a network for an hour, let it learn a hundred examples by heart. A network that cannot do this has a
 bug. If it can, its gradients at least go in the right direction.
@@ -129,12 +129,12 @@ history = sn.fit(
 accuracy = history.epochs[-1]["test_accuracy"]
 print("accuracy on new digits after each epoch:", [f"{e['test_accuracy']:.2%}" for e in history.epochs])
 assert accuracy > 0.96
-keep(sn.plots.training_curves({"standard_cnn": history}), "08_curves")
+keep(sn.plots.training_curves({"standard_cnn": history}), "10_curves")
 
 # %%
 # How to read the curves: the loss should fall fast at first and then slowly. It jitters, because each batch is another
 # sample. If the loss falls while the accuracy on *new* digits stays the same or sinks, the network overfits. If the
-# loss stays at 2.30, see lesson 7. If it becomes NaN, the learning rate was too large: ``fit`` stops there and says so.
+# loss stays at 2.30, see lesson 9. If it becomes NaN, the learning rate was too large: ``fit`` stops there and says so.
 #
 # Look at the mistakes
 # --------------------
@@ -146,8 +146,8 @@ predicted = probabilities.argmax(axis=1)
 wrong = np.flatnonzero(predicted != test.labels)
 surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]])][:16]
 print(f"{len(wrong)} mistakes; the surest has the probability {probabilities[surest[0], predicted[surest[0]]]:.0%}")
-keep(sn.plots.prediction_grid(test[surest], predicted[surest], "the sixteen mistakes it was surest of"), "08_mistakes")
-keep(sn.plots.confusion_matrix(test, predicted, net.name), "08_confusion")
+keep(sn.plots.prediction_grid(test[surest], predicted[surest], "the sixteen mistakes it was surest of"), "10_mistakes")
+keep(sn.plots.confusion_matrix(test, predicted, net.name), "10_confusion")
 assert 20 < len(wrong) < 80
 
 # %%
@@ -181,7 +181,7 @@ axes.bar(
 )
 axes.set(xlabel="largest probability", ylabel="share of the digits", title="How sure it is")
 axes.legend(loc="upper center")
-keep(drawn, "08_confidence")
+keep(drawn, "10_confidence")
 
 # %%
 # So the largest probability is useful. Let a person look at the digits below 90 %, which are few, and you find more
@@ -200,4 +200,4 @@ assert unsure[wrong].mean() > 0.5
 #    the same accuracy on 8,000 digits? And on 100?
 # 3. Look at the first column of ``08_mistakes.png``. In which of these digits do you agree with the network?
 #
-# *Next:* ``09_depthwise_separable.py``. *In the library:* ``scratchnet/models.py``, ``scratchnet/train.py``.
+# *Next:* ``11_what_it_sees.py``. *In the library:* ``scratchnet/models.py``, ``scratchnet/train.py``.

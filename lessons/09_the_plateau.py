@@ -1,12 +1,12 @@
 """
-7. The first network, and why it learns nothing for a thousand steps
+9. The first network, and why it learns nothing for a thousand steps
 ====================================================================
 
 *After this lesson you can* train a network with the library, recognise a plateau, find its cause by measuring signals
 layer by layer, and get past it in three different ways.
 
-*Needs:* lessons 2 to 6. *Takes:* a quarter of a minute to run, twenty minutes to read. On the very first run, compiling
-comes on top.
+*Part:* networks. *Needs:* lessons 2 to 7. *Takes:* a quarter of a minute to run, twenty minutes to read. On the very
+first run, compiling comes on top.
 
 The first of the three networks that this project reproduces, ``four_conv_cnn``, reaches 98 % in the end. But its
 published log reads: step 500, loss 2.298; step 1000, loss 2.287; step 1500, loss 0.278. For a thousand steps it does no
@@ -117,7 +117,7 @@ axes.semilogy(names, weak, "o--", color="#d55e00", label="as published: ±1/sqrt
 axes.semilogy(names, strong, "s-", color="black", label="He: variance 2/fan_in")
 axes.set(ylabel="how much images differ", title="The signal, layer by layer, before training")
 axes.legend()
-keep(drawn, "07_signal")
+keep(drawn, "09_signal")
 assert strong[-1] > 50 * weak[-1]
 
 # %%
@@ -162,7 +162,7 @@ axes.set(
     ylim=(0, 2.6),
 )
 axes.legend(loc="center")
-keep(drawn, "07_plateau")
+keep(drawn, "09_plateau")
 
 for name, curve in losses.items():
     below = smooth(curve) < 1
@@ -178,4 +178,4 @@ assert (smooth(losses["momentum 0.9"]) < 1).any()
 #    long, because each step goes twice as far.)
 # 3. Measure ``signals`` again after training. Which layer's signal has grown most?
 #
-# *Next:* ``08_the_standard_cnn.py``. *In the library:* ``scratchnet/layers/initial.py``, ``scratchnet/optim.py``.
+# *Next:* ``10_the_standard_cnn.py``. *In the library:* ``scratchnet/layers/initial.py``, ``scratchnet/optim.py``.
