@@ -383,7 +383,7 @@ def read_all(net: sn.Network, condition: Condition, digits: np.ndarray, labels: 
                 continue
     if not found:
         return Row(0.0, 0.0, 1.0)
-    answers = net.predict(np.stack(found))
+    answers = sn.data.mean_over_turns(net.predict, np.stack(found))  # as `scratchnet predict` does
     right = answers.argmax(axis=1) == labels[of] if labels is not None else np.zeros(len(of), bool)
     wrong = (answers.max(axis=1) > CONFIDENT) & ~right
     N = len(digits)

@@ -200,7 +200,7 @@ def predict(options: argparse.Namespace) -> None:
             faults += 1
             say(f"scratchnet: {fault}")
             continue  # one bad file does not lose the results of the others
-        answers = net.predict(np.stack([digit.image for digit in reading.digits]))
+        answers = reading.answers(net.predict)
         names = class_names(net, info, answers.shape[1], trained)
         print_prediction(path, reading, answers, names, net.name)
         if options.save is not None:

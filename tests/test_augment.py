@@ -9,7 +9,7 @@ import pytest
 from test_train import same, stop_in_step, train_small, weights
 
 import scratchnet as sn
-from scratchnet.data import RandomAffine, turn_and_shift
+from scratchnet.data import RandomAffine, mean_over_turns, turn_and_shift
 from scratchnet.engine import ops
 from scratchnet.runs.recipes import SAMPLE
 
@@ -23,6 +23,24 @@ def one_turn(x, degrees=0.0, down=0.0, right=0.0):
 @pytest.fixture
 def images(rng):
     return rng.random((3, 9, 12, 2))
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_mean_over_turns_is_that_of_each_view(images):
+    """`predict` gets each view once, the mean is of its answers; without a turn it is the answer itself."""
+    seen = []
+
+    def predict(view):
+        seen.append(view)
+        sums = view.sum(axis=(1, 2))
+        return sums / sums.sum(axis=1, keepdims=True)
+
+    answer = mean_over_turns(predict, images, degrees=(-20, 0, 35))
+    for view, angle in zip(seen, (-20, 0, 35), strict=True):
+        np.testing.assert_allclose(view, one_turn(images, angle), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(answer, sum(map(predict, seen[:3])) / 3, rtol=1e-12)
+    np.testing.assert_allclose(answer.sum(axis=1), 1)
+    assert np.array_equal(mean_over_turns(predict, images, degrees=(0,)), predict(images))
 
 
 @pytest.mark.usefixtures("engine")

@@ -104,6 +104,14 @@ def test_many_digits_are_asked_for(pictures, capsys):
     assert out.count("standard_cnn saw") == 3
 
 
+def test_strokes_are_read_as_the_mean_over_views(pictures, capsys):
+    assert main(["predict", "one.png", "--model", "model.safetensors"]) == 0
+    image, net = read_digit("one.png")[None], sn.load("model.safetensors")
+    mean = sn.data.mean_over_turns(net.predict, image)[0]
+    assert f"one.png: {mean.argmax()}, with probability {mean.max():.1%}" in capsys.readouterr().out
+    assert abs(mean - net.predict(image)[0]).max() > 1e-4
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_network_of_ones_own_pictures_reads_them_as_it_was_trained(mode, tmp_path, monkeypatch, capsys):
     """The picture is scaled, nothing is removed: a training picture gives the very image that was trained with."""

@@ -1,4 +1,4 @@
-"""Augmentation: training images rotated and shifted a little, in a new way each time they are drawn.
+"""Augmentation: images rotated and shifted a little: when training by chance, when reading by set angles.
 
 An image is rotated by an angle about its centre and then shifted. Pixel (i, j) of the result comes from a point (y, x)
 of the image, which lies between four pixels. With u = i - (H - 1) / 2 - down and v = j - (W - 1) / 2 - right:
@@ -15,12 +15,15 @@ section 2 (affine distortions of digits).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from scratchnet.engine import ops
 from scratchnet.settings import at_least_zero
+
+VIEWS = (-12.0, -6.0, 0.0, 6.0, 12.0)  # degrees; an image and four turns, none of which makes another digit of it
 
 
 def turn_and_shift(x: np.ndarray, angles: np.ndarray, shifts: np.ndarray) -> np.ndarray:
@@ -85,3 +88,28 @@ class RandomAffine:
         angles = rng.uniform(-largest, largest, len(images))
         shifts = rng.uniform(-self.shift, self.shift, (len(images), 2))
         return ops.turn_and_shift(images, angles, shifts)
+
+
+def mean_over_turns(
+    predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, degrees: Sequence[float] = VIEWS
+) -> np.ndarray:
+    """Class probabilities of each image: the mean over views of it, each turned by an angle (test-time augmentation).
+
+    A network is as sure of what it never saw as of a digit, but its answer to that changes when it is turned a little.
+    So the mean is less sure where the network only guesses. This takes as many forward passes as there are angles.
+    Source: Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural networks", 2012,
+    section 4.1, where the views are ten crops.
+
+    Parameters
+    ----------
+    predict : function from images (N, H, W, C) to probabilities (N, K), as the `predict` of a network.
+    images : (N, H, W, C), whose background is 0.
+    degrees : the angle of each view, counterclockwise; at least one.
+
+    Returns
+    -------
+    (N, K), whose rows sum to 1.
+    """
+    none = np.zeros((len(images), 2))
+    turned = [ops.turn_and_shift(images, np.full(len(images), np.radians(angle)), none) for angle in degrees]
+    return np.mean([predict(view) for view in turned], axis=0)

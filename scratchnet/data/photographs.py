@@ -10,12 +10,14 @@ Fashion-MNIST shows objects that fill the image, on a uniform background (Xiao, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from scratchnet.data.augment import mean_over_turns
 from scratchnet.data.own.pictures import as_bytes
 from scratchnet.data.picture_files import decoded
 from scratchnet.data.strokes import WORKING_SIDE, Shape, joined, shapes_in, widened
@@ -40,6 +42,15 @@ class Reading(NamedTuple):
 
     picture: np.ndarray  #: (H, W), 0 to 255, upright and grey
     digits: list[Digit]  #: from left to right
+    strokes: bool  #: they were found as strokes on paper; if not, the picture was taken as a whole
+
+    def answers(self, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Class probabilities (digits, K) by the `predict` of a network; of strokes the mean over several views.
+
+        Whoever writes holds the pen and the sheet at some angle: strokes may be turned a little, a whole picture not.
+        """
+        images = np.stack([digit.image for digit in self.digits])
+        return mean_over_turns(predict, images) if self.strokes else predict(images)
 
 
 def read_digit(path: str | Path, side: int = SIDE) -> np.ndarray:
@@ -105,7 +116,8 @@ def _shapes(path: str | Path, many: bool) -> tuple[np.ndarray, list[Shape]]:
 
 
 def _reading(picture: np.ndarray, shapes: list[Shape], side: int) -> Reading:
-    return Reading(picture, [Digit(_centred(shape, side), shape.rows, shape.columns) for shape in shapes])
+    digits = [Digit(_centred(shape, side), shape.rows, shape.columns) for shape in shapes]
+    return Reading(picture, digits, strokes=True)
 
 
 def _centred(shape: Shape, side: int) -> np.ndarray:
@@ -148,7 +160,8 @@ def scaled_picture(path: str | Path, shape: tuple[int, int, int]) -> Reading:
 
 def _whole(picture: Image.Image, image: np.ndarray) -> Reading:
     """The reading of a picture that is one thing."""
-    return Reading(np.asarray(picture, np.float32), [Digit(image, slice(0, picture.height), slice(0, picture.width))])
+    whole = Digit(image, slice(0, picture.height), slice(0, picture.width))
+    return Reading(np.asarray(picture, np.float32), [whole], strokes=False)
 
 
 def cut_out(reading: Reading, digit: Digit, side: int = SIDE) -> np.ndarray:
