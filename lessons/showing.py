@@ -1,28 +1,42 @@
 """What the lessons use to show something: figures, which go to `lessons/output/`, and the library's own code.
 
 A lesson runs as it is (`python lessons/01_look_at_the_data.py`), cell by cell in an editor that knows `# %%`, and as a
-page of the documentation. `keep` works in all three: it writes the figure, says where, and shows it in a notebook.
+page of the documentation. `keep`, `movie` and `code` work in all three: a script says where a figure is, a notebook and
+a page show it.
 """
 
 from __future__ import annotations
 
 import ast
+import html
 import inspect
+import io
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
+import numpy as np
+import PIL.Image
+from matplotlib.figure import Figure, FigureBase
 
 import scratchnet as sn
+from scratchnet.writing import written_atomically
 
 OUTPUT = Path(__file__).parent / "output"
+
+# A page of the documentation sets this. It takes a title and the code that the page is to fold under it.
+fold: Callable[[str, str], None] | None = None
+
+# ---------------------------------------------------------------- figures
 
 
 def keep(figure: Figure, name: str) -> None:
     """Write a figure to lessons/output/NAME.png, and show it if this runs in a notebook."""
-    path = sn.plots.save_figure(figure, OUTPUT / f"{name}.png")
+    say_where(sn.plots.save_figure(figure, OUTPUT / f"{name}.png"))
+
+
+def say_where(path: Path) -> None:
     print(f"figure: lessons/output/{path.name}")
     if "ipykernel" in sys.modules:
         from IPython.display import Image, display
@@ -30,16 +44,73 @@ def keep(figure: Figure, name: str) -> None:
         display(Image(path))
 
 
-def code(function: Callable) -> None:
-    """Print the source of one of the library's functions, without its docstring."""
+def movie(
+    name: str,
+    steps: Sequence,
+    draw: Callable[[FigureBase, object], None],
+    width: float = 2.5,
+    height: float = 1.7,
+    seconds: float = 2.0,
+) -> None:
+    """Show a movement: lessons/output/NAME.gif moves, and NAME.png has all of its steps beside each other, in two columns.
+
+    `draw(part, step)` draws a step on a figure, or on a part of one, of this width and height in inches. Each step is
+    shown for some seconds. The GIF runs three times, and stays on the last step: nothing moves for ever beside a text.
+    """
+    frames = []
+    for step in steps:
+        frame = Figure(figsize=(width, height), layout="constrained")
+        draw(frame, step)
+        drawn = io.BytesIO()
+        frame.savefig(drawn, dpi=150, format="png")
+        frames.append(PIL.Image.open(drawn).convert("L").quantize(16))  # grey, and few tones: a small file
+    times = [round(1000 * seconds)] * (len(frames) - 1) + [round(2500 * seconds)]
+    with written_atomically(OUTPUT / f"{name}.gif") as partial:
+        frames[0].save(partial, format="GIF", save_all=True, append_images=frames[1:], duration=times, loop=2)
+    say_where(OUTPUT / f"{name}.gif")
+
+    rows = -(-len(frames) // 2)
+    sheet = Figure(figsize=(2 * width, rows * height), layout="constrained")
+    for part, step in zip(sheet.subfigures(rows, 2).flat, steps, strict=False):
+        draw(part, step)
+    keep(sheet, name)
+
+
+# ---------------------------------------------------------------- code
+
+
+def code(*functions: Callable, exercise: str = "") -> None:
+    """Print the source of the library's functions, without their docstrings.
+
+    If they answer an exercise, give its number: a page and a notebook fold them, and a script says first what follows.
+    """
+    sources = "\n\n".join(source(function) for function in functions)
+    title = f"The library's own code for exercise {exercise}: open it when your answer passes"
+    if not exercise:
+        print(sources)
+    elif fold is not None:
+        fold(title, sources)
+    elif "ipykernel" in sys.modules:
+        from IPython.display import HTML, display
+
+        display(HTML(f"<details><summary>{title}</summary><pre>{html.escape(sources)}</pre></details>"))
+    else:
+        print(f"{title}\n\n{sources}")
+
+
+def source(function: Callable) -> str:
+    """Where a function is, and its source without the docstring."""
     function = getattr(function, "py_func", function)  # a compiled kernel's Python source
     lines = textwrap.dedent(inspect.getsource(function)).splitlines()
     definition = next(node for node in ast.parse("\n".join(lines)).body if isinstance(node, ast.FunctionDef))
     if ast.get_docstring(definition) is not None:
         docstring = definition.body[0]
         del lines[docstring.lineno - 1 : docstring.end_lineno]
-    print(f"# {function.__module__.replace('.', '/')}.py, line {inspect.getsourcelines(function)[1]}")
-    print("\n".join(lines))
+    where = f"# {function.__module__.replace('.', '/')}.py, line {inspect.getsourcelines(function)[1]}"
+    return "\n".join([where, *lines])
+
+
+# ---------------------------------------------------------------- drawing
 
 
 def figure(rows: int = 1, columns: int = 1, width: float = 8, height: float = 3.6, **options):
@@ -48,14 +119,37 @@ def figure(rows: int = 1, columns: int = 1, width: float = 8, height: float = 3.
     return drawn, drawn.subplots(rows, columns, **options)
 
 
-def numbers(axes, matrix, title: str = "", form: str = "{:g}", shade=None) -> None:
-    """Draw a small matrix as a table of numbers; `shade`, of its shape, sets how dark each field is, from 0 to 1."""
+def numbers(axes, matrix, title: str = "", form: str = "{:g}", shade=None, size: float = 10) -> None:
+    """Draw a small matrix as a table of numbers, or of texts with the form "{}".
+
+    `shade`, of its shape, sets how dark each field is, from 0 to 1; `size` is the size of the numbers, in points.
+    """
     rows, columns = matrix.shape
-    shade = 0 * matrix if shade is None else shade
+    shade = np.zeros(matrix.shape) if shade is None else shade
     axes.imshow(shade, cmap="Greys", vmin=0, vmax=2.5)  # light enough for black text
-    for (row, column), value in zip(((r, c) for r in range(rows) for c in range(columns)), matrix.flat, strict=True):
-        axes.text(column, row, form.format(value), ha="center", va="center")
+    for (row, column), value in np.ndenumerate(matrix):
+        axes.text(column, row, form.format(value), ha="center", va="center", fontsize=size)
     axes.set(xticks=[i - 0.5 for i in range(1, columns)], yticks=[i - 0.5 for i in range(1, rows)])
     axes.grid(color="0.6")
     axes.tick_params(length=0, labelbottom=False, labelleft=False)
-    axes.set_title(title, fontsize=11)
+    axes.set_title(title, fontsize=size + 1)
+
+
+def products(axes, image, kernel, place: tuple[int, int], title: str = "", gap: int = 1, size: float = 10) -> None:
+    """Draw an image with a kernel that lies on it, and the product in each field that it covers.
+
+    `place` is where the kernel's upper left number lies. A `gap` of 2 lays its numbers on every second pixel.
+    """
+    texts, shade = np.array([[f"{value:g}" for value in row] for row in image], object), np.zeros(image.shape)
+    for (kh, kw), value in np.ndenumerate(kernel):
+        pixel = place[0] + gap * kh, place[1] + gap * kw
+        texts[pixel] += f"·{value:g}"
+        shade[pixel] = 0.6
+    numbers(axes, texts, title, "{}", shade, size)
+
+
+def put(values, shape: tuple[int, int], place: tuple[int, int]) -> np.ndarray:
+    """A matrix of this shape with `values` at a place, and 0 elsewhere."""
+    matrix = np.zeros(shape)
+    matrix[place[0] :, place[1] :][: values.shape[0], : values.shape[1]] = values
+    return matrix
