@@ -48,8 +48,8 @@ def movie(
     name: str,
     steps: Sequence,
     draw: Callable[[FigureBase, object], None],
-    width: float = 2.5,
-    height: float = 1.7,
+    width: float,
+    height: float,
     seconds: float = 2.0,
 ) -> None:
     """Show a movement: lessons/output/NAME.gif moves, and NAME.png has all of its steps beside each other, in two columns.
@@ -143,7 +143,7 @@ def products(axes, image, kernel, place: tuple[int, int], title: str = "", gap: 
     texts, shade = np.array([[f"{value:g}" for value in row] for row in image], object), np.zeros(image.shape)
     for (kh, kw), value in np.ndenumerate(kernel):
         pixel = place[0] + gap * kh, place[1] + gap * kw
-        texts[pixel] += f"·{value:g}"
+        texts[pixel] += f"*{value:g}"
         shade[pixel] = 0.6
     numbers(axes, texts, title, "{}", shade, size)
 
