@@ -128,8 +128,8 @@ keep(drawn, "03_by_hand")
 # gradients in ``lessons/exercises/02_dense_backward.py``. There, dz is called ``dout``, because z is the output of the
 # dense layer. ``.venv/bin/scratchnet check 02`` checks it.
 #
-# With exercises 01 to 03 done, all the gradients of a network of dense layers are yours on the engine ``mine``. Lesson 4
-# trains such a network.
+# With exercises 01 to 03 done, all the gradients of a network of dense layers are yours on the engine ``mine``. Lesson
+# 4 trains such a network.
 
 code(dense_backward, exercise="02")
 

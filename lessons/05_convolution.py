@@ -69,7 +69,7 @@ def slide(part, place):
     products(above, image, kernel, place, f"place {place}")
     texts = np.full((2, 3), "", object)
     for done in places[: places.index(place) + 1]:
-        texts[done] = f"{out[0, *done, 0]:g}"
+        texts[done] = f"{out[0, :, :, 0][done]:g}"
     numbers(below, texts, "out", "{}", shade=put(np.array([[0.6]]), (2, 3), place))
 
 
@@ -103,8 +103,8 @@ assert sn.Conv2D(1, 32, 5, padding="same").output_shape((28, 28, 1)) == (28, 28,
 # ------------------------
 # You know all that you need: write the formula as code, in ``lessons/exercises/05_conv_forward.py``. Begin with one
 # loop for each index of the formula. There are seven: n, i, j and f say which output, and kh, kw and c say what is
-# added up. It will be slow, and that is all right. Then run ``.venv/bin/scratchnet check 05``. (Exercise 04 comes below.
-# After it you can write this one again, without the loops.)
+# added up. It will be slow, and that is all right. Then run ``.venv/bin/scratchnet check 05``. (Exercise 04 comes
+# below. After it you can write this one again, without the loops.)
 #
 # The library has these loops as well: they are its *definition* of a convolution. It makes no padded copy: it leaves
 # out the pixels of the patch that are not inside the image. ``np.ndindex`` runs through its indices as nested loops do.
@@ -186,9 +186,9 @@ keep(drawn, "05_im2col")
 # Exercise 04: im2col
 # -------------------
 # Write the function that makes this matrix, in ``lessons/exercises/04_im2col.py``, and run
-# ``.venv/bin/scratchnet check 04``. Begin with loops over the places. Then write exercise 05 once more, with your im2col
-# and a matrix product. This second version is the one to keep: on the engine ``mine`` it computes every convolution, and
-# seven loops would take hours.
+# ``.venv/bin/scratchnet check 04``. Begin with loops over the places. Then write exercise 05 once more, with your
+# im2col and a matrix product. This second version is the one to keep: on the engine ``mine`` it computes every
+# convolution, and seven loops would take hours.
 #
 # The library's im2col needs no loop, and its convolution is the matrix product. All networks of the NumPy engine train
 # with this code:

@@ -88,8 +88,8 @@ np.testing.assert_array_equal(conv2d_forward(x4, dout[:, :, None, None], None, 1
 
 # %%
 # With several images, the sum runs over them as well. With several channels and filters, each channel has its own
-# pixels, and each filter its own ``dout``. If the image is padded, x is the *padded* image, because those are the pixels
-# that the weights met:
+# pixels, and each filter its own ``dout``. If the image is padded, x is the *padded* image, because those are the
+# pixels that the weights met:
 #
 # .. math:: dw_{kh,kw,c,f} = \sum_{n,\,i,\,j} x_{n,\; i \cdot SH + kh,\; j \cdot SW + kw,\; c} \; dout_{n,i,j,f}
 #
@@ -148,8 +148,8 @@ movie("06_dx_place_by_place", places, add, width=2.5, height=1.5)
 #     w = 1 -1        turned =  3  2
 #         2  3                 -1  1
 #
-# This gives dx as a convolution: put ``KH - 1`` rows and ``KW - 1`` columns of zeros on each side of ``dout``, and slide
-# the turned kernel over it. Each place gives one pixel of dx:
+# This gives dx as a convolution: put ``KH - 1`` rows and ``KW - 1`` columns of zeros on each side of ``dout``, and
+# slide the turned kernel over it. Each place gives one pixel of dx:
 
 turned = w[::-1, ::-1]
 around = np.pad(dout, 1)  # KH - 1 = KW - 1 = 1
@@ -164,14 +164,14 @@ keep(drawn, "06_turned_kernel")
 
 # %%
 # In the middle, ``dx[1, 1] = 1*3 + 3*2 + 2*-1 + -1*1 = 6``: the same four products as before. (With several channels,
-# the axes C and F of the kernel change places.) But if you lay the kernel down at each place, as further above, do *not*
-# turn it.
+# the axes C and F of the kernel change places.) But if you lay the kernel down at each place, as further above, do
+# *not* turn it.
 #
 # Stride
 # ------
 # With stride 2, place (i, j) begins at pixel (2i, 2j). Nothing else changes: each patch goes back to where it came
-# from. Take a kernel of 3 x 3 on 5 x 5 pixels. It fits in two places down and two across, so ``dout`` can stay as it is.
-# The patches overlap in the middle row and in the middle column.
+# from. Take a kernel of 3 x 3 on 5 x 5 pixels. It fits in two places down and two across, so ``dout`` can stay as it
+# is. The patches overlap in the middle row and in the middle column.
 
 wide = np.array([[2.0, 1, 0, 1, 3], [1, 1, 2, 0, 2], [0, 0, 1, 3, 1], [3, 2, 0, 1, 0], [1, 0, 2, 1, 2]])
 w_wide = np.array([[1.0, 0, -1], [0, 2, 1], [2, 1, 3]])
@@ -188,8 +188,8 @@ keep(drawn, "06_dx_with_stride_2")
 
 # %%
 # The middle pixel is in all four patches, under a different corner of the kernel in each:
-# ``1*3 + 3*2 + 2*-1 + -1*1 = 6``. A common mistake is to forget the stride here, so that all patches go into one corner,
-# a single pixel apart. Pixels that are in no patch get 0.
+# ``1*3 + 3*2 + 2*-1 + -1*1 = 6``. A common mistake is to forget the stride here, so that all patches go into one
+# corner, a single pixel apart. Pixels that are in no patch get 0.
 
 assert dx_wide[2, 2] == 1 * 3 + 3 * 2 + 2 * -1 + -1 * 1 == 6
 np.testing.assert_array_equal(dx_wide, sum(put(dout[i, j] * w_wide, (5, 5), (2 * i, 2 * j)) for i, j in places))
@@ -208,9 +208,9 @@ assert dw_wide[2, 2] == 1 * 1 + 1 * 3 + 2 * 2 + 2 * -1 == 6
 # %%
 # Padding
 # -------
-# Suppose that only the inner 3 x 3 of these pixels are the image, and that forward put the margin around it, filled with
-# zeros. Backward computes the gradient for the padded image, as before, and then drops the margin, because the zeros
-# there are no inputs. dw needs the padded image as well: at the border, these zeros are what the weights met.
+# Suppose that only the inner 3 x 3 of these pixels are the image, and that forward put the margin around it, filled
+# with zeros. Backward computes the gradient for the padded image, as before, and then drops the margin, because the
+# zeros there are no inputs. dw needs the padded image as well: at the border, these zeros are what the weights met.
 
 padded = np.pad(x, 1)
 with_padding, dw_padded, _ = conv2d_backward(dout4, x4, w_wide[:, :, None, None], 2, 1)
@@ -230,10 +230,10 @@ assert dw_padded[0, 0, 0, 0] == 0 * 1 + 0 * 3 + 0 * 2 + 1 * -1 == -1
 #
 # Exercise 06: col2im
 # -------------------
-# Lesson 5 turned a convolution into three steps, and the first was ``columns = im2col(x)``: it copied every patch into a
-# row. A number that was copied gets the *sum* of the gradients of its copies. So the backward of im2col adds every row
-# back to the patch that it came from, and cuts off the padding. This is the movement of dx from above. Only, the four
-# patches now come as four rows:
+# Lesson 5 turned a convolution into three steps, and the first was ``columns = im2col(x)``: it copied every patch into
+# a row. A number that was copied gets the *sum* of the gradients of its copies. So the backward of im2col adds every
+# row back to the patch that it came from, and cuts off the padding. This is the movement of dx from above. Only, the
+# four patches now come as four rows:
 
 dcolumns = np.array([[1.0, -1, 2, 3], [3, -3, 6, 9], [2, -2, 4, 6], [-1, 1, -2, -3]])  # (4 places, 4 pixels)
 np.testing.assert_array_equal(col2im(dcolumns, (1, 3, 3, 1), 2, 1, 0), dx4)
@@ -247,12 +247,12 @@ code(col2im, exercise="06")
 # Exercise 07: convolution, backward
 # ----------------------------------
 # This is the most important exercise of the course: ``lessons/exercises/07_conv_backward.py``, and
-# ``.venv/bin/scratchnet check 07``. Write it with loops first, place by place. Have the figures of dw and dx beside you.
-# With it, every convolution on the engine ``mine`` learns from your gradients, and ``lessons/milestones/04_lenet.py``
-# trains on them.
+# ``.venv/bin/scratchnet check 07``. Write it with loops first, place by place. Have the figures of dw and dx beside
+# you. With it, every convolution on the engine ``mine`` learns from your gradients, and
+# ``lessons/milestones/04_lenet.py`` trains on them.
 #
-# Then compare. The library's definition has the loops of the forward pass, and each line reverses a line of it. It gives
-# the numbers that we have found by hand:
+# Then compare. The library's definition has the loops of the forward pass, and each line reverses a line of it. It
+# gives the numbers that we have found by hand:
 
 from scratchnet.layers import definition
 

@@ -52,7 +52,7 @@ def movie(
     height: float,
     seconds: float = 2.0,
 ) -> None:
-    """Show a movement: lessons/output/NAME.gif moves, and NAME.png has all of its steps beside each other, in two columns.
+    """Show a movement: lessons/output/NAME.gif moves, and NAME.png has all of its steps, in two columns.
 
     `draw(part, step)` draws a step on a figure, or on a part of one, of this width and height in inches. Each step is
     shown for some seconds. The GIF runs three times, and stays on the last step: nothing moves for ever beside a text.
