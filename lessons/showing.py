@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 from matplotlib.figure import Figure, FigureBase
+from matplotlib.patches import Rectangle
 
 import scratchnet as sn
 from scratchnet.writing import written_atomically
@@ -153,3 +154,53 @@ def put(values, shape: tuple[int, int], place: tuple[int, int]) -> np.ndarray:
     matrix = np.zeros(shape)
     matrix[place[0] :, place[1] :][: values.shape[0], : values.shape[1]] = values
     return matrix
+
+
+Edge = tuple[str, np.ndarray, np.ndarray]  # the name of a matrix, the matrix, and its gradient
+
+
+def there_and_back(edges: Sequence[Edge], operations: Sequence[tuple[str, Sequence[Edge]]]) -> Figure:
+    """Draw a chain of operations with its numbers: forward goes down on the left, backward comes up on the right.
+
+    `edges` are the matrices before, between and after the operations. An operation is its name and its weights.
+    """
+    cell, gap, box = 0.32, 0.44, 0.4  # inches, as is everything here
+    width, height = 5.0, sum(len(matrix) for _, matrix, _ in edges) * cell + len(operations) * (2 * gap + box) + 0.4
+    drawn = Figure(figsize=(width, height))
+    canvas = drawn.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+    canvas.axis("off")
+
+    def table(matrix: np.ndarray, title: str, middle: float, top: float, shade: float) -> None:
+        """Draw a matrix below `top`."""
+        rows, columns = (cell * size for size in matrix.shape)
+        place = (middle - columns / 2) / width, 1 - (top + rows) / height, columns / width, rows / height
+        numbers(drawn.add_axes(place), matrix, title, shade=np.full(matrix.shape, shade))
+
+    def arrow(start: tuple[float, float], end: tuple[float, float], style: str) -> None:
+        canvas.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "linestyle": style, "color": "black"})
+
+    top = 0.3
+    for (name, matrix, gradient), operation in zip(edges, [*operations, None], strict=True):
+        table(matrix, name, 1.75, top, 0)
+        table(gradient, f"d{name}", 3.25, top, 0.6)
+        bottom = top + len(matrix) * cell
+        if operation is None:
+            break
+        title, weights = operation
+        upper, lower = bottom + gap / 2, bottom + gap / 2 + box
+        canvas.add_patch(Rectangle((1.1, upper), 2.8, box, facecolor="0.93", edgecolor="black"))
+        canvas.text(2.5, upper + box / 2, title, ha="center", va="center", fontsize=11)
+        top = lower + 1.5 * gap
+        for start, end in ((bottom, upper), (lower, top - 0.25)):
+            arrow((1.75, start), (1.75, end), "-")
+            arrow((3.25, end), (3.25, start), "--")
+        beside = upper + box / 2 - sum(len(weight) * cell + 0.3 for _, weight, _ in weights) / 2
+        for weight_name, weight, weight_gradient in weights:
+            beside += 0.3
+            table(weight, weight_name, 0.4, beside, 0)
+            table(weight_gradient, f"d{weight_name}", 4.6, beside, 0.6)
+            beside += len(weight) * cell
+        if weights:
+            arrow((0.72, upper + box / 2), (1.1, upper + box / 2), "-")
+            arrow((3.9, upper + box / 2), (4.28, upper + box / 2), "--")
+    return drawn
