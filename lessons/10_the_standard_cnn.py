@@ -124,7 +124,8 @@ assert 1 - 0.9**50 > 0.99
 # %%
 # Exercise 11: Adam
 # -----------------
-# Write a step of it in ``lessons/exercises/11_adam.py``, and run ``.venv/bin/scratchnet check 11``.
+# Write a step of it in ``lessons/exercises/11_adam.py``, and run ``.venv/bin/scratchnet check 11``. Then ``sn.Adam``
+# takes your steps on the engine ``mine``.
 
 code(sn.optim.adam_update, exercise="11")
 
