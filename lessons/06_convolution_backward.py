@@ -189,10 +189,12 @@ keep(drawn, "06_dx_with_stride_2")
 # %%
 # The middle pixel is in all four patches, under a different corner of the kernel in each:
 # ``1*3 + 3*2 + 2*-1 + -1*1 = 6``. A common mistake is to forget the stride here, so that all patches go into one
-# corner, a single pixel apart. Pixels that are in no patch get 0.
+# corner, a single pixel apart. Pixels that are in no patch get 0: a sixth row or column would be one of them.
 
 assert dx_wide[2, 2] == 1 * 3 + 3 * 2 + 2 * -1 + -1 * 1 == 6
 np.testing.assert_array_equal(dx_wide, sum(put(dout[i, j] * w_wide, (5, 5), (2 * i, 2 * j)) for i, j in places))
+dx_six, _, _ = conv2d_backward(dout4, np.ones((1, 6, 6, 1)), w_wide[:, :, None, None], 2, 0)
+np.testing.assert_array_equal(dx_six[0, :, :, 0], np.pad(dx_wide, ((0, 1), (0, 1))))
 
 # %%
 # For dw, ask again which pixels a weight met. From one place to the next the kernel moved by two pixels, so these are
@@ -299,7 +301,7 @@ for stride, padding in [(1, 0), (2, 1), ((3, 2), (0, 1))]:
 # 1. On paper: what are dw, dx and db above if ``dout`` is 1 at all four places? (``dw = [[4, 6], [3, 5]]``, the sum of
 #    the pixels that each weight met; ``dx = [[1, 0, -1], [3, 5, 2], [2, 5, 3]]``; ``db = 4``.)
 # 2. In the file of exercise 07, write ``=`` in place of ``+=`` where dx adds up, and run the check. Which sizes of
-#    kernel and stride would hide this mistake?  (A stride that is at least the size of the kernel.)
+#    kernel and stride would hide this mistake? (A stride that is at least the size of the kernel.)
 #
 # *Next:* ``07_pooling_and_dropout.py``. *In the library:* ``scratchnet/layers/conv.py``.
 

@@ -35,7 +35,7 @@ from scratchnet.layers import (
     max_pool2d_forward,
     relu_backward,
     relu_forward,
-)  # fmt: skip
+)
 
 sn.use_engine("numpy")
 
