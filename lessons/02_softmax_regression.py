@@ -94,8 +94,8 @@ np.testing.assert_allclose(dz, [[1 / 8, 2 / 8, -3 / 8]])
 # it is. ``.venv/bin/scratchnet hint 01`` gives a hint.
 #
 # A right answer does more than pass: on the engine ``mine``, networks learn with *your* gradient from then on
-# (``lessons/README.md`` says how to choose this engine). And it opens the library's code for you to compare with. It
-# stands below. Read it afterwards.
+# (``lessons/README.md`` says how to choose this engine). The library's own code comes next, to compare with. Read it
+# when your answer passes.
 
 code(sn.loss.softmax_gradient, sn.loss.log_softmax, exercise="01")
 
