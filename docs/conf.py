@@ -10,6 +10,7 @@ from pathlib import Path
 from scratchnet import __version__
 
 sys.path.insert(0, str(Path(__file__).parent / "ext"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "lessons"))  # for showing.py, which the pages share with the lessons
 
 project = "scratchnet"
 author = "the authors of scratchnet"
@@ -39,7 +40,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"\d\d_\w+\.py$",  # run them all
     "ignore_pattern": r"^showing\.py$",
     "within_subsection_order": "FileNameSortKey",
-    "image_scrapers": ("lesson_pages.figures",),
+    "image_scrapers": ("lesson_pages.below",),
     "reset_modules": ("lesson_pages.before_lesson",),
     "reset_argv": "lesson_pages.as_a_script",
     "capture_repr": (),  # show what a lesson prints, as in a terminal, and not the value of a block's last line

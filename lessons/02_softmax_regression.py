@@ -87,13 +87,40 @@ print("gradient for the scores:", dz)
 np.testing.assert_allclose(dz, [[1 / 8, 2 / 8, -3 / 8]])
 
 # %%
-# One more step leads from the scores to the weights: ``w[i, k]`` was multiplied by ``x[i]``, so its slope is ``x[i]``
-# times the score's slope, summed over the batch. Lesson 3 derives this with care. Here is the code: first from the
-# scores to the weights, then from the loss to the scores.
+# Exercise 01: the gradient of softmax cross-entropy
+# --------------------------------------------------
+# Now write this gradient for a batch, in ``lessons/exercises/01_softmax_gradient.py``. The file says what goes in and
+# what comes out. ``.venv/bin/scratchnet check 01`` says whether your answer is right, and if not, what kind of mistake
+# it is. ``.venv/bin/scratchnet hint 01`` gives a hint.
+#
+# A right answer does more than pass: on the engine ``mine``, networks learn with *your* gradient from then on
+# (``lessons/README.md`` says how to choose this engine). The library's own code comes next, to compare with. Read it
+# when your answer passes.
 
-code(dense_backward)
+code(sn.loss.softmax_gradient, sn.loss.log_softmax, exercise="01")
+
+# %%
+# The loss itself is no exercise: it is the mean of -log p at the right labels.
+
 code(sn.softmax_cross_entropy)
-code(sn.loss.softmax_gradient)
+
+# %%
+# One more step leads from the scores to the weights: ``w[i, k]`` was multiplied by ``x[i]``, so its slope is ``x[i]``
+# times the score's slope, summed over the batch. Lesson 3 derives this with care, and there you will write it, too.
+# Until then, the library's ``dense_backward`` does it for us. On two examples with two inputs and two scores each:
+#
+# ::
+#
+#     x  = [1 2]     dz = [ 1/2 -1/2]      dw[0, 0] = 1 * 1/2  + 3 * -1/4 = -1/4
+#          [3 0]          [-1/4  1/4]      dw[1, 0] = 2 * 1/2  + 0 * -1/4 =  1
+#
+# The second column of dw is the same with the other sign. The bias was added in each example, so its slope is the sum
+# over the batch: 1/2 - 1/4 = 1/4.
+
+two, dtwo = np.array([[1.0, 2], [3, 0]]), np.array([[1 / 2, -1 / 2], [-1 / 4, 1 / 4]])
+_, dw, db = dense_backward(dtwo, two, np.zeros((2, 2)))
+np.testing.assert_array_equal(dw, [[-1 / 4, 1 / 4], [1, -1]])
+np.testing.assert_array_equal(db, [1 / 4, -1 / 4])
 
 # %%
 # Learn
@@ -145,7 +172,7 @@ keep(drawn, "02_weights")
 # falls slowly. If it is too large, the step overshoots the minimum, and the loss may never come down.
 
 rates = {0.01: learn(0.01, 3)[2], 0.5: learn(0.5, 3)[2], 20.0: learn(20.0, 3)[2]}
-drawn, axes = figure(width=7.5, height=3.6)
+drawn, axes = figure(width=5.5, height=3.6)
 for (lr, curve), style, colour in zip(rates.items(), ("--", "-", ":"), ("#0072b2", "black", "#d55e00"), strict=True):
     axes.plot(curve, style, color=colour, label=f"lr = {lr:g}")
 axes.axhline(2.303, color="0.6", linewidth=1, label="knows nothing: 2.303")
@@ -159,12 +186,12 @@ assert end[0.5] < end[0.01]
 assert end[0.5] < end[20.0]
 
 # %%
-# Exercise
-# --------
-# ``lessons/exercises/01_softmax_gradient.py``: write the gradient of softmax cross-entropy yourself. The file says what
-# to write. ``.venv/bin/scratchnet check 01`` says whether your answer is right, and if not, what kind of mistake it is.
-#
-# Also worth a try: leave out the subtraction of the largest score, and pass logits of 1000. What does the loss become?
+# Try it
+# ------
+# 1. In your answer to exercise 01, leave out the subtraction of the largest score. What does the gradient become for
+#    logits of 1000, and what does ``scratchnet check 01`` say?
+# 2. Train on your own gradient: put ``sn.use_engine("mine")`` in place of ``sn.use_engine("numpy")`` at the top, and
+#    ``sn.softmax_cross_entropy`` calls your function. The accuracy stays the same.
 #
 # *Next:* ``03_chain_rule.py``: how the gradient passes through a layer to the one before it. *In the library:*
 # ``scratchnet/loss.py``, ``scratchnet/layers/dense.py``.

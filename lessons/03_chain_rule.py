@@ -64,15 +64,23 @@ dout = np.array([[1.0, -1], [2, 4]])
 #
 # ::
 #
-#     dz = dout * (z > 0)  =  [1*1  -1*1]  =  [1 -1]
-#                             [2*1   4*0]     [2  0]
+#     dz = [1*1  -1*1]  =  [1 -1]
+#          [2*1   4*0]     [2  0]
 #
 # The 4 is gone: ``z[1, 1]`` is -3, so a small change of it does not change ``out``. (At exactly 0 there is no single
 # slope; by convention it is 0.)
 
 dz = relu_backward(dout, z)
 np.testing.assert_array_equal(dz, [[1, -1], [2, 0]])
-code(relu_backward)
+
+# %%
+# Exercise 03: ReLU, backward
+# ---------------------------
+# You have just done it for four numbers. Write it for an array of any shape, in
+# ``lessons/exercises/03_relu_backward.py``, and run ``.venv/bin/scratchnet check 03``. (Exercise 02 comes below: we
+# follow the gradient, which meets the ReLU first.) A right answer is used by every ReLU on the engine ``mine``.
+
+code(relu_backward, exercise="03")
 
 # %%
 # Through the dense layer: follow the paths
@@ -87,35 +95,43 @@ code(relu_backward)
 #
 # .. math:: dw_{io} = \sum_n x_{ni} \, dz_{no}
 #
-# For example, ``dw[1, 0] = x[0, 1] * dz[0, 0] + x[1, 1] * dz[1, 0] = 0*1 + 3*2 = 6``. For all i and o together this is
-# the matrix product ``x.T @ dz``.
+# For example, ``dw[1, 0] = x[0, 1] * dz[0, 0] + x[1, 1] * dz[1, 0] = 0*1 + 3*2 = 6``.
 #
 # **x[n, i]** was multiplied by ``w[i, o]`` for every output ``o``:
 #
 # .. math:: dx_{ni} = \sum_o dz_{no} \, w_{io}
 #
-# For example, ``dx[0, 0] = 1*1 + -1*-1 = 2``. For all n and i together this is ``dz @ w.T``.
-#
-# (In the function below, dz is called ``dout``, because z is the output of the dense layer.)
+# For example, ``dx[0, 0] = dz[0, 0] * w[0, 0] + dz[0, 1] * w[0, 1] = 1*1 + -1*-1 = 2``. Compute the other numbers of
+# dw and dx on paper, then compare.
 
 dx, dw, db = dense_backward(dz, x, w)
 np.testing.assert_array_equal(db, [3, -1])
 np.testing.assert_array_equal(dw, [[-1, -1], [6, 0], [4, -2]])
 np.testing.assert_array_equal(dx, [[2, 4, -1], [2, 4, 0]])
-code(dense_backward)
 
 # %%
 # Everything on one sheet: the upper row has the values of the forward pass, and the lower row has the gradients, each
 # under its own array. The shapes match in every column. Checking the shapes alone catches half of all mistakes.
 
-drawn, grid = figure(2, 5, width=9, height=3.4)
-for axes, (name, array) in zip(grid[0], {"x": x, "w": w, "b": b[None], "z": z, "out": out}.items(), strict=True):
-    numbers(axes, array, name)
-for axes, (name, array) in zip(
-    grid[1], {"dx": dx, "dw": dw, "db": db[None], "dz": dz, "dout": dout}.items(), strict=True
-):
-    numbers(axes, array, name, shade=0.6 * np.ones_like(array))
+pairs = {"x": (x, dx), "w": (w, dw), "b": (b[None], db[None]), "z": (z, dz), "out": (out, dout)}
+drawn, grid = figure(2, 5, width=5.6, height=3, width_ratios=(3, 2, 2, 2, 2))
+for (upper, lower), (name, (array, gradient)) in zip(grid.T, pairs.items(), strict=True):
+    numbers(upper, array, name)
+    numbers(lower, gradient, f"d{name}", shade=0.6 * np.ones_like(gradient))
 keep(drawn, "03_by_hand")
+
+# %%
+# Exercise 02: the dense layer, backward
+# --------------------------------------
+# Both sums are matrix products. Which ones? The shapes tell. ``x`` is (N, in), ``dz`` is (N, out), and ``dw`` has to
+# come out as (in, out): the only way is to transpose one of the two first. Find dx in the same way. Write all three
+# gradients in ``lessons/exercises/02_dense_backward.py``. There, dz is called ``dout``, because z is the output of the
+# dense layer. ``.venv/bin/scratchnet check 02`` checks it.
+#
+# With exercises 01 to 03 done, all the gradients of a network of dense layers are yours on the engine ``mine``. Lesson
+# 4 trains such a network.
+
+code(dense_backward, exercise="02")
 
 # %%
 # Do not trust it: measure
@@ -173,7 +189,7 @@ def slope_error(h: float, dtype: type) -> float:
 
 steps = np.logspace(-10, 0, 41)
 errors = {dtype: [slope_error(h, dtype) for h in steps] for dtype in (np.float64, np.float32)}
-drawn, axes = figure(width=7, height=3.8)
+drawn, axes = figure(width=5.5, height=3.6)
 axes.loglog(steps, errors[np.float64], "-", color="black", label="float64")
 axes.loglog(steps, errors[np.float32], "--", color="#d55e00", label="float32")
 axes.set(xlabel="step h", ylabel="relative error of the slope", title="A measured slope is as good as its step")
@@ -214,12 +230,12 @@ assert not wrong.passed
 # Only ``x`` is marked, because the gradients for ``w`` and ``b`` are right. The checker names the wrong array, so you
 # know where to look.
 #
-# Exercises
-# ---------
-# 1. ``lessons/exercises/02_dense_backward.py``, and ``.venv/bin/scratchnet check 02``.
-# 2. ``lessons/exercises/03_relu_backward.py``, and ``.venv/bin/scratchnet check 03``.
-# 3. On paper: what are ``dw`` and ``dx`` above if ``dout`` is ``[[0, 0], [0, 4]]``? (All zeros: the only path leads
+# Try it
+# ------
+# 1. On paper: what are ``dw`` and ``dx`` above if ``dout`` is ``[[0, 0], [0, 4]]``? (All zeros: the only path leads
 #    through the ReLU whose slope is 0.)
+# 2. Use the gradients of your exercises on a network: ``.venv/bin/python lessons/milestones/03_two_layers.py`` trains
+#    two dense layers with a ReLU between them. Its first line says which gradients are yours.
 #
 # *Next:* ``04_why_a_relu.py``. *In the library:* ``scratchnet/layers/dense.py``, ``relu.py``,
 # ``scratchnet/gradcheck.py``.

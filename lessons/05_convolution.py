@@ -34,7 +34,7 @@ has learned about a stroke in one corner, it knows in all the others.
 import time
 
 import numpy as np
-from showing import code, figure, keep, numbers
+from showing import code, figure, keep, movie, numbers, products, put
 
 import scratchnet as sn
 from scratchnet.layers import conv2d_forward, im2col
@@ -49,13 +49,31 @@ w = kernel[:, :, None, None]  # (KH, KW, C, F) = (3, 3, 1, 1): one channel in, o
 out = conv2d_forward(x, w, None, stride=1, padding=0)
 np.testing.assert_array_equal(out[0, :, :, 0], [[3, 3, 0], [3, 3, 0]])
 
-drawn, (a, k, o) = figure(1, 3, width=8, height=2.6, width_ratios=(5, 3, 3))
-first_place = np.zeros((4, 5))
-first_place[:3, :3] = 0.6
-numbers(a, image, "image; the first place is shaded", shade=first_place)
+drawn, (a, k, o) = figure(1, 3, width=5.5, height=2.2, width_ratios=(5, 3, 3))
+numbers(a, image, "image")
 numbers(k, kernel, "kernel")
 numbers(o, out[0, :, :, 0], "out")
 keep(drawn, "05_slide")
+
+# %%
+# And here it moves. At each place the fields under the kernel are grey, and show pixel times kernel. Their sum is the
+# number that is added to ``out``. (The picture stops after three rounds, and all six places stand below it. Reload the
+# page to see it again.)
+
+places = list(np.ndindex(2, 3))
+
+
+def slide(part, place):
+    """Draw the kernel at one place, and the numbers of `out` that are computed by then."""
+    above, below = part.subplots(2, 1, height_ratios=(4, 2))
+    products(above, image, kernel, place, f"place {place}")
+    texts = np.full((2, 3), "", object)
+    for done in places[: places.index(place) + 1]:
+        texts[done] = f"{out[0, :, :, 0][done]:g}"
+    numbers(below, texts, "out", "{}", shade=put(np.array([[0.6]]), (2, 3), place))
+
+
+movie("05_sliding", places, slide, width=2.5, height=3.2)
 
 # %%
 # (In signal processing, a convolution turns the kernel by 180 degrees first. Networks learn the kernel anyway, so their
@@ -65,37 +83,6 @@ keep(drawn, "05_slide")
 #
 # .. math:: out_{n,i,j,f} = b_f + \sum_{kh,\,kw,\,c} x_{n,\; i \cdot SH + kh,\; j \cdot SW + kw,\; c} \; w_{kh,kw,c,f}
 #
-# And as code, with one loop for each index. This is the definition, so read it once with care.
-
-
-def conv2d_loops(x: np.ndarray, w: np.ndarray, b: np.ndarray, stride: int, padding: int) -> np.ndarray:
-    """Convolution by its definition: x (N, H, W, C), w (KH, KW, C, F), b (F,) -> out (N, OH, OW, F)."""
-    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    N, H, W, C = x.shape
-    KH, KW, C, F = w.shape
-    OH, OW = (H - KH) // stride + 1, (W - KW) // stride + 1
-    out = np.zeros((N, OH, OW, F), x.dtype)
-    for n in range(N):  # each image
-        for i in range(OH):  # each place
-            for j in range(OW):
-                for f in range(F):  # each filter
-                    total = b[f]
-                    for kh in range(KH):  # each pixel of the patch
-                        for kw in range(KW):
-                            for c in range(C):  # each channel
-                                total += x[n, i * stride + kh, j * stride + kw, c] * w[kh, kw, c, f]
-                    out[n, i, j, f] = total
-    return out
-
-
-rng = np.random.default_rng(0)
-small_x, small_w, small_b = rng.standard_normal((2, 5, 6, 3)), rng.standard_normal((3, 2, 3, 4)), rng.standard_normal(4)
-for stride, padding in [(1, 0), (2, 1)]:
-    by_loops = conv2d_loops(small_x, small_w, small_b, stride, padding)
-    np.testing.assert_allclose(by_loops, conv2d_forward(small_x, small_w, small_b, stride, padding))
-    print(f"stride {stride}, padding {padding}: {small_x.shape} -> {by_loops.shape}")
-
-# %%
 # Size, stride, padding
 # ---------------------
 # On H rows, a kernel of KH rows fits in ``H - KH + 1`` places. With a *stride* of 2 it visits every second place.
@@ -103,23 +90,35 @@ for stride, padding in [(1, 0), (2, 1)]:
 #
 # .. math:: OH = \left\lfloor \frac{H + 2 \cdot padding - KH}{stride} \right\rfloor + 1
 #
-# In the example above, the images have 5 rows. Without padding there are ``(5 + 0 - 3) // 1 + 1 = 3`` rows in the
-# result, and with stride 2 and padding 1 there are ``(5 + 2 - 3) // 2 + 1 = 3``. For a 5 x 5 kernel and stride 1, a
-# padding of 2 keeps the image's size: 28 + 4 - 5 + 1 = 28. The padding ``"same"`` computes this for you.
+# Take images of 5 rows and 6 columns, and kernels of 3 x 2. Without padding there are ``(5 + 0 - 3) // 1 + 1 = 3`` rows
+# in the result. With stride 2 and padding 1 there are ``(5 + 2 - 3) // 2 + 1 = 3``, too. For a 5 x 5 kernel and stride
+# 1, a padding of 2 keeps the image's size: 28 + 4 - 5 + 1 = 28. The padding ``"same"`` computes this for you.
 
-assert conv2d_loops(small_x, small_w, small_b, 1, 0).shape == (2, 3, 5, 4)
-assert conv2d_loops(small_x, small_w, small_b, 2, 1).shape == (2, 3, 4, 4)
+assert sn.Conv2D(3, 4, (3, 2), stride=1, padding=0).output_shape((5, 6, 3)) == (3, 5, 4)
+assert sn.Conv2D(3, 4, (3, 2), stride=2, padding=1).output_shape((5, 6, 3)) == (3, 4, 4)
 assert sn.Conv2D(1, 32, 5, padding="same").output_shape((28, 28, 1)) == (28, 28, 32)
 
 # %%
-# The library has the definition, too, for any stride and padding. It makes no padded copy: it leaves out the pixels of
-# the patch that are not inside the image. ``np.ndindex`` runs through its indices as nested loops do.
+# Exercise 05: convolution
+# ------------------------
+# You know all that you need: write the formula as code, in ``lessons/exercises/05_conv_forward.py``. Begin with one
+# loop for each index of the formula. There are seven: n, i, j and f say which output, and kh, kw and c say what is
+# added up. It will be slow, and that is all right. Then run ``.venv/bin/scratchnet check 05``. (Exercise 04 comes
+# below. After it you can write this one again, without the loops.)
+#
+# The library has these loops as well: they are its *definition* of a convolution. It makes no padded copy: it leaves
+# out the pixels of the patch that are not inside the image. ``np.ndindex`` runs through its indices as nested loops do.
 
 from scratchnet.layers import definition
 
-code(definition.conv2d_forward)
-by_definition = definition.conv2d_forward(small_x, small_w, small_b, (2, 1), "same")
-np.testing.assert_allclose(by_definition, conv2d_forward(small_x, small_w, small_b, (2, 1), "same"))
+code(definition.conv2d_forward, exercise="05")
+
+rng = np.random.default_rng(0)
+small_x, small_w, small_b = rng.standard_normal((2, 5, 6, 3)), rng.standard_normal((3, 2, 3, 4)), rng.standard_normal(4)
+for stride, padding in [(1, 0), (2, 1), ((2, 1), "same")]:
+    by_loops = definition.conv2d_forward(small_x, small_w, small_b, stride, padding)
+    np.testing.assert_allclose(by_loops, conv2d_forward(small_x, small_w, small_b, stride, padding))
+    print(f"stride {stride}, padding {padding}: {small_x.shape} -> {by_loops.shape}")
 
 # %%
 # On a digit
@@ -137,14 +136,14 @@ kernels = {
 }
 filters = np.stack([np.array(k, np.float32) for k in kernels.values()], axis=-1)[:, :, None]  # (3, 3, 1, 4)
 maps = conv2d_forward(digit, filters, None, 1, 1)  # (1, 28, 28, 4)
-drawn, grid = figure(1, 5, width=9, height=2.1)
-grid[0].imshow(digit[0, :, :, 0], cmap="gray_r")
-grid[0].set_title(f"a {train.labels[0]}", fontsize=11)
-for f, (axes, name) in enumerate(zip(grid[1:], kernels, strict=True)):
+drawn, grid = figure(2, 3, width=5.5, height=4)
+grid[0, 0].imshow(digit[0, :, :, 0], cmap="gray_r")
+grid[0, 0].set_title(f"a {train.labels[0]}", fontsize=11)
+for f, (axes, name) in enumerate(zip(grid[[0, 0, 1, 1], [1, 2, 1, 2]], kernels, strict=True)):
     strongest = np.abs(maps[0, :, :, f]).max()
     axes.imshow(maps[0, :, :, f], cmap="gray", vmin=-strongest, vmax=strongest)  # grey is 0, white positive
     axes.set_title(name, fontsize=11)
-for axes in grid:
+for axes in grid.flat:
     axes.axis("off")
 keep(drawn, "05_kernels")
 assert maps.shape == (1, 28, 28, 4)
@@ -174,19 +173,28 @@ assert columns.shape == (2 * 3, 3 * 3 * 1)
 np.testing.assert_array_equal(columns[0], [0, 0, 1, 0, 0, 1, 0, 0, 1])
 np.testing.assert_array_equal(columns @ w.reshape(9, 1), out.reshape(6, 1))
 
-drawn, (a, k, o) = figure(1, 3, width=8.5, height=3, width_ratios=(9, 2, 2))
+drawn, (a, k, o) = figure(1, 3, width=5.5, height=3.7, width_ratios=(9, 1, 1))
 numbers(a, columns, "columns: a patch in each row")
 numbers(k, w.reshape(9, 1), "w")
-numbers(o, columns @ w.reshape(9, 1), "columns @ w")
+numbers(o, columns @ w.reshape(9, 1), "out")
 keep(drawn, "05_im2col")
 
 # %%
 # This costs memory: in a large image nearly every pixel is copied into nine rows, so the matrix is nine times as large
-# as the image. For a 5 x 5 kernel it is 25 times as large. (Lesson 17 avoids this matrix.) And this is the library's
-# convolution. On the NumPy engine all of its networks train with this code:
+# as the image. For a 5 x 5 kernel it is 25 times as large. (Lesson 17 avoids this matrix.)
+#
+# Exercise 04: im2col
+# -------------------
+# Write the function that makes this matrix, in ``lessons/exercises/04_im2col.py``, and run
+# ``.venv/bin/scratchnet check 04``. Begin with loops over the places. Then write exercise 05 once more, with your
+# im2col and a matrix product. This second version is the one to keep: on the engine ``mine`` it computes every
+# convolution, and seven loops would take hours.
+#
+# The library's im2col needs no loop, and its convolution is the matrix product. All networks of the NumPy engine train
+# with this code:
 
-code(im2col)
-code(conv2d_forward)
+code(im2col, exercise="04")
+code(conv2d_forward, exercise="05")
 
 # %%
 # How much faster?
@@ -206,7 +214,7 @@ def seconds(function, repeats: int) -> float:
 
 batch, first = train.images[:4], sn.models.standard_cnn().layers[0]
 few_filters, few_biases = first.w.value[..., :2], first.b.value[:2]  # only two of the 32, to save time
-loops = seconds(lambda: conv2d_loops(batch[:1], few_filters, few_biases, 1, 2), 1) * 4 * 32 / 2
+loops = seconds(lambda: definition.conv2d_forward(batch[:1], few_filters, few_biases, 1, 2), 1) * 4 * 32 / 2
 product = seconds(lambda: conv2d_forward(batch, first.w.value, first.b.value, 1, 2), 9)
 print(
     f"seven loops: {loops:.1f} s, estimated from a part; im2col: {1000 * product:.1f} ms; {loops / product:,.0f} times"
@@ -214,12 +222,14 @@ print(
 assert loops / product > 20
 
 # %%
-# Exercises
-# ---------
-# 1. ``lessons/exercises/04_im2col.py``, and ``.venv/bin/scratchnet check 04``. Begin with loops over the places.
-#    Afterwards, study the library's version, which needs no loop.
-# 2. ``lessons/exercises/05_conv_forward.py``, and ``.venv/bin/scratchnet check 05``. Use any way you like: loops,
-#    ``np.tensordot`` or im2col.
+# Try it
+# ------
+# 1. Slide the kernel over the image at the top with a stride of 2, by hand. What is ``out``? (Two numbers: 3 and 0.)
+# 2. Turn the kernel by 90 degrees, so that it looks for ink on one side and background *above* it or below. What does
+#    it find in the same image? (Nothing: every column of the image is constant, so all sums are 0.)
 #
 # *Next:* ``06_convolution_backward.py``. *In the library:* ``scratchnet/layers/im2col.py``,
 # ``scratchnet/layers/conv.py``.
+
+np.testing.assert_array_equal(conv2d_forward(x, w, None, 2, 0)[0, :, :, 0], [[3, 0]])
+np.testing.assert_array_equal(conv2d_forward(x, np.rot90(w), None, 1, 0), np.zeros((1, 2, 3, 1)))

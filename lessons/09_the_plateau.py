@@ -112,7 +112,7 @@ assert abs(w.var() * np.prod(w.shape[:3]) - 1 / 3) < 0.02
 code(initial_weights)
 
 names, strong = signals(sn.models.four_conv_cnn(seed=1, init="he_normal"))
-drawn, axes = figure(width=7.5, height=3.6)
+drawn, axes = figure(width=5.5, height=3.6)
 axes.semilogy(names, weak, "o--", color="#d55e00", label="as published: ±1/sqrt(fan_in)")
 axes.semilogy(names, strong, "s-", color="black", label="He: variance 2/fan_in")
 axes.set(ylabel="how much images differ", title="The signal, layer by layer, before training")
@@ -137,11 +137,74 @@ for name, init in (("as published", "pytorch"), ("He", "he_normal")):
 assert net_gradients["He"] > 50 * net_gradients["as published"]
 
 # %%
+# Momentum
+# --------
+# Gradient descent takes a step of ``lr * g``, and forgets g. *Momentum* keeps an array m beside each array of weights:
+# the sum of all gradients so far, in which older ones count less. The step goes along m. m starts at 0:
+#
+# ::
+#
+#     m     = momentum * m + g
+#     value = value - lr * m
+#
+# By hand, with momentum 0.9, and a gradient that is 1 in every step:
+#
+# ::
+#
+#     step 1      m = 0.9 * 0    + 1 = 1
+#     step 2      m = 0.9 * 1    + 1 = 1.9          = 1 + 0.9
+#     step 3      m = 0.9 * 1.9  + 1 = 2.71         = 1 + 0.9 + 0.9^2
+#     step 4      m = 0.9 * 2.71 + 1 = 3.439        = 1 + 0.9 + 0.9^2 + 0.9^3
+#
+# Where does this end? Call the whole sum S. It is ``S = 1 + 0.9 + 0.9^2 + ...``, a geometric series. Multiply it by
+# 0.9: ``0.9 * S = 0.9 + 0.9^2 + ...`` is the same sum without its first term. So ``S - 0.9 * S = 1``, and
+#
+# .. math:: S = \frac{1}{1 - 0.9} = 10
+#
+# A gradient that keeps its direction ends up with steps ten times as large. And a gradient that changes its sign in
+# every step? Then ``S = 1 - 0.9 + 0.9^2 - ...``, and in the same way ``S + 0.9 * S = 1``: S is 1/1.9, about 0.53. So
+# momentum helps where the gradients agree, and damps them where they do not.
+
+
+def sums(gradients: list[float]) -> list[float]:
+    """m after each of these gradients, with momentum 0.9."""
+    value, m, after = np.zeros(1), np.zeros(1), []
+    for g in gradients:
+        sn.optim.momentum_update(value, np.array([g]), m, 0.01, 0.9, False)
+        after.append(float(m[0]))
+    return after
+
+
+same, turning = sums([1.0] * 60), sums([1.0, -1.0] * 30)
+np.testing.assert_allclose(same[:4], [1, 1.9, 2.71, 3.439])
+assert abs(same[-1] - 10) < 0.02
+assert abs(abs(turning[-1]) - 1 / 1.9) < 0.002
+
+drawn, axes = figure(width=5.5, height=3)
+axes.plot(range(1, 61), same, "-", color="black", label="g is always 1")
+axes.plot(range(1, 61), turning, ":", color="#d55e00", label="g is 1, -1, 1, -1 ...")
+axes.axhline(10, color="0.6", linewidth=1)
+axes.text(60, 10.1, "1 / (1 - 0.9) = 10", ha="right", va="bottom")
+axes.set(xlabel="step", ylabel="m", title="What momentum 0.9 adds up to", ylim=(-2, 12))
+axes.legend(loc="center right")
+keep(drawn, "09_momentum")
+
+# %%
+# Exercise 10: momentum
+# ---------------------
+# Write a step of it in ``lessons/exercises/10_momentum.py``, and run ``.venv/bin/scratchnet check 10``. A right answer
+# moves the weights of every network that trains with momentum on the engine ``mine``.
+#
+# The library's function works in place, to save memory. (``nesterov`` is a variant that looks one step ahead.)
+
+code(sn.optim.momentum_update, exercise="10")
+
+# %%
 # Three ways out
 # --------------
 # 1. **Initialise so that signals keep their size**: He's rule.
-# 2. **Use momentum**: small gradients that always point the same way add up. With momentum 0.9 they add up to ten times
-#    their size.
+# 2. **Use momentum**: on the plateau, the small gradients point the same way for a long time. With momentum 0.9 they
+#    add up to ten times their size.
 # 3. **Wait**: this is how the original got past it.
 
 he = sn.models.four_conv_cnn(seed=1, init="he_normal")
@@ -149,7 +212,7 @@ losses["He's initialisation"] = losses_of(he, sn.SGD(he.parameters(), lr=0.01), 
 pushed = sn.models.four_conv_cnn(seed=1)
 losses["momentum 0.9"] = losses_of(pushed, sn.SGD(pushed.parameters(), lr=0.01, momentum=0.9), 180)
 
-drawn, axes = figure(width=8, height=4)
+drawn, axes = figure(width=5.5, height=3.8)
 styles = {"as published": ("-", "#d55e00"), "He's initialisation": ("-", "black"), "momentum 0.9": ("--", "#0072b2")}
 for name, curve in losses.items():
     axes.plot(smooth(curve), styles[name][0], color=styles[name][1], label=name)
@@ -171,9 +234,11 @@ assert smooth(losses["He's initialisation"])[60] < 1.0
 assert (smooth(losses["momentum 0.9"]) < 1).any()
 
 # %%
-# Exercises
-# ---------
-# 1. ``lessons/exercises/10_momentum.py``, and ``.venv/bin/scratchnet check 10``.
+# Try it
+# ------
+# 1. What is 1/(1 - momentum) for 0.5 and for 0.99? Train with both. (2 and 100. With 0.5 the plateau is about half as
+#    long, as with twice the learning rate. With 0.99 it is over after some fifty steps, and the loss then falls less
+#    steadily.)
 # 2. How does twice the learning rate change the plateau? Guess first, then change ``lr``. (The plateau is about half as
 #    long, because each step goes twice as far.)
 # 3. Measure ``signals`` again after training. Which layer's signal has grown most?

@@ -72,12 +72,24 @@ assert after > before
 # --------------
 # Now train on 8,000 digits, three times each, with Adam and a learning rate that rises and then falls. The gradient
 # descent of lesson 2 takes a step of ``lr * g``: a weight whose gradient is a hundred times as large moves a hundred
-# times as far. Adam divides each gradient by its usual size, so that all weights move at about the same rate. Here is
-# its update, and then two weights with ``lr = 0.1``, computed by hand:
-
-code(sn.optim.adam_update)
-
-# %%
+# times as far. Adam divides each gradient by its usual size, so that all weights move at about the same rate. It keeps
+# two running means for each weight: m of the gradient, and s of its square. At step t = 1, 2, ...
+#
+# ::
+#
+#     m     = beta1 * m + (1 - beta1) * g             beta1 = 0.9
+#     s     = beta2 * s + (1 - beta2) * g^2           beta2 = 0.999
+#     m'    = m / (1 - beta1^t)
+#     s'    = s / (1 - beta2^t)
+#     value = value - lr * m' / (sqrt(s') + eps)      eps = 1e-8 only prevents a division by 0
+#
+# Why m' and s'? Both means start at 0, so at first they are too small. After t steps, the gradients in m have the
+# weights ``(1 - beta1) * (1 + beta1 + ... + beta1^(t - 1))``. By the geometric series of lesson 9, this is
+# ``1 - beta1^t``: 0.1 at the first step, and nearly 1 after fifty. Dividing by it makes m a mean again. This is called
+# *bias correction*. Only the update uses m' and s'; the next step goes on from m and s.
+#
+# Here are two weights with ``lr = 0.1``, computed by hand:
+#
 # .. code-block:: text
 #
 #     step 1                           weight 1      weight 2
@@ -96,7 +108,7 @@ code(sn.optim.adam_update)
 #       s' = s / (1 - 0.998001)        0.01          199.9
 #       0.1 * m' / sqrt(s')            0.1           -0.067       g is 0, but its running mean is not
 #
-# The last line of each step is subtracted from the weight. (``eps``, 1e-8, only prevents a division by 0.)
+# The last line of each step is subtracted from the weight.
 
 value, m, s = np.array([1.0, 1.0]), np.zeros(2), np.zeros(2)
 for t, g, by_hand in ((1, [0.1, -20.0], [0.1, -0.1]), (2, [0.1, 0.0], [0.1, -0.067])):
@@ -106,6 +118,16 @@ for t, g, by_hand in ((1, [0.1, -20.0], [0.1, -0.1]), (2, [0.1, 0.0], [0.1, -0.0
     np.testing.assert_allclose(before - value, by_hand, atol=5e-5)
 np.testing.assert_allclose(s, [0.00001999, 0.3996])
 np.testing.assert_allclose(m, [0.019, -1.8])
+np.testing.assert_allclose([0.1 * sum(0.9**k for k in range(t)) for t in (1, 2, 50)], [0.1, 0.19, 1 - 0.9**50])
+assert 1 - 0.9**50 > 0.99
+
+# %%
+# Exercise 11: Adam
+# -----------------
+# Write a step of it in ``lessons/exercises/11_adam.py``, and run ``.venv/bin/scratchnet check 11``. Then ``sn.Adam``
+# takes your steps on the engine ``mine``.
+
+code(sn.optim.adam_update, exercise="11")
 
 # %%
 # ``sn.fit`` is the loop that you know from lesson 2. The object ``run`` takes care of the progress bar, the log and the
@@ -193,11 +215,10 @@ assert unsure.mean() < 0.12
 assert unsure[wrong].mean() > 0.5
 
 # %%
-# Exercises
-# ---------
-# 1. ``lessons/exercises/11_adam.py``, and ``.venv/bin/scratchnet check 11``.
-# 2. Leave out the dropout: build the network's list of layers without it (``sn.models`` shows how). Does it still reach
+# Try it
+# ------
+# 1. Leave out the dropout: build the network's list of layers without it (``sn.models`` shows how). Does it still reach
 #    the same accuracy on 8,000 digits? And on 100?
-# 3. Look at the first column of ``08_mistakes.png``. In which of these digits do you agree with the network?
+# 2. Look at the first column of ``10_mistakes.png``. In which of these digits do you agree with the network?
 #
 # *Next:* ``11_what_it_sees.py``. *In the library:* ``scratchnet/models.py``, ``scratchnet/train.py``.

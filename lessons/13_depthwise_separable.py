@@ -33,7 +33,7 @@ pixel.
 from fractions import Fraction
 
 import numpy as np
-from showing import code, figure, keep
+from showing import code, figure, keep, numbers
 
 import scratchnet as sn
 
@@ -73,6 +73,87 @@ np.testing.assert_allclose(one_after_the_other, at_once, atol=1e-12)
 code(sn.layers.depthwise_conv2d_forward)
 
 # %%
+# Backward: each channel for itself
+# ---------------------------------
+# No channel meets another. So with C channels, a depthwise convolution is C convolutions side by side, each with one
+# channel and one filter. Its backward is that of lesson 6 for each of them. The weight ``w[kh, kw, c]`` met the pixels
+# of channel c only, and its products went into channel c of the output:
+#
+# .. math:: dw_{kh,kw,c} = \sum_{n,\,i,\,j} x_{n,\; i \cdot SH + kh,\; j \cdot SW + kw,\; c} \; dout_{n,i,j,c}
+#
+# For dx, lay the kernel of channel c down at each place, times the ``dout`` of that place and channel, and add. In a
+# convolution there was a sum over the filters, because each filter used the pixel. Here only one did:
+#
+# ::
+#
+#     dx[n, i*SH + kh, j*SW + kw, c]  +=  dout[n, i, j, c] * w[kh, kw, c]
+#
+# Two channels by hand. Channel 0 has the numbers of lesson 6. Channel 1 has easier ones, because half of its ``dout``
+# is 0:
+#
+# ::
+#
+#     x = 0 1 0      w = 1 2      dout = 1 0
+#         1 1 1          0 1             0 2
+#         0 1 0
+#
+#     dw[0, 0] = x[0,0]*1 + x[1,1]*2 = 2        place (0, 0), dout 1      (1, 1), dout 2        sum: dx
+#     dw[0, 1] = x[0,1]*1 + x[1,2]*2 = 3           1  2  .                   .  .  .              1  2  0
+#     dw[1, 0] = x[1,0]*1 + x[2,1]*2 = 3           0  1  .          +        .  2  4      =       0  3  4
+#     dw[1, 1] = x[1,1]*1 + x[2,2]*2 = 1           .  .  .                   .  0  2              0  0  2
+
+two_x = np.stack([[[1.0, 2, 0], [0, 1, 3], [2, 0, 1]], [[0, 1, 0], [1, 1, 1], [0, 1, 0]]], axis=-1)  # (3, 3, C)
+two_w = np.stack([[[1.0, -1], [2, 3]], [[1, 2], [0, 1]]], axis=-1)  # (2, 2, C)
+two_dout = np.stack([[[1.0, 3], [2, -1]], [[1, 0], [0, 2]]], axis=-1)  # (2, 2, C)
+
+
+def backward_of(dout: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """dx (3, 3, C) and dw (2, 2, C) of the two channels, from dout (2, 2, C)."""
+    dx, dw, _ = sn.layers.depthwise_conv2d_backward(dout[None], two_x[None], two_w[..., None], 1, 0)
+    return dx[0], dw[..., 0]
+
+
+two_dx, two_dw = backward_of(two_dout)
+np.testing.assert_array_equal(two_dx[..., 0], [[1, 2, -3], [4, 6, 10], [4, 4, -3]])
+np.testing.assert_array_equal(two_dw[..., 0], [[6, 1], [7, 9]])
+np.testing.assert_array_equal(two_dx[..., 1], [[1, 2, 0], [0, 3, 4], [0, 0, 2]])
+np.testing.assert_array_equal(two_dw[..., 1], [[2, 3], [3, 1]])
+
+arrays = {"x": two_x, "w": two_w, "dout": two_dout, "dw": two_dw, "dx": two_dx}
+drawn, grid = figure(2, 5, width=5.6, height=2.9, width_ratios=(3, 2, 2, 2, 3))
+for c, row in enumerate(grid):
+    for axes, (name, array) in zip(row, arrays.items(), strict=True):
+        grey = 0.6 if name.startswith("d") else 0
+        numbers(axes, array[..., c], name, shade=np.full(array.shape[:2], grey))
+    row[0].set_ylabel(f"channel {c}")
+keep(drawn, "13_two_channels")
+
+# %%
+# Is it true that the channels do not meet? Set ``dout`` to 0 in channel 0. Its gradients are gone, and those of channel
+# 1 have not changed:
+
+dx_alone, dw_alone = backward_of(two_dout * [0, 1])
+assert not dx_alone[..., 0].any()
+assert not dw_alone[..., 0].any()
+np.testing.assert_array_equal(dx_alone[..., 1], two_dx[..., 1])
+np.testing.assert_array_equal(dw_alone[..., 1], two_dw[..., 1])
+
+# %%
+# Exercise 12: depthwise convolution, backward
+# --------------------------------------------
+# Write it in ``lessons/exercises/12_depthwise_backward.py``, with stride and padding as in exercise 07, and run
+# ``.venv/bin/scratchnet check 12``. The milestone of 2017, ``lessons/milestones/05_separable.py``, trains with it.
+#
+# The library allows several filters for each channel. Its definition has one loop for each index, and its fast way
+# reverses the two loops of the forward pass above:
+
+code(
+    sn.layers.definition.depthwise_conv2d_backward,
+    sn.layers.depthwise_conv2d_backward,
+    exercise="12",
+)
+
+# %%
 # The whole network
 # -----------------
 # Counting all layers, the separable network needs 3.6 times fewer multiply-adds. But it has hardly fewer *weights*,
@@ -108,10 +189,10 @@ widths = {width: trained(width_multiplier=width) for width in (1 / 16, 1 / 8, 1 
 resolutions = {size: trained(resolution_multiplier=size) for size in (0.5, 0.75)}
 resolutions[1.0] = widths[1.0]
 
-drawn, axes = figure(width=7.5, height=4)
+drawn, axes = figure(width=5.6, height=4)
 for name, points, style, offset in (
     ("width", widths, "o-", (6, -12)),
-    ("resolution", resolutions, "s--", (6, 6)),
+    ("resolution", resolutions, "s--", (8, -4)),
 ):
     axes.plot(
         [p[0] for _, p in sorted(points.items())],
@@ -129,7 +210,7 @@ axes.set(
     xscale="log",
     xlabel="multiply-adds for a digit, forward",
     ylabel="accuracy (%)",
-    title="What accuracy costs (one pass over 8,000 digits, one seed)",
+    title="What accuracy costs: one pass, one seed",
 )
 axes.margins(y=0.1)
 axes.legend(loc="lower right")
@@ -149,11 +230,10 @@ for units, share in ((128, 0.40), (1024, 0.84)):
 # places with the next one. And multiply-adds are not time. A depthwise layer moves much memory for little arithmetic,
 # and how long it takes depends on the code (lessons 17 and 18).
 #
-# Exercises
-# ---------
-# 1. ``lessons/exercises/12_depthwise_backward.py``, and ``.venv/bin/scratchnet check 12``.
-# 2. By hand: how many multiply-adds does the *first* separable layer need (28 x 28 pixels, 1 channel in, 32 filters
-#    out), and how many does the convolution that it replaces? (19,600 + 25,088 = 44,688 against 627,200.)
+# Try it
+# ------
+# By hand: how many multiply-adds does the *first* separable layer need (28 x 28 pixels, 1 channel in, 32 filters
+# out), and how many does the convolution that it replaces? (19,600 + 25,088 = 44,688 against 627,200.)
 #
 # *Next:* ``14_deep_networks.py``. *In the library:* ``scratchnet/layers/depthwise.py``, ``pointwise.py``.
 

@@ -208,10 +208,31 @@ def test_the_formulas_of_a_page_are_those_of_the_docstring(source):
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
 def test_every_lesson_is_a_page_with_all_its_figures(site, lesson):
     page = (site / "lessons" / f"{lesson.stem}.html").read_text(encoding="utf-8")
-    drawn = set(re.findall(r"figure: lessons/output/(\w+)\.png", page))
-    shown = re.findall(r'<img src="[^"]+" srcset="[^"]+" alt="([^"]+)"', page)
-    assert sorted(name.replace("_", " ") for name in drawn) == sorted(shown)
+    drawn = set(re.findall(r"figure: lessons/output/(\w+)\.(\w+)", page))
+    shown = re.findall(r'<img src="[^"]+\.(\w+)" srcset="[^"]+" alt="([^"]+)"', page)
+    expected = [(suffix, name.replace("_", " ") + ", moving" * (suffix == "gif")) for name, suffix in drawn]
+    assert sorted(expected) == sorted(shown)
     assert not re.findall(r"\S+:\d+: \w*Warning: .*", page)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_the_code_that_answers_an_exercise_is_folded(site, lesson):
+    page = (site / "lessons" / f"{lesson.stem}.html").read_text(encoding="utf-8")
+    titles = re.findall(r'<details class="answer"><summary>The library(?:&#x27;|\')s own code for exercise (\d+)', page)
+    assert titles == re.findall(r'^ *(?:code\(.*)?exercise="(\d+)"', lesson.read_text(), re.M)
+    assert len(titles) == page.count("own code for exercise"), "one that is not folded"
+
+
+@pytest.mark.slow
+def test_who_wants_no_movement_sees_the_steps(site, browser):
+    page = browser.new_page()
+    page.goto((site / "lessons" / "06_convolution_backward.html").as_uri())
+    moving = page.locator('img[src$=".gif"]')
+    steps = page.locator('img[alt="06 dx place by place"]')
+    assert (moving.is_visible(), steps.is_visible()) == (True, True)
+    page.emulate_media(reduced_motion="reduce")
+    assert (moving.is_visible(), steps.is_visible()) == (False, True)
 
 
 @pytest.mark.slow

@@ -1,11 +1,17 @@
-"""Hooks for sphinx-gallery: reset the state before each lesson, and collect the figures that it writes."""
+"""Hooks for sphinx-gallery: reset the state before each lesson, and collect the figures that it writes.
+
+The library's code that answers an exercise is folded: a reader opens it after the exercise.
+"""
 
 from __future__ import annotations
 
 import shutil
+from html import escape
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
+import showing
 from sphinx_gallery.scrapers import figure_rst
 
 import scratchnet as sn
@@ -15,11 +21,27 @@ OUTPUT = Path(__file__).parents[2] / "lessons" / "output"
 
 written: dict[Path, int] = {}  # when each figure was written, as of the last call
 shown: dict[Path, bytes] = {}  # the figures that are already on the page of this lesson
+folded: list[tuple[str, str]] = []  # titles and code that are to be folded below the block that runs
+
+FOLDED = """
+.. raw:: html
+
+    <details class="answer"><summary>{title}</summary>
+
+.. code-block:: python
+
+{code}
+
+.. raw:: html
+
+    </details>
+
+"""
 
 
 def times() -> dict[Path, int]:
     """When each figure in the output folder was written, the oldest first."""
-    found = {path: path.stat().st_mtime_ns for path in OUTPUT.glob("*.png")}
+    found = {path: path.stat().st_mtime_ns for path in OUTPUT.glob("*.*") if path.suffix in (".png", ".gif")}
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
@@ -29,6 +51,8 @@ def before_lesson(gallery_conf: dict[str, Any], lesson: str) -> None:
     written.clear()
     written.update(times())
     shown.clear()
+    folded.clear()
+    showing.fold = lambda title, code: folded.append((title, code))
 
 
 def as_a_script(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -> list[str]:
@@ -37,8 +61,16 @@ def as_a_script(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -> li
     return []
 
 
-def figures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
-    """Put the figures that a block has written below it, in the order of writing, each at full width.
+def below(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
+    """What is shown below a block: the figures that it has written, and the code that it has folded."""
+    text = figures(block_vars, gallery_conf)
+    text += "".join(FOLDED.format(title=escape(title), code=indent(code, "    ")) for title, code in folded)
+    folded.clear()
+    return text
+
+
+def figures(block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
+    """The figures that a block has written, in the order of writing, each at full width.
 
     A figure that is written again unchanged is not shown twice: lesson 15 runs itself again in a debugger.
     """
@@ -49,8 +81,9 @@ def figures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]
         if content == shown.get(path):
             continue
         shown[path] = content
-        copy = next(block_vars["image_path_iterator"])
+        copy = Path(next(block_vars["image_path_iterator"])).with_suffix(path.suffix)
         shutil.copyfile(path, copy)
-        text += figure_rst([copy], gallery_conf["src_dir"], path.stem.replace("_", " "))
+        moving = ", moving" if path.suffix == ".gif" else ""
+        text += figure_rst([copy], gallery_conf["src_dir"], path.stem.replace("_", " ") + moving)
     written.update(now)
     return text
