@@ -221,5 +221,5 @@ assert not wrong.passed
 # 3. On paper: what are ``dw`` and ``dx`` above if ``dout`` is ``[[0, 0], [0, 4]]``? (All zeros: the only path leads
 #    through the ReLU whose slope is 0.)
 #
-# *Next:* ``04_why_a_relu.py``. *In the library:* ``scratchnet/layers/dense.py``, ``relu.py``,
-# ``scratchnet/gradcheck.py``.
+# *Next:* ``04_why_a_relu.py``: what the ReLU is there for, and a network of two layers. *In the library:*
+# ``scratchnet/layers/dense.py``, ``relu.py``, ``scratchnet/gradcheck.py``.
