@@ -483,10 +483,11 @@ for lr in rates:
 
 drawn, (left, right) = figure(1, 2, width=7, height=3.4)
 for axes, values, title in ((left, dead, "dead units, of 64"), (right, [100 * s for s in share], "digits right (%)")):
-    bars = axes.bar([f"{lr:g}" for lr in rates], values, color="0.7", edgecolor="black")
+    bars = axes.bar(range(len(rates)), values, color="0.7", edgecolor="black")
     axes.bar_label(bars, fmt="%.0f", fontsize=11)
     axes.set_title(title, fontsize=12)
     axes.set(xlabel="learning rate")
+    axes.set_xticks(range(len(rates)), [f"{lr:g}" for lr in rates])
     axes.margins(y=0.15)
 keep(drawn, "04_dead")
 assert max(dead[:2]) <= 4

@@ -180,4 +180,5 @@ keep(drawn, "07_dropout")
 #    ties.
 # 2. ``lessons/exercises/09_dropout.py``, and ``.venv/bin/scratchnet check 09``.
 #
-# *Next:* ``08_autograd.py``: let the program find the way back. *In the library:* ``scratchnet/layers/pool.py``, ``dropout.py``.
+# *Next:* ``08_autograd.py``: let the program find the way back. *In the library:* ``scratchnet/layers/pool.py``,
+# ``dropout.py``.

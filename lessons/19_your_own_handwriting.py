@@ -9,8 +9,8 @@ matters how much, find out what a network cannot read, and teach it a new hand w
 a pen.
 
 If you have done the exercises, you have written every part of the network that is used here. Now let it read what *you*
-write. A network reads only
-what looks like the images that it was trained on. Most of the work is to make a photograph look like that.
+write. A network reads only what looks like the images that it was trained on. Most of the work is to make a photograph
+look like that.
 """
 
 # %%
@@ -66,7 +66,7 @@ assert on_test > 0.95
 # -----------------
 # A stroke of a pen is a line through a few points: x from 0 (left) to 1, y from 0 (top) to 1. A stroke of two points is
 # straight, and one of more points is a smooth curve. This is how the lesson writes the ten digits. No two of its digits
-# are alike: each point is moved a little, and the size, the width and the angle are drawn at random.
+# are alike: the points within a curve are moved a little, and the size, the width and the angle are drawn at random.
 
 Strokes = list[list[tuple[float, float]]]
 
@@ -93,17 +93,8 @@ plain = Hand(
         6: [[(0.7, 0), (0.3, 0.3), (0.15, 0.7), (0.45, 1), (0.8, 0.77), (0.5, 0.54), (0.18, 0.74)]],
         7: [[(0.1, 0.04), (0.9, 0)], [(0.9, 0), (0.4, 1)]],
         8: [
-            [
-                (0.5, 0),
-                (0.2, 0.22),
-                (0.5, 0.46),
-                (0.82, 0.75),
-                (0.5, 1),
-                (0.18, 0.75),
-                (0.5, 0.46),
-                (0.8, 0.2),
-                (0.5, 0),
-            ]
+            [(0.5, 0.46), (0.22, 0.2), (0.5, 0), (0.78, 0.2), (0.5, 0.46)],
+            [(0.5, 0.46), (0.18, 0.75), (0.5, 1), (0.82, 0.75), (0.5, 0.46)],
         ],
         9: [[(0.8, 0.2), (0.45, 0), (0.18, 0.26), (0.45, 0.5), (0.8, 0.24)], [(0.8, 0.2), (0.7, 1)]],
     },
@@ -192,7 +183,7 @@ keep(drawn, "19_photograph")
 #     (0 * 0.5 + 1 * 1.5 + 1 * 2.5 + 2 * 3.5) / (0 + 1 + 1 + 2)  =  11 / 4  =  2.75
 #
 # The middle of the box is at 2. The digit moves up by 0.75 pixels against that, because its ink lies low. And these are
-# the steps in code. The first and the last come from the library:
+# the steps in code. Finding and widening strokes come from the library. (It widens before it cuts out.)
 
 
 def centre_of_mass(ink: np.ndarray) -> list[float]:
@@ -376,9 +367,9 @@ for angle in angles:
     confident += [(images[i], int(i), answers[i]) for i in np.flatnonzero(wrong & (answers.max(axis=1) > 0.9))]
 print({angle: f"{share:.0%}" for angle, share in zip(angles, tilted, strict=True)})
 print(f"{len(confident)} of {10 * len(angles)} answers are wrong with a probability above 90 %")
-assert min(tilted[4:7]) >= 0.9, "15 degrees are no problem"
-assert min(tilted[3:8]) >= 0.8
-assert max(tilted[0], tilted[1], tilted[-2], tilted[-1]) < 0.8
+assert np.mean(tilted[4:7]) > 0.85, "up to 15 degrees"
+assert np.mean([tilted[3], tilted[7]]) > 0.6, "30 degrees"
+assert np.mean(tilted[:2] + tilted[-2:]) < 0.6, "60 and 90 degrees"
 assert confident
 
 worst = {digit: (image, answer) for image, digit, answer in sorted(confident, key=lambda found: found[2].max())}
@@ -393,10 +384,10 @@ for axes, (digit, (image, answer)) in zip(grid, worst.items(), strict=False):  #
 keep(drawn, "19_tilted")
 
 # %%
-# Up to 30 degrees it reads nearly all, because people write at different angles, and so did those of MNIST. Beyond that
-# it fails, and sometimes it is *sure* of a wrong answer. A probability near 1 does not say "this is a digit as I know
-# it". It only says: of the ten, this one rather than any other. Softmax shares out 100 % among the ten classes,
-# whatever the picture shows. There is no eleventh answer, "none of these".
+# Up to 15 degrees it reads nearly all, and at 30 degrees most, because people write at different angles, and so did
+# those of MNIST. Beyond that it fails, and sometimes it is *sure* of a wrong answer. A probability near 1 does not say
+# "this is a digit as I know it". It only says: of the ten, this one rather than any other. Softmax shares out 100 %
+# among the ten classes, whatever the picture shows. There is no eleventh answer, "none of these".
 #
 # Teach it your hand
 # ------------------
@@ -537,11 +528,12 @@ else:
 # ------
 # 1. Write each digit twice and put the pictures in the folder. Which are read wrong, and with what probability? Look at
 #    the picture of what the network got (``19_yours``) before you blame the network.
-# 2. Fine-tune with *one* picture of each digit: ``few[:10]``. Are ten pictures enough? (Nearly: they teach the slash,
-#    the bar and the slant, and all of them can be seen in one picture.)
-# 3. Give ``fine_tuned`` augmented images: ``sn.data.RandomAffine(degrees=60)`` on ``x``. How far may digits be tilted
-#    then? Which digits begin to look like another one? (6 and 9.)
-# 4. Photograph a letter, or draw one with ``photograph``. What does the network say, and how sure is it?
+# 2. Fine-tune with *one* picture of each digit: ``few[:10]``. Are ten pictures enough? (Yes: more than nine of ten
+#    digits in this hand are right then. The slash, the bar and the slant can be seen in one picture of each.)
+# 3. Let ``fine_tuned`` tilt each batch at random: ``x = sn.data.RandomAffine(degrees=60)(x, draw)``. How far may digits
+#    be tilted after that? (After sixty steps, most are read up to 60 degrees.)
+# 4. Photograph a letter, or draw one with ``photograph``. What does the network say, and how sure is it? (An H is a 4
+#    for it, with 100 %, and a T is a 7.)
 #
 # The end of the road
 # -------------------
