@@ -237,5 +237,5 @@ assert not wrong.passed
 # 2. Use the gradients of your exercises on a network: ``.venv/bin/python lessons/milestones/03_two_layers.py`` trains
 #    two dense layers with a ReLU between them. Its first line says which gradients are yours.
 #
-# *Next:* ``04_why_a_relu.py``. *In the library:* ``scratchnet/layers/dense.py``, ``relu.py``,
-# ``scratchnet/gradcheck.py``.
+# *Next:* ``04_why_a_relu.py``: what the ReLU is there for, and a network of two layers. *In the library:*
+# ``scratchnet/layers/dense.py``, ``relu.py``, ``scratchnet/gradcheck.py``.
