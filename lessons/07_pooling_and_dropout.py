@@ -263,3 +263,16 @@ keep(drawn, "07_dropout")
 # 2. On paper: a window of 3 x 3 with stride 1 slides over 5 x 5 pixels, and the one in the middle is the largest. What
 #    is its gradient if ``dout`` is all ones? (9: all nine windows hold it.)
 #
+# *Next:* ``08_autograd.py``: let the program find the way back. *In the library:* ``scratchnet/layers/pool.py``,
+# ``dropout.py``.
+
+np.testing.assert_array_equal(net.layers[0].b.value, [-2])
+net.layers[0].b.value = np.array([-20.0])
+assert not net.forward(x, training=True).any()
+assert not net.backward(dout).any()
+assert not net.layers[0].w.grad.any()
+assert not net.layers[0].b.grad.any()
+peak = np.zeros((1, 5, 5, 1))
+peak[0, 2, 2] = 1
+_, nine = max_pool2d_forward(peak, 3, 1, 0)
+assert max_pool2d_backward(np.ones((1, 3, 3, 1)), nine, peak.shape, 3, 1, 0)[0, 2, 2, 0] == 9
