@@ -484,7 +484,7 @@ axes.minorticks_off()
 axes.invert_yaxis()
 axes.grid(axis="x", alpha=0.4)
 axes.set(xlabel="validation loss (nats)", title="One number changed at a time")
-axes.legend(loc="lower left")
+drawn.legend(loc="outside lower center", ncols=3)
 keep(drawn, "12_constants")
 
 for change in (
