@@ -639,8 +639,8 @@ ODD_OPTIONS = {
     "step standard_cnn --data-dir nowhere": "--data-dir says where a data set's files are, and the sample has none",
     "step standard_cnn --digit 2000": "--digit: expected 0 to 1999, one of the held-out digits of the sample; got 2000",
     "check --folder notes.txt": "expected exercises in notes.txt, found none; run this inside a clone",
-    "check 14": "expected an exercise from 01 to 13, got 14",
-    "check \N{SUPERSCRIPT TWO}": "expected an exercise from 01 to 13, got \N{SUPERSCRIPT TWO}",
+    "check 15": "expected an exercise from 01 to 14, got 15",
+    "check \N{SUPERSCRIPT TWO}": "expected an exercise from 01 to 14, got \N{SUPERSCRIPT TWO}",
     "hint 05 0": "exercise 05 has hints 1 to 3, got 0",
     "predict notes.txt --model nowhere": "nowhere: no trained model here; train all with",
 }

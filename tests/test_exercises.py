@@ -419,7 +419,52 @@ def dropout_own_draws(x, draws, rate, training):
     return dropout_otherwise(x, np.random.default_rng().random(x.shape), rate, training)
 
 
+def layer_norm_backward(dout, x, w, eps):
+    """Each row normalised, in place of each channel."""
+    mean, var = x.mean(1)[:, None], x.var(1)[:, None]
+    x_hat = (x - mean) / np.sqrt(var + eps)
+    g = w * dout
+    dx = (g - g.mean(0) - x_hat * (g * x_hat).mean(0)) / np.sqrt(var + eps)
+    return dx, (dout * x_hat).sum(0), dout.sum(0)
+
+
+def batch_norm_in_place(dout, x, w, eps):
+    dout *= w
+    return dout, dout.sum(0), dout.sum(0)
+
+
+def batch_norm_keepdims(dout, x, w, eps):
+    dx, dw, db = batch_norm(dout, x, w, eps)
+    return dx, dw[None], db[None]
+
+
+def batch_norm(dout, x, w, eps, *, xs_for_dw=False):
+    """The right answer in the short form, where dx uses dw and db."""
+    N, deviation = len(x), (x.var(0) + eps) ** 0.5
+    x_hat = (x - x.mean(0)) / deviation
+    db, dw = dout.sum(0), (dout * (x if xs_for_dw else x_hat)).sum(0)
+    return w / (N * deviation) * (N * dout - db - x_hat * dw), dw, db
+
+
+def batch_norm_loops(dout, x, w, eps):
+    """The right answer with the matrix of all slopes of x_hat for x."""
+    N, C = x.shape
+    dx, dw = np.zeros_like(x), np.zeros_like(w)
+    for c in range(C):
+        var = x[:, c].var() + eps
+        x_hat = (x[:, c] - x[:, c].mean()) / var**0.5
+        slopes = (np.eye(N) - 1 / N - np.outer(x_hat, x_hat) / N) / var**0.5
+        dx[:, c] = slopes @ dout[:, c] * w[c]
+        dw[c] = dout[:, c] @ x_hat
+    return dx, dw, dout.sum(0)
+
+
 WRONG = [
+    ("batch_norm_backward", layer_norm_backward, "over the wrong axis"),
+    ("batch_norm_backward", batch_norm_in_place, "the input dout was modified"),
+    ("batch_norm_backward", batch_norm_keepdims, "dw: the numbers are right but its shape is (1, 3)"),
+    ("batch_norm_backward", with_options(batch_norm, xs_for_dw=True), "dw: x was taken for x_hat in dw"),
+    ("batch_norm_backward", with_options(batch_norm, xs_for_dw=True), "dx: x was taken for x_hat in dw"),
     ("conv2d_backward", conv_sum_at_each_place, "db: an extra factor OH*OW: was a sum added OH*OW times"),
     ("conv2d_backward", conv_first_image, "dw: only the first image's gradient"),
     ("max_pool2d_backward", pool_columns_first, "`=` where `+=`"),
@@ -549,6 +594,7 @@ TAPS = "kh : kh + (OH - 1) * stride + 1 : stride, kw : kw + (OW - 1) * stride + 
 MASK = "(draws >= rate).astype(x.dtype) / x.dtype.type(1 - rate)"
 HATS = "m / (1 - beta1**t), s / (1 - beta2**t)"
 READ = "reshape(N, OH, OW, KH, KW, C)"
+DVAR = "dvar * 2 * centred / N"
 EDITED = [
     ("softmax_gradient", [("p.sum(axis=1", "p.sum(axis=0")], "softmax along the wrong axis"),
     ("softmax_gradient", [("p.sum(axis=1, keepdims=True)", "p.sum(axis=1)")], "keepdims=True is missing"),
@@ -576,6 +622,34 @@ EDITED = [
     ("col2im", [("patches[:, i, j]", "patches[:, i, j, ::-1, ::-1]")], "turned by 180 degrees"),
     ("depthwise_backward", [("* w[kh, kw]", "* w[KH - 1 - kh, KW - 1 - kw]")], "dx: kernel not flipped"),
     ("depthwise_backward", [(TAPS, "kh : kh + OH, kw : kw + OW")], "stride ignored"),
+    ("batch_norm_backward", [("dmean / N + ", "")], "dx: the path through the mean is missing"),
+    ("batch_norm_backward", [(f" + {DVAR}", "")], "dx: the path through the variance is missing"),
+    ("batch_norm_backward", [(f" + dmean / N + {DVAR}", "")], "dx: the paths through the mean and the variance"),
+    ("batch_norm_backward", [("dmean / N", "dmean")], "1/N is missing on the path through the mean"),
+    ("batch_norm_backward", [(DVAR, "dvar * 2 * centred")], "1/N is missing on the path through the variance"),
+    ("batch_norm_backward", [("2 * centred", "centred")], "half of what it should be"),
+    ("batch_norm_backward", [("* -0.5", "* -1")], "twice what it should be"),
+    ("batch_norm_backward", [("* -0.5", "* 0.5")], "the sign of the path through the variance"),
+    ("batch_norm_backward", [("-dx_hat.sum", "dx_hat.sum")], "the sign of the path through the mean"),
+    ("batch_norm_backward", [("deviation**3", "deviation")], "-0.5 * (var + eps)**-1.5"),
+    ("batch_norm_backward", [("* 2 * centred", "* 2")], "(x - mean) is missing on the path through the variance"),
+    ("batch_norm_backward", [("* 2 * centred", "* 2 * x")], "x was taken for x - mean"),
+    ("batch_norm_backward", [("(dx_hat * centred).sum(axis=0)", "dx_hat * centred")], "variance lacks a sum"),
+    ("batch_norm_backward", [("dx_hat.sum(axis=0)", "dx_hat")], "the path through the mean lacks a sum"),
+    ("batch_norm_backward", [("dout * w ", "dout ")], "w is left out"),
+    ("batch_norm_backward", [("np.sqrt(var + eps)", "np.sqrt(var) + eps")], "eps is outside of the root"),
+    ("batch_norm_backward", [("var + eps)\n", "var)\n")], "eps is missing"),
+    ("batch_norm_backward", [("np.sqrt(var + eps)", "var + eps")], "the square root is missing"),
+    ("batch_norm_backward", [("(centred**2).mean(axis=0)", "x.var(0, ddof=1)")], "the variance with N - 1"),
+    ("batch_norm_backward", [("(dout * x_hat)", "(dout * centred)")], "x - mean was taken for x_hat in dw"),
+    ("batch_norm_backward", [("(dout * x_hat)", "(dx_hat * x_hat)")], "w is in dw"),
+    ("batch_norm_backward", [("dout.sum(axis=0)", "dout.mean(axis=0)")], "db: a mean where a sum belongs"),
+    ("batch_norm_backward", [("(dout * x_hat).sum(axis=0)", "dout * x_hat")], "not summed over the batch"),
+    (
+        "batch_norm_backward",
+        [("return dx, (dout * x_hat).sum(axis=0),", "return (dout * x_hat).sum(axis=0), dx,")],
+        "in another order",
+    ),
 ]
 
 
@@ -628,6 +702,8 @@ PAIRS = [
         "sign of dx",
         "not cropped",
     ),
+    ("batch_norm_backward", [("dout * w ", "dout "), ("dmean / N", "dmean")], "w is left out", "1/N is missing"),
+    ("batch_norm_backward", [("dmean / N + ", ""), ("* -0.5", "* 0.5")], "the mean is missing", "the sign of the path"),
 ]
 
 
@@ -661,6 +737,10 @@ def library_depthwise(dout, x, w, stride, padding):
     return dx, dw[..., 0]
 
 
+def library_batch_norm(dout, x, w, eps):
+    return layers.batch_norm_backward(dout, x, w, *layers.batch_norm_statistics(x), eps, True)
+
+
 def library_adam(value, g, m, s, lr, beta1, beta2, eps, t):
     value, m, s = value.copy(), m.copy(), s.copy()
     optim.adam_update(value, g, m, s, lr, (beta1, beta2), eps, t)
@@ -686,6 +766,7 @@ LIBRARY = {
     "momentum_step": library_momentum,
     "adam_step": library_adam,
     "depthwise_backward": library_depthwise,
+    "batch_norm_backward": library_batch_norm,
 }
 
 
@@ -840,6 +921,8 @@ RIGHT = [
     ("dropout_forward", dropout),
     ("adam_step", adam),
     ("depthwise_backward", depthwise),
+    ("batch_norm_backward", batch_norm),
+    ("batch_norm_backward", batch_norm_loops),
 ]
 
 
@@ -1183,11 +1266,11 @@ def test_check_all_shows_what_is_done(begun, capsys):
     with pytest.raises(SystemExit):
         main(["check", "--all"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[2:15]] == list(EXERCISES)
+    assert [line.split()[0] for line in lines[2:16]] == list(EXERCISES)
     assert "done" in lines[3]
     assert "wrong" in lines[4]
     assert "at x = 0" in lines[4]
-    assert lines[-1] == "1 of 13 done"
+    assert lines[-1] == "1 of 14 done"
 
 
 def test_check_prints_json_for_a_program_to_read(begun, capsys):
@@ -1197,7 +1280,7 @@ def test_check_prints_json_for_a_program_to_read(begun, capsys):
         main(["check", "--all", "--json"])
     assert exit_code.value.code == 1
     report = json.loads(capsys.readouterr().out)
-    assert (report["done"], report["of"]) == (1, 13)
+    assert (report["done"], report["of"]) == (1, 14)
     assert [e["number"] for e in report["exercises"]] == list(EXERCISES)
     assert report["exercises"][2]["status"] == "wrong"
     assert "at x = 0" in report["exercises"][2]["findings"][0]
@@ -1244,8 +1327,8 @@ def test_hints_get_clearer(begun, capsys):
 
 
 def test_a_wrong_number_and_a_missing_folder_are_clear_errors(tmp_path, capsys):
-    assert main(["check", "14"]) == 1
-    assert "expected an exercise from 01 to 13, got 14" in capsys.readouterr().err
+    assert main(["check", "15"]) == 1
+    assert "expected an exercise from 01 to 14, got 15" in capsys.readouterr().err
     assert main(["check", "01", "--folder", str(tmp_path)]) == 1
     assert "--folder" in capsys.readouterr().err
     with pytest.raises(ValueError, match="expected the file of an exercise"):
@@ -1255,7 +1338,7 @@ def test_a_wrong_number_and_a_missing_folder_are_clear_errors(tmp_path, capsys):
 
 
 def test_every_exercise_has_hints_and_an_entry():
-    assert len(EXERCISES) == 13
+    assert len(EXERCISES) == 14
     for exercise in EXERCISES.values():
         assert len(exercise.hints) == 3
         assert hint(exercise, 1) != hint(exercise, 2)

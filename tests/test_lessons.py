@@ -22,7 +22,7 @@ FILES = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
 LIMIT = 60  # seconds that a lesson may take, without compilation
 
 # These train for a while, so they run only when the site is built. The others also run as plain scripts.
-LONG = ("09", "10", "11", "13", "18", "19")
+LONG = ("09", "10", "11", "12", "13", "14", "18", "19")
 
 
 def test_they_are_numbered_in_order():

@@ -19,7 +19,7 @@ from scratchnet.exercises import mine
 LESSONS = Path(__file__).parents[1] / "lessons"
 SOLUTIONS = sorted(LESSONS.glob("solutions/*.py"))
 MILESTONES = sorted(LESSONS.glob("milestones/*.py"))
-ODD = {"02", "04", "06", "08", "10", "12"}  # half of the exercises
+ODD = {"02", "04", "06", "08", "10", "12", "14"}  # half of the exercises
 
 
 def learner(folder, done):
@@ -118,6 +118,7 @@ def network(rng):
         [
             sn.Conv2D(2, 3, 3, rng=rng),
             sn.ReLU(),
+            sn.BatchNorm(3),
             sn.Conv2D(3, 4, (3, 2), stride=2, padding=(1, 0), bias=False, rng=rng),
             sn.Conv2D(4, 4, 3, stride=(1, 2), rng=rng),
             sn.DepthwiseConv2D(4, 3, multiplier=2, bias=True, rng=rng),
@@ -127,6 +128,7 @@ def network(rng):
             sn.MaxPool2D((2, 1)),
             sn.Dropout(0.3, rng=3),
             sn.Flatten(),
+            sn.BatchNorm(16),
             sn.Dense(16, 10, bias=False, rng=rng),
         ],
         input_shape=(13, 14, 2),

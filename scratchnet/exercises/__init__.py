@@ -1,8 +1,8 @@
 """The checker of `lessons/exercises`: it says whether an answer is right, and if not, what is wrong with it.
 
 `exercise.py` defines what an exercise is. `running.py` runs answers, which may never end. `diagnose.py` finds out what
-is wrong with one. `dense.py`, `conv.py`, `pool.py`, `optim.py` and `own_layer.py` hold the exercises and their known
-mistakes. `checker.py` reads a learner's file and reports.
+is wrong with one. `dense.py`, `conv.py`, `pool.py`, `optim.py`, `own_layer.py` and `batch_norm.py` hold the exercises
+and their known mistakes. `checker.py` reads a learner's file and reports.
 """
 
 from scratchnet.exercises.checker import check

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import scratchnet
-from scratchnet.exercises import conv, dense, optim, own_layer, pool
+from scratchnet.exercises import batch_norm, conv, dense, optim, own_layer, pool
 from scratchnet.exercises.diagnose import NotBegun, diagnose, too_long
 from scratchnet.exercises.exercise import Exercise, Task
 from scratchnet.exercises.running import TookTooLong, limited, watched
@@ -25,7 +25,8 @@ from scratchnet.tables import table
 EXERCISES = {
     exercise.number: exercise
     for exercise in sorted(
-        (e for module in (dense, conv, pool, optim, own_layer) for e in module.EXERCISES), key=lambda e: e.name
+        (e for module in (dense, conv, pool, optim, own_layer, batch_norm) for e in module.EXERCISES),
+        key=lambda e: e.name,
     )
 }
 FOLDER = Path("lessons/exercises")

@@ -464,7 +464,7 @@ EXERCISES = (
     Exercise(
         "04_im2col",
         "patches as rows",
-        lesson=4,
+        lesson=5,
         tasks=(im2col,),
         hints=(
             "How many places are there? (H + 2*padding - KH) // stride + 1 of them down, and the same across with W, "
@@ -478,7 +478,7 @@ EXERCISES = (
     Exercise(
         "05_conv_forward",
         "convolution",
-        lesson=4,
+        lesson=5,
         tasks=(conv_forward,),
         hints=(
             "One entry of the output is the sum of a patch times a filter, entry by entry, plus the filter's bias.",
@@ -491,7 +491,7 @@ EXERCISES = (
     Exercise(
         "06_col2im",
         "rows back to an image",
-        lesson=5,
+        lesson=6,
         tasks=(col2im,),
         hints=(
             "im2col copied a pixel into several rows. Each copy acted on the loss; the pixel's gradient is the sum.",
@@ -504,7 +504,7 @@ EXERCISES = (
     Exercise(
         "07_conv_backward",
         "backward of a convolution",
-        lesson=5,
+        lesson=6,
         tasks=(conv_backward,),
         hints=(
             "The forward is: columns = im2col(x); out = columns @ w + b. It is a dense layer whose examples are "
@@ -518,7 +518,7 @@ EXERCISES = (
     Exercise(
         "12_depthwise_backward",
         "backward of a depthwise convolution",
-        lesson=9,
+        lesson=13,
         tasks=(depthwise,),
         hints=(
             "It is a convolution of each channel on its own. No sum over channels is left anywhere.",

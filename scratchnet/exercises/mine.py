@@ -4,8 +4,8 @@
 
 Each time the engine is chosen, the exercises are checked. A right answer takes the place of the kernel that it is an
 answer for. An exercise asks for less than a kernel does: one stride, padding that is the same on all sides, always a
-bias. `ADAPTERS` makes up for it: each turns an answer into a kernel. What an answer cannot do at all, such as strides
-that differ, is left to the book, call by call.
+bias, rows where a kernel takes images as well. `ADAPTERS` makes up for it: each turns an answer into a kernel. What an
+answer cannot do at all, such as strides that differ, is left to the book, call by call.
 
 In a debugger, *Step Into* goes from a layer to the adapter, and from its line `yours(...)` to the answer.
 """
@@ -153,6 +153,26 @@ def dropout_forward(
     return yours(x, draws, rate, True)
 
 
+def batch_norm_backward(
+    yours: Function,
+    dout: np.ndarray,
+    x: np.ndarray,
+    w: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    eps: float,
+    training: bool,
+    *,
+    need_dx: bool = True,
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+    """In training, with each pixel as a row; the answer finds mean and var itself. Outside training, the book's."""
+    if not training or not x.size:
+        return book.batch_norm_backward(dout, x, w, mean, var, eps, training, need_dx=need_dx)
+    C = x.shape[-1]
+    dx, dw, db = yours(dout.reshape(-1, C), x.reshape(-1, C), w, eps)
+    return dx.reshape(x.shape) if need_dx else None, dw, db
+
+
 def momentum_update(
     yours: Function, value: np.ndarray, g: np.ndarray, m: np.ndarray, lr: float, momentum: float, nesterov: bool
 ) -> None:
@@ -191,6 +211,7 @@ ADAPTERS: dict[tuple[str, str], tuple[str, Function | None]] = {
     ("10", "momentum_step"): ("momentum_update", momentum_update),
     ("11", "adam_step"): ("adam_update", adam_update),
     ("12", "depthwise_backward"): ("depthwise_conv2d_backward", depthwise_conv2d_backward),
+    ("14", "batch_norm_backward"): ("batch_norm_backward", batch_norm_backward),
 }
 
 # ---------------------------------------------------------------- which answers
@@ -330,6 +351,7 @@ def trial_calls() -> dict[str, Callable[[], tuple[Any, ...]]]:
         "momentum_update": lambda: (*(weights.copy() for _ in range(3)), 0.1, 0.9, False),
         "adam_update": lambda: (*(weights.copy() for _ in range(4)), 0.1, (0.9, 0.999), 1e-8, 1),
         "depthwise_conv2d_backward": lambda: (x, x, w[..., :1], *window),
+        "batch_norm_backward": lambda: (x, x, b[:2], *book.batch_norm_statistics(x), 1e-5, True),
     }
 
 

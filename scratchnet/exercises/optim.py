@@ -169,7 +169,7 @@ EXERCISES = (
     Exercise(
         "10_momentum",
         "a step of SGD with momentum",
-        lesson=7,
+        lesson=9,
         tasks=(momentum_step,),
         hints=(
             "m is a sum of all gradients so far, in which older ones count less. How does a new gradient change it?",
@@ -181,7 +181,7 @@ EXERCISES = (
     Exercise(
         "11_adam",
         "a step of Adam",
-        lesson=8,
+        lesson=10,
         tasks=(adam_step,),
         hints=(
             "Two running means: m of g, and s of g squared. Each is beta * old + (1 - beta) * new.",

@@ -267,7 +267,7 @@ EXERCISES = (
     Exercise(
         "13_own_layer",
         "a layer of your own",
-        lesson=10,
+        lesson=15,
         tasks=(),
         hints=(
             "Begin with the formula on paper: out as a function of x, entry by entry. Then its slope.",

@@ -296,7 +296,7 @@ EXERCISES = (
     Exercise(
         "08_max_pool_backward",
         "backward of max-pooling, windows overlapping",
-        lesson=6,
+        lesson=7,
         tasks=(max_pool,),
         hints=(
             "Only the winner of a window moved that window's output. So each number of dout goes to one pixel of x.",
@@ -309,7 +309,7 @@ EXERCISES = (
     Exercise(
         "09_dropout",
         "dropout, forward and backward",
-        lesson=6,
+        lesson=7,
         tasks=(dropout_forward, dropout_backward),
         hints=(
             "In training out = x * mask. What should the mask hold where a number is dropped, and where it stays?",
