@@ -460,7 +460,8 @@ assert (sum(p.size for p in straight), product.size + bias.size) == (50890, 7850
 # looking, and lesson 10 gets to 97 or 98 % with them.
 
 assert 1 - with_relu < 0.8 * (1 - max(one, without))
-#
+
+# %%
 # Count the dead
 # --------------
 # How large may the learning rate be? For each rate, train for two epochs, and count the hidden units that are off for
