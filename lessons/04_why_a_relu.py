@@ -35,8 +35,8 @@ one layer cannot. Without the ReLU between them, they cannot do it either.
 #     class 0:  s(0, 0) + s(1, 1)  =   b      + (b + u + v)  =  2b + u + v
 #     class 1:  s(0, 1) + s(1, 0)  =  (b + v) + (b + u)      =  2b + u + v
 #
-# The two sums are equal, whatever b, u and v are. So it cannot be that both scores of class 0 are below 0 and both
-# scores of class 1 are above. The places where s is 0 form a line, and no line separates these two classes.
+# The two sums are equal, whatever b, u and v are. So it cannot be that both scores of class 0 are 0 or less, and
+# both scores of class 1 are above 0. The places where s is 0 form a line, and no line separates these two classes.
 
 import numpy as np
 from showing import figure, keep
