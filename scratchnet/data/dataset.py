@@ -135,13 +135,17 @@ class Dataset:
         ValueError
             If the batch size is not positive.
         """
+        for chosen in self.batch_indices(batch_size, rng, first):
+            yield self.images[chosen], self.labels[chosen]
+
+    def batch_indices(self, batch_size: int, rng: np.random.Generator, first: int = 0) -> Iterator[np.ndarray]:
+        """The places in the data of the images that `batches` yields, a batch (batch_size,) at a time."""
         batch_size = positive(self.name, "batch_size", batch_size)
         first = integer(self.name, "first", first, least=0)
         instance(self.name, "rng", rng, np.random.Generator)
         order = rng.permutation(len(self))
         for start in range(first * batch_size, len(self), batch_size):
-            chosen = order[start : start + batch_size]
-            yield self.images[chosen], self.labels[chosen]
+            yield order[start : start + batch_size]
 
 
 def _as_array(labels: list[int] | tuple[int, ...]) -> np.ndarray:
