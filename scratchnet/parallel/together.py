@@ -91,7 +91,7 @@ def _tell_others(team: Team, error: BaseException) -> None:
     first = int(failed.argmax())
     if first != team.rank:
         raise EndedElsewhere(error.code if isinstance(error, SystemExit) else 1) from error
-    if not failed.all():
+    if team.rank != 0:
         say(f"rank {team.rank} of {team.size} has an error, and so all ranks end:")
         speak()
 
@@ -114,20 +114,24 @@ def one_first(team: Team, function: Callable[[], T]) -> T:
 # ---------------------------------------------------------------- who speaks
 
 
+class KeptBack(io.StringIO):
+    """What a rank would have printed."""
+
+
 @contextmanager
 def speaking_as_one(team: Team) -> Iterator[None]:
     """Let only rank 0 print. The others may `speak` when they have something to say that it does not say."""
     if team.rank == 0:
         yield
         return
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+    with redirect_stdout(KeptBack()), redirect_stderr(KeptBack()):
         yield
 
 
 def speak() -> None:
     """Let this rank print, beginning with the notes and errors that it has kept to itself."""
-    kept, sys.stdout, sys.stderr = sys.stderr, sys.__stdout__, sys.__stderr__
-    if isinstance(kept, io.StringIO):
+    if isinstance(sys.stderr, KeptBack):
+        kept, sys.stdout, sys.stderr = sys.stderr, sys.__stdout__, sys.__stderr__
         say(kept.getvalue(), end="")
 
 

@@ -234,10 +234,12 @@ class ShardedRun(Run):
 
 def computing() -> dict[str, Any]:
     """What else decides the bits: the compiled engine's registers, or the library for matrix products."""
-    from scratchnet.info import blas_libraries, blas_line, vector_width
+    from scratchnet.info import blas_libraries, blas_line, vector_width  # here: it imports what only few need
 
     if is_compiled():
         import numba
 
         return {"numba": numba.__version__, "register bits": vector_width()}
-    return {"BLAS": sorted(map(blas_line, blas_libraries()))}
+    libraries = blas_libraries()  # SciPy may have loaded one of its own, on some ranks; NumPy does not use it
+    of_numpy = [library for library in libraries if "numpy" in library["filepath"]] or libraries
+    return {"BLAS": sorted(map(blas_line, of_numpy))}
