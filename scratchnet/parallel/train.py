@@ -241,5 +241,5 @@ def computing() -> dict[str, Any]:
 
         return {"numba": numba.__version__, "register bits": vector_width()}
     libraries = blas_libraries()  # SciPy may have loaded one of its own, on some ranks; NumPy does not use it
-    of_numpy = [library for library in libraries if "numpy" in library["filepath"]] or libraries
+    of_numpy = [library for library in libraries if np.__name__ in library["filepath"]] or libraries
     return {"BLAS": sorted(map(blas_line, of_numpy))}
