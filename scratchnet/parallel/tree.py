@@ -16,7 +16,7 @@ At the root, rank p owns piece p. For a power of two of ranks this is recursive 
 exchange half of what they still have. Every rank then sends 1/2 + 1/4 + ... of a vector, as much as in a ring, but in
 log2(ranks) messages instead of ranks - 1.
 
-Nothing here sends anything. So `scripts/scaling_model.py` can run the tree of 1,024 ranks in one process.
+Nothing here sends anything. So `benchmarks/scaling_model.py` can run the tree of 1,024 ranks in one process.
 
 Source: Rabenseifner, "Optimization of Collective Reduction Operations", 2004, section 4 (recursive halving).
 """
