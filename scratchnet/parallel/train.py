@@ -139,7 +139,8 @@ class ShardedRun(Run):
 
         signal = meet(self.team, interrupt.signal)
         loss, right = self.team.gather(figures).sum(axis=0).sum(axis=0)  # of a shard, all ranks but its own say 0
-        self.require_finite_loss(float(loss), self.train.images[chosen])
+        if not np.isfinite(loss):  # only then are the other ranks' images of interest
+            self.require_finite_loss(float(loss), self.train.images[chosen])
         for step in self.joins:
             join(sums, step, self.vectors, self.team.exchange)
         vector = sums[self.tree.root]
