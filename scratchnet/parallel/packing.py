@@ -50,12 +50,18 @@ class Packing:
         state = state_arrays(self.net.state())
         return {name: state[name].copy() for name in self.names}
 
-    def pack(self, vector: np.ndarray, share: float) -> None:
-        """Write what a shard has made. Its gradients carry its share of the batch already; the state gets it here."""
+    def pack(self, vector: np.ndarray, share: float, add: bool) -> None:
+        """Write what a shard has made to the vector, or add it.
+
+        Its gradients carry its share of the batch already; the state gets it here.
+        """
         state = state_arrays(self.net.state())
         arrays: list[Any] = [p.grad for p in self.parameters] + [state[name] * share for name in self.names]
         for place, array in zip(self.places, arrays, strict=True):
-            vector[place] = array.reshape(-1)
+            if add:
+                vector[place] += array.reshape(-1)
+            else:
+                vector[place] = array.reshape(-1)
 
     def unpack(self, vector: np.ndarray) -> None:
         """Give the network the sums: its gradients are then parts of the vector, and its state is a copy."""

@@ -119,9 +119,11 @@ class ShardedRun(Run):
         figures = np.zeros((self.shards, 2))  # of each shard: its part of the loss, and how many images it has right
         before = self.packing.state()
 
-        def shard(k: int, vector: np.ndarray) -> None:
+        def shard(k: int, vector: np.ndarray, add: bool) -> None:
             if not parts[k]:
-                vector[:] = 0
+                if not add:
+                    vector[:] = 0
+                vector += 0  # this makes 0 of -0, as it does where another rank adds the vector
                 return
             share = len(parts[k]) / len(chosen)
             self.net.set_state(before)
@@ -129,7 +131,7 @@ class ShardedRun(Run):
             logits = self.net.forward(x, training=True)
             loss, dlogits = softmax_cross_entropy(logits, labels)
             self.net.backward(dlogits * dlogits.dtype.type(share), need_dx=False)
-            self.packing.pack(vector, share)
+            self.packing.pack(vector, share, add)
             figures[k] = share * loss, (logits.argmax(axis=1) == labels).sum()
 
         mine = self.tree.held_by(self.team.rank)

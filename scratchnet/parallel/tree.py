@@ -38,6 +38,10 @@ class Node(NamedTuple):
     first: int
     last: int
 
+    def is_shard(self) -> bool:
+        """Whether it is a single shard, and no sum."""
+        return self.last - self.first == 1
+
     def halves(self) -> tuple[Node, Node]:
         """The two nodes whose sum it is."""
         middle = (self.first + self.last + 1) // 2
@@ -85,7 +89,7 @@ class Tree:
     def nodes(self, rank: int | None = None, below: Node | None = None) -> Iterator[Node]:
         """The nodes of a rank, or of all, each after the two that it adds; without the leaves, which are shards."""
         node = below or self.root
-        if node.last - node.first == 1 or (rank is not None and rank not in self.ranks_of(node)):
+        if node.is_shard() or (rank is not None and rank not in self.ranks_of(node)):
             return
         for half in node.halves():
             yield from self.nodes(rank, half)
@@ -137,6 +141,7 @@ class Pieces:
 
 
 Sums = dict[Node, np.ndarray]
+Shard = Callable[[int, np.ndarray, bool], None]  # see `own_sums`
 Message = tuple[np.ndarray, int]  # numbers, and the rank to which or from which they go
 Exchange = Callable[[list[Message], list[Message]], None]  # sends the first, fills the second; returns when all is done
 
@@ -157,13 +162,14 @@ class Vectors:
         self.free.append(vector)
 
 
-def own_sums(tree: Tree, rank: int, shard: Callable[[int, np.ndarray], None], vectors: Vectors) -> Sums:
+def own_sums(tree: Tree, rank: int, shard: Shard, vectors: Vectors) -> Sums:
     """Compute a rank's shards, and add what it can add alone.
 
     Parameters
     ----------
-    shard : function of k and a vector
-        Fills the vector with that of shard k. It is called for one shard after the other, in their order.
+    shard : function of k, a vector, and whether to add
+        Writes shard k to the vector, or adds it to what the vector holds, which saves a way through memory. It is
+        called for one shard after the other, in their order.
 
     Returns
     -------
@@ -171,14 +177,19 @@ def own_sums(tree: Tree, rank: int, shard: Callable[[int, np.ndarray], None], ve
     """
 
     def total(node: Node) -> np.ndarray:
-        if node.last - node.first == 1:
+        if node.is_shard():
             vector = vectors.take()
-            shard(node.first, vector)
+            shard(node.first, vector, False)
             return vector
-        left, right = map(total, node.halves())
-        left += right
-        vectors.give_back(right)
-        return left
+        left, right = node.halves()
+        vector = total(left)
+        if right.is_shard():
+            shard(right.first, vector, True)
+        else:
+            other = total(right)
+            vector += other
+            vectors.give_back(other)
+        return vector
 
     def largest(node: Node) -> Iterator[Node]:
         ranks = tree.ranks_of(node)
