@@ -108,7 +108,8 @@ def predictions(records: list[dict[str, Any]], links: dict[str, Link], most: int
     counts = [2**k for k in range(1, int(math.log2(most)) + 1)]
     alone = [r for r in records if r["program"] == OURS and r["ranks"] == min(each["ranks"] for each in records)]
     for record in alone:
-        shard = np.array([each["step"] - each["between"] for each in record["rounds"]]) / record["shards"]
+        steps = np.concatenate([each["computing"] for each in record["rounds"]])
+        shard = steps * record["ranks"] / record["shards"]
         size = record["rounds"][0]["bytes"]
         for name, link in links.items():
             measured = Rank(shard, adding)

@@ -52,9 +52,9 @@ from scratchnet.runs.options import (
     TRAIN_DEFAULTS,
     as_recipe,
     check_data_dir,
+    check_ranks,
     check_same_engine,
     check_same_settings,
-    check_shards,
     make_room,
     new_settings,
     output_folder,
@@ -166,7 +166,7 @@ def train(options: argparse.Namespace) -> None:
     settings = from_first(team, settings)
     sn.use_engine(sn.current_engine())  # an engine that cannot run raises its error before anything is written
     check_same_engine(folder, settings, command)
-    check_shards(folder, settings, team.size)
+    check_ranks(folder, settings, team.size)
     training, test = one_first(team, lambda: load_data(settings))
     net = network_for(ARCHITECTURES[settings["model"]], training, seed=settings["seed"], init=settings["init"])
     arguments = as_recipe(settings).fit_arguments(net, len(training))

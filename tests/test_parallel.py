@@ -309,7 +309,7 @@ class TestOneProcess:
 @pytest.mark.parametrize(
     ("shards", "message"),
     [
-        (13, "fit: expected at most as many shards as images in a batch, 12, got 13"),
+        (13, "expected at most as many shards as images in a batch, 12, got 13"),
         (0, "fit: expected shards to be a positive integer, got 0"),
         (2.0, r"fit: expected shards to be a positive integer, got 2\.0"),
     ],

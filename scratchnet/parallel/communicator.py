@@ -62,7 +62,7 @@ class Ranks(Team):
     def gather_pieces(self, vector: np.ndarray, places: tuple[slice, ...]) -> None:
         starts = [place.start for place in places]
         lengths = [place.stop - place.start for place in places]
-        kind = MPI._typedict[vector.dtype.char]
+        kind = MPI.Datatype.fromcode(vector.dtype.char)
         wait([self.world.Iallgatherv(MPI.IN_PLACE, [vector, lengths, starts, kind])])
 
     def neighbours(self) -> list[int]:

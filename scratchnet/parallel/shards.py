@@ -17,8 +17,10 @@ def cut(count: int, parts: int) -> list[range]:
     return [range(k * count // parts, (k + 1) * count // parts) for k in range(parts)]
 
 
-def check_ranks(ranks: int, shards: int) -> None:
-    """ValueError if some rank would have no shard; it names the numbers of ranks that work."""
+def check_shards(shards: int, batch_size: int, ranks: int) -> None:
+    """ValueError if there are more shards than images, or more ranks than shards; it names the numbers that work."""
+    if shards > batch_size:
+        raise ValueError(f"expected at most as many shards as images in a batch, {batch_size}, got {shards}")
     if ranks > shards:
         raise ValueError(
             f"{ranks} ranks were started for {shards} shards: expected from 1 to {shards} ranks, best a number that "

@@ -27,7 +27,7 @@ from scratchnet.network import Network
 from scratchnet.parallel.cores import shared_cores
 from scratchnet.parallel.draws import Draws, augmented
 from scratchnet.parallel.packing import Packing
-from scratchnet.parallel.shards import DEFAULT_SHARDS, check_ranks, cut, sizes
+from scratchnet.parallel.shards import DEFAULT_SHARDS, check_shards, cut, sizes
 from scratchnet.parallel.team import Team, whole_team
 from scratchnet.parallel.together import (
     EndedElsewhere,
@@ -82,11 +82,7 @@ class ShardedRun(Run):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.shards = positive("fit", "shards", self.shards)
-        if self.shards > self.batch_size:
-            raise ValueError(
-                f"fit: expected at most as many shards as images in a batch, {self.batch_size}, got {self.shards}"
-            )
-        check_ranks(self.team.size, self.shards)
+        check_shards(self.shards, self.batch_size, self.team.size)
         self.draws = Draws(self.net, self.train.images.shape[1:])
         self.packing = Packing(self.net, self.train.images.dtype)
         self.tree = Tree(self.shards, self.team.size)

@@ -18,7 +18,7 @@ from scratchnet.data.sources import TRAIN_SIZES
 from scratchnet.engine import ENGINES, current_engine
 from scratchnet.layers.initial import RULES
 from scratchnet.models import ARCHITECTURES
-from scratchnet.parallel.shards import DEFAULT_SHARDS, check_ranks
+from scratchnet.parallel.shards import DEFAULT_SHARDS, check_shards
 from scratchnet.parallel.team import under_mpiexec
 from scratchnet.reading import (
     BELOW_ONE,
@@ -233,7 +233,7 @@ def check_same_engine(folder: Path, begun: dict[str, Any], command: str) -> None
         )
 
 
-def check_shards(folder: Path, settings: dict[str, Any], ranks: int) -> None:
+def check_ranks(folder: Path, settings: dict[str, Any], ranks: int) -> None:
     """A ValueError if a run cannot be shared by so many ranks."""
     if settings["shards"] is None and ranks > 1:
         raise ValueError(
@@ -241,7 +241,7 @@ def check_shards(folder: Path, settings: dict[str, Any], ranks: int) -> None:
             "new run in another folder"
         )
     if settings["shards"] is not None:
-        check_ranks(ranks, settings["shards"])
+        check_shards(settings["shards"], settings["batch_size"], ranks)
 
 
 def with_ranks(command: str, ranks: int) -> str:
