@@ -41,8 +41,8 @@ class Stopwatch:
 
 
 def ours(asked: dict[str, Any]) -> dict[str, Any]:
-    """The median step of `fit`, the part of it that is spent between the ranks, and how long rank 0 computed its shards in
-    each step but the first third; in seconds."""
+    """The median step of `fit`, the part of it that is spent between the ranks, and how long rank 0 computed its shards
+    in each step but the first third; in seconds."""
     train, _ = sn.data.load("sample")
     net = sn.models.ARCHITECTURES[asked["model"]].make(seed=0)
     optimizer = sn.SGD(net.parameters(), lr=LEARNING_RATE)

@@ -28,6 +28,7 @@ import ranks
 from conftest import ROOT
 
 import scratchnet as sn
+from scratchnet.parallel.together import PATIENCE
 from scratchnet.runs.metrics import METRICS
 from scratchnet.runs.run import CHECKPOINT
 
@@ -198,13 +199,18 @@ def test_a_rank_that_was_started_differently_is_noticed(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_without_shards_is_not_shared(tmp_path):
+def test_a_run_without_shards_is_not_shared_and_none_is_overwritten(tmp_path):
     run(0, *COMMAND, "--out", tmp_path / "run")
     code, _, err = ended(
         start(TWO, "-m", "scratchnet", "train", "separable_cnn", "--out", tmp_path / "run", "--resume")
     )
     assert code == 1
     assert "the run was begun without shards, and so by one process; resume it without mpiexec" in err
+    started = time.monotonic()
+    code, _, err = ended(start(TWO, *COMMAND, "--out", tmp_path / "run"))
+    assert code == 1
+    assert err.count("scratchnet: ") == err.count("holds an earlier run; resume it with --resume, replace it with") == 1
+    assert time.monotonic() - started < PATIENCE, "nobody waited for a rank that has ended"
 
 
 # ---------------------------------------------------------------- faults

@@ -27,6 +27,7 @@ class Ranks(Team):
         self.world = MPI.COMM_WORLD.Dup()  # our messages cannot be mixed up with those of the user's own program
         self.meetings = MPI.COMM_WORLD.Dup()  # nor what a rank says that has an error, with what others are sending
         self.rank, self.size = self.world.Get_rank(), self.world.Get_size()
+        self.on_this_machine = self._neighbours()
 
     def gather(self, numbers: np.ndarray) -> np.ndarray:
         return self._gather(self.world, numbers)
@@ -66,6 +67,9 @@ class Ranks(Team):
         wait([self.world.Iallgatherv(MPI.IN_PLACE, [vector, lengths, starts, kind])])
 
     def neighbours(self) -> list[int]:
+        return self.on_this_machine
+
+    def _neighbours(self) -> list[int]:
         here = self.world.Split_type(MPI.COMM_TYPE_SHARED)
         ranks = np.empty(here.Get_size(), np.int64)
         here.Allgather(np.array([self.rank]), ranks)
@@ -74,7 +78,7 @@ class Ranks(Team):
 
     def library(self) -> str:
         first_line = MPI.Get_library_version().strip("\0").split("\n")[0]
-        return " ".join(first_line.replace("Version:", "").split())
+        return " ".join(first_line.split(",")[0].replace("Version:", "").split())
 
     def end(self, code: int) -> None:
         self.world.Abort(code)

@@ -140,6 +140,7 @@ def describe_ranks(team: Team, resume: str) -> str:
 
     All ranks have to ask. `resume` is the command that goes on with the run.
     """
+    meet(team)
     threads = threads_for(team)
     processes = team.gather(np.array([os.getpid()]))[:, 0].astype(int)
     named = ", ".join(f"{rank}: {process}" for rank, process in enumerate(processes))
@@ -166,6 +167,7 @@ def require_alike(team: Team, described: dict[str, Any]) -> None:
     described : dict
         All that decides the bits, as JSON can hold it.
     """
+    meet(team)
     first, *others = map(json.loads, team.texts(json.dumps(described)))
     for rank, other in enumerate(others, 1):
         found = difference(first, other)

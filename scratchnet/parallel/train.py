@@ -61,7 +61,6 @@ def fit_in_shards(
             **arguments, folder=folder if first else None, shards=DEFAULT_SHARDS if shards is None else shards,
             team=team,
         )  # fmt: skip
-        meet(team)
         require_alike(team, run.describe())
         with shared_cores(team), run.kept(resume and first), interruptible() as interrupt:
             run.begin_where_the_first_is()
