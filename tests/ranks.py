@@ -31,9 +31,17 @@ NETWORKS = {
     "separable_cnn": lambda: sn.models.separable_cnn(seed=1, dense_units=32),
     "separable_cnn with batch_norm": with_batch_norm,
 }
+
+
+class Own(sn.SGD):
+    """An optimiser of the user's own, whose step might depend on the whole gradient: it is not divided."""
+
+
 OPTIMIZERS = {
     "sgd": lambda net: sn.SGD(net.parameters(), lr=0.02, momentum=0.9, nesterov=True, weight_decay=1e-4),
     "adam": lambda net: sn.Adam(net.parameters(), lr=1e-3),
+    "sgd of some weights": lambda net: sn.SGD(net.parameters()[2:], lr=0.02, momentum=0.9),
+    "one's own": lambda net: Own(net.parameters(), lr=0.02, momentum=0.9),
 }
 
 
@@ -53,6 +61,8 @@ CASES["an average, a schedule, another augmentation"] = {
     "network": "separable_cnn with batch_norm", "optimizer": "sgd", "engine": "numba", "average": True,
     "schedule": sn.cosine(0.02, 5), "augment": brighter,
 }  # fmt: skip
+for name in ("sgd of some weights", "one's own"):
+    CASES[name] = {"network": "separable_cnn with batch_norm", "optimizer": name, "engine": "numpy"}
 CASES["float64"] = {"network": "separable_cnn", "optimizer": "adam", "engine": "numpy", "dtype": np.float64}
 
 

@@ -251,7 +251,7 @@ EXPECTED = {
     "a full disk": (
         0,
         "RunNotKept",
-        "full: stopped after step 1, since [Errno 28] No space left on device; all that it",
+        "full: stopped after step 2, since [Errno 28] No space left on device; all that it",
     ),
 }
 

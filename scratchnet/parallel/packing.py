@@ -65,8 +65,12 @@ class Packing:
 
     def unpack(self, vector: np.ndarray) -> None:
         """Give the network the sums: its gradients are then parts of the vector, and its state is a copy."""
-        places = iter(self.places)
-        for p in self.parameters:
-            p.grad = vector[next(places)].reshape(p.value.shape).astype(self.grad_dtype, copy=False)
+        for p, place in zip(self.parameters, self.places, strict=False):
+            p.grad = vector[place].reshape(p.value.shape).astype(self.grad_dtype, copy=False)
+        self.set_state(vector)
+
+    def set_state(self, vector: np.ndarray) -> None:
+        """Set the state's arrays to a copy of what the vector has for them."""
+        places = iter(self.places[len(self.parameters) :])
         for name, held in state_arrays(self.net.state()).items():
             self.net.set_state({name: vector[next(places)].reshape(held.shape).astype(held.dtype)})

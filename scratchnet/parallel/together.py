@@ -18,7 +18,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -37,17 +37,22 @@ class EndedElsewhere(SystemExit):
         super().__init__(code)
 
 
-def meet(team: Team, signal: int | None = None) -> int | None:
-    """Meet the other ranks, with no error of one's own.
+class Heard(NamedTuple):
+    """What the ranks tell each other at a meeting: the same on all of them."""
 
-    Returns the signal that asked one of them to stop, if there was one: the same on all ranks.
+    signal: int | None  #: that asked one of them to stop
+    must_save: bool  #: whether one of them has to write a checkpoint out of turn
+
+
+def meet(team: Team, signal: int | None = None, must_save: bool = False) -> Heard:
+    """Meet the other ranks, with no error of one's own.
 
     Raises EndedElsewhere if a rank has an error.
     """
-    failed, signals = team.meet(np.array([0, signal or 0])).T
+    failed, signals, saves = team.meet(np.array([0, signal or 0, must_save])).T
     if failed.any():
         raise EndedElsewhere
-    return int(signals.max()) or None
+    return Heard(int(signals.max()) or None, bool(saves.any()))
 
 
 @contextmanager
@@ -81,7 +86,7 @@ def known_to_all() -> Iterator[None]:
 def _tell_others(team: Team, error: BaseException) -> None:
     """Meet the other ranks with an error; EndedElsewhere if an earlier rank has one."""
     try:
-        failed = team.meet(np.array([1, 0]), PATIENCE)[:, 0]
+        failed = team.meet(np.array([1, 0, 0]), PATIENCE)[:, 0]
     except BaseException:  # nobody came; or a second Ctrl-C, in which case nobody should be waited for
         speak()
         say(f"rank {team.rank} of {team.size} has an error, and ends all ranks:")

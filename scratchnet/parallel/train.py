@@ -5,7 +5,8 @@ Each step goes like this:
     each rank       forward and backward on each of its shards, and the sum of these
     all             meet: has one of them an error?
     all             add the ranks' sums, up the tree
-    each rank       the optimiser's step, which is the same everywhere
+    each rank       the optimiser's step for its piece of the weights
+    all             send the new weights round
 
 With one shard this is the loop of `scratchnet/train.py`, bit for bit.
 """
@@ -31,13 +32,15 @@ from scratchnet.parallel.shards import DEFAULT_SHARDS, check_shards, cut, sizes
 from scratchnet.parallel.team import Team, whole_team
 from scratchnet.parallel.together import (
     EndedElsewhere,
+    Heard,
     ending_together,
     known_to_all,
     meet,
     one_first,
     require_alike,
 )
-from scratchnet.parallel.tree import Pieces, Tree, Vectors, join, joins, own_sums
+from scratchnet.parallel.tree import Pieces, Sums, Tree, Vectors, join, joins, own_sums
+from scratchnet.parallel.update import DividedUpdate, can_divide
 from scratchnet.runs.description import describe, describe_optimizer, generators
 from scratchnet.runs.identity import fingerprint
 from scratchnet.runs.interrupt import Interrupt, interruptible
@@ -88,6 +91,8 @@ class ShardedRun(Run):
         self.joins = joins(self.tree, self.team.rank, self.packing.size)
         self.pieces = Pieces.of(self.packing.size, self.team.size)
         self.vectors = Vectors(self.packing.size, self.packing.dtype)
+        divide = self.team.size > 1 and can_divide(self.optimizer, self.packing)
+        self.divided = DividedUpdate(self.optimizer, self.packing, self.team, self.pieces.places) if divide else None
 
     # ---------------------------------------------------------------- the loop
 
@@ -97,21 +102,28 @@ class ShardedRun(Run):
             for chosen in self.rest_of(self.train.batch_indices):
                 if self.schedule is not None:
                     self.optimizer.lr = at_least_zero("fit", "the schedule's lr", self.schedule(self.step))
-                loss, accuracy, signal = self.set_gradients(chosen, interrupt)
-                self.optimizer.step()
+                sums, figures = self.own_shards(chosen)
+                heard = meet(self.team, interrupt.signal, must_save=self.failure is not None)
+                loss, right = (
+                    self.team.gather(figures).sum(axis=0).sum(axis=0)
+                )  # all but a shard's own rank say 0 of it
+                if not np.isfinite(loss):  # only then are the other ranks' images of interest
+                    self.require_finite_loss(float(loss), self.train.images[chosen])
+                self.update(sums, heard)
                 if self.average is not None:
                     self.average.update()
-                self.finish_step(loss, accuracy, bar, self.evaluate)
-                if signal is not None:
-                    self.stop_together(signal)
+                self.finish_step(float(loss), float(right / len(chosen)), bar, self.evaluate)
+                if heard.signal is not None:
+                    self.stop_together(heard.signal)
 
-    def set_gradients(self, chosen: np.ndarray, interrupt: Interrupt) -> tuple[float, float, int | None]:
-        """Set the gradients of the batch of these images, and the state after it.
+    def own_shards(self, chosen: np.ndarray) -> tuple[Sums, np.ndarray]:
+        """Forward and backward on this rank's shards of the batch of these images.
 
-        Returns its loss and accuracy, and the signal that asked a rank to stop, if there was one.
+        Returns what the rank can add alone, and for each shard (shards, 2) its part of the loss, and how many images it
+        has right; 0 for those of other ranks.
         """
         parts = cut(len(chosen), self.shards)
-        figures = np.zeros((self.shards, 2))  # of each shard: its part of the loss, and how many images it has right
+        figures = np.zeros((self.shards, 2))
         before = self.packing.state()
 
         def shard(k: int, vector: np.ndarray, add: bool) -> None:
@@ -134,17 +146,29 @@ class ShardedRun(Run):
         sums = own_sums(self.tree, self.team.rank, shard, self.vectors)
         self.draws.skip(len(chosen) - parts[mine.stop - 1].stop)
 
-        signal = meet(self.team, interrupt.signal)
-        loss, right = self.team.gather(figures).sum(axis=0).sum(axis=0)  # of a shard, all ranks but its own say 0
-        if not np.isfinite(loss):  # only then are the other ranks' images of interest
-            self.require_finite_loss(float(loss), self.train.images[chosen])
+        return sums, figures
+
+    def update(self, sums: Sums, heard: Heard) -> None:
+        """Add all ranks' sums, and take the optimiser's step; put its arrays together if they are about to be saved."""
         for step in self.joins:
             join(sums, step, self.vectors, self.team.exchange)
         vector = sums[self.tree.root]
-        self.team.gather_pieces(vector, self.pieces.places)
-        self.packing.unpack(vector)
-        self.vectors.give_back(vector)  # the next step writes to it, when these gradients have been used
-        return float(loss), float(right / len(chosen)), signal
+        if self.divided is None:
+            self.team.gather_pieces(vector, self.pieces.places)
+            self.packing.unpack(vector)
+            self.optimizer.step()
+        else:
+            self.divided.step(vector)
+            step_now = self.step + 1
+            about_to_save = self.checkpoint_due(step_now) or heard.must_save or heard.signal is not None
+            if about_to_save or step_now == self.total_steps:
+                self.divided.put_together(vector)
+        self.vectors.give_back(vector)  # the next step writes to it
+
+    def save_checkpoint(self) -> None:
+        """As for one process; a failure between two checkpoints waits for the next step, when all ranks know of it."""
+        if self.divided is None or self.divided.whole:
+            super().save_checkpoint()
 
     def images_of(self, chosen: np.ndarray, part: range) -> np.ndarray:
         """The images of a shard, augmented: all that this rank reads of the batch."""

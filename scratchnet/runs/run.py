@@ -197,7 +197,7 @@ class Run:
         self.step += 1
         self.record(event="step", epoch=epoch, step=self.step, loss=loss, accuracy=accuracy, lr=self.optimizer.lr)
         epoch_ends = self.ends_epoch(self.step)
-        checkpoint_due = self.step % self.checkpoint_every == 0 if self.checkpoint_every else epoch_ends
+        checkpoint_due = self.checkpoint_due(self.step)
         if epoch_ends or checkpoint_due:
             self.require_finite_weights()
         if epoch_ends:
@@ -219,6 +219,10 @@ class Run:
     def ends_epoch(self, step: int) -> bool:
         """Whether this step is the last of an epoch or of the run. The network is evaluated after it."""
         return step % self.steps_per_epoch == 0 or step == self.total_steps
+
+    def checkpoint_due(self, step: int) -> bool:
+        """Whether a checkpoint is to be written after this step."""
+        return step % self.checkpoint_every == 0 if self.checkpoint_every else self.ends_epoch(step)
 
     def require_finite_loss(self, loss: float, x: np.ndarray) -> None:
         """Raise TrainingDiverged if the loss of the batch x is NaN or infinite, before the optimiser takes a step."""
