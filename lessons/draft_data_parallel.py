@@ -276,9 +276,9 @@ assert bits(together) == bits(results[1])
 # --------
 # A pipe leads to one other process on the same machine. *MPI* is the library that supercomputers use: ``mpiexec -n 4``
 # starts four processes on one or on many machines, and each can send arrays to the others by their number, the *rank*.
-# ``sn.fit`` uses it as soon as ``mpiexec`` has started the script. Nothing else changes. It also halves the traffic:
-# the ranks exchange halves, then quarters and so on, until each has the complete sum of its own piece of the vector
-# (*recursive halving*), and then they send the pieces round.
+# ``sn.fit`` uses it as soon as ``mpiexec`` has started the script. Nothing else changes. What goes between the ranks is
+# less than you may think: they exchange halves of the vector, then quarters and so on, until each has the complete sum
+# of its own piece (*recursive halving*). Each takes the optimiser's step for its piece, and the new weights go round.
 
 TRAIN = """
 import hashlib

@@ -106,14 +106,14 @@ def run(case, **options):
 # ---------------------------------------------------------------- what goes wrong on one rank
 
 
-def failing_augment(rank, step):
-    """An augmentation that raises an error on one rank, at a step."""
+def failing_augment(rank, most):
+    """An augmentation that raises an error on one rank, when it has been called `most` times."""
     calls = []
 
     def augment(images, rng):
         calls.append(1)
-        if whole_team().rank == rank and len(calls) > step:
-            raise MemoryError(f"no room for step {step}")
+        if whole_team().rank == rank and len(calls) > most:
+            raise MemoryError("no room for another image")
         return images
 
     return augment
@@ -131,7 +131,8 @@ def fault(name, rank, folder):
     last = rank == whole_team().size - 1
     net, arguments = made(**SMALL)
     if name == "an error in a step":
-        arguments["augment"] = failing_augment(1, 4)
+        # of 12, 12, 3 and 12 images, rank 1 of 3 has 4, 4, 1 and 4; and once it is called to describe it
+        arguments |= {"augment": failing_augment(1, 12), "folder": folder / "stopped", "checkpoint_every": 1}
     elif name == "other arguments":
         arguments["steps"] += last
     elif name == "other data":

@@ -22,6 +22,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import ranks
@@ -29,6 +30,7 @@ from conftest import ROOT
 
 import scratchnet as sn
 from scratchnet.parallel.together import PATIENCE
+from scratchnet.runs import container
 from scratchnet.runs.metrics import METRICS
 from scratchnet.runs.run import CHECKPOINT
 
@@ -223,11 +225,12 @@ def raised(tmp_path_factory):
     code, out, err = ended(ranks_do(3, "faults", folder))
     assert code == 0, out + err
     every = [written_by(folder, rank) for rank in range(3)]
-    return {name: [of_rank[name] for of_rank in every] for name in ranks.FAULTS}
+    found = {name: [of_rank[name] for of_rank in every] for name in ranks.FAULTS}
+    return found | {"folder": folder}
 
 
 EXPECTED = {
-    "an error in a step": (1, "MemoryError", "no room for step 4"),
+    "an error in a step": (1, "MemoryError", "no room for another image"),
     "other arguments": (
         0,
         "ValueError",
@@ -271,6 +274,15 @@ def test_an_error_of_one_rank_ends_all_and_is_shown_by_one(name, raised):
 def test_a_slow_rank_is_waited_for(raised):
     assert raised["a slow rank"] == [None, None, None]
     assert EXPECTED.keys() | {"a slow rank"} == set(ranks.FAULTS)
+
+
+def test_an_error_leaves_the_checkpoint_of_the_step_before(raised):
+    """So checkpoints are written as the run goes on, with the optimiser's arrays of all ranks."""
+    arrays, description = container.read(raised["folder"] / "stopped" / CHECKPOINT, "checkpoint")
+    assert description["position"]["step"] == 3
+    momentum = [array for name, array in arrays.items() if name.endswith("/momentum")]
+    assert momentum
+    assert all(np.any(array) for array in momentum)
 
 
 @pytest.mark.parametrize(

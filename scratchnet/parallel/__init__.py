@@ -6,7 +6,7 @@ a sum is ready, but not what it is.
 
 `train.py` is the training loop of `scratchnet/train.py` in this form, `packing.py` has what a shard makes in one
 vector, and `update.py` is the optimiser's step, of which each rank takes a part. `team.py` says what a process asks of
-the others, and is the answer for one alone; `communicator.py` asks them by MPI, and is the only file that imports mpi4py.
+the others, and is the answer for one alone; `communicator.py` asks them by MPI, and no other file imports mpi4py.
 `together.py` sees to it that the ranks begin alike and end together, and `cores.py` that they share the cores.
 
 A rank is one of the processes that `mpiexec` starts, and its number.
