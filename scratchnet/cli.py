@@ -29,6 +29,16 @@ from scratchnet.engine import DEFAULT_ENGINE, ENGINES, READABLE_ENGINE, Planned,
 from scratchnet.interop.onnx_export import LAYOUTS
 from scratchnet.layers.initial import RULES
 from scratchnet.models import ARCHITECTURES, Architecture
+from scratchnet.parallel.shards import DEFAULT_SHARDS
+from scratchnet.parallel.team import under_mpiexec, whole_team
+from scratchnet.parallel.together import (
+    describe_ranks,
+    ending_together,
+    from_first,
+    one_first,
+    require_alike,
+    speaking_as_one,
+)
 from scratchnet.program import Started, command_line
 from scratchnet.reading import FileFault, user_path
 from scratchnet.runs.checkpoint import trained_classes, trained_on
@@ -42,6 +52,7 @@ from scratchnet.runs.options import (
     TRAIN_DEFAULTS,
     as_recipe,
     check_data_dir,
+    check_ranks,
     check_same_engine,
     check_same_settings,
     make_room,
@@ -49,6 +60,7 @@ from scratchnet.runs.options import (
     output_folder,
     resume_command,
     resumed_settings,
+    with_ranks,
     write_settings,
 )
 from scratchnet.runs.recipes import ORIGINAL, RECIPES, SAMPLE, SCHEDULES, current_name
@@ -77,20 +89,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Started.as_command |= arguments is None
     try:
         try:
-            return run(build_parser().parse_args(arguments))
+            return run(arguments)
         finally:
             finish_printing()
     except BrokenPipeError:
         return 141
 
 
-def run(options: argparse.Namespace) -> int:
-    """Run the command that the options name; returns the exit code."""
+def run(arguments: Sequence[str] | None) -> int:
+    """Run the command that the arguments name; returns the exit code."""
     try:
-        if options.engine:
-            sn.use_engine(options.engine)
-        with ExitStack() as options.until_the_end, data_warnings_as_notes():
-            options.command(options)
+        with as_one_program():
+            options = build_parser().parse_args(arguments)
+            check_together(options)
+            if options.engine:
+                sn.use_engine(options.engine)
+            with ExitStack() as options.until_the_end, data_warnings_as_notes():
+                options.command(options)
     except KeyboardInterrupt as error:
         say(getattr(error, "outcome", str(error)) or "interrupted")
         return 128 + getattr(error, "signal", signal.SIGINT)
@@ -116,24 +131,51 @@ def data_warnings_as_notes() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def as_one_program() -> Iterator[None]:
+    """If mpiexec has started several processes, have them be one program: rank 0 prints, an error ends all."""
+    if not under_mpiexec():
+        yield
+        return
+    team = whole_team()
+    with speaking_as_one(team), ending_together(team):
+        yield
+
+
+def check_together(options: argparse.Namespace) -> None:
+    """ValueError if mpiexec has started processes that differ, or several for a command that is for one."""
+    team = whole_team()
+    given = vars(options).items()
+    require_alike(team, {name: str(value) for name, value in given if name not in ("command", "until_the_end")})
+    if team.size > 1 and options.command not in (train, info):
+        raise ValueError("mpiexec is for the commands train and info; start this one without it")
+
+
 # ---------------------------------------------------------------- train
 
 
 def train(options: argparse.Namespace) -> None:
     """Train one model, and write the model, its metrics and its training curves to a folder."""
-    folder = output_folder(user_path(options.out or f"runs/{options.model}"))
-    command = command_line("train", options.model, "--out", folder)
-    options.until_the_end.enter_context(locked(folder))
-    settings = resumed_settings(folder, options) if options.resume else new_settings(options)
+    folder = user_path(options.out or f"runs/{options.model}")
+    team = whole_team()  # this process alone, unless mpiexec has started several; rank 0 of them has the folder
+    command = with_ranks(command_line("train", options.model, "--out", folder), team.size)
+    settings = {}
+    if team.rank == 0:
+        options.until_the_end.enter_context(locked(output_folder(folder)))
+        settings = resumed_settings(folder, options) if options.resume else new_settings(options)
+    settings = from_first(team, settings)
     sn.use_engine(sn.current_engine())  # an engine that cannot run raises its error before anything is written
     check_same_engine(folder, settings, command)
-    training, test = load_data(settings)
+    check_ranks(folder, settings, team.size)
+    training, test = one_first(team, lambda: load_data(settings))
     net = network_for(ARCHITECTURES[settings["model"]], training, seed=settings["seed"], init=settings["init"])
     arguments = as_recipe(settings).fit_arguments(net, len(training))
-    if not options.resume:
+    if not options.resume and team.rank == 0:
         make_room(folder, options.overwrite)
         write_settings(folder, settings)
     print(f"training {net.name} on {len(training):,} {training.name}, engine {sn.current_engine()}")
+    if team.size > 1:
+        print(describe_ranks(team, resume_command(command, sn.current_engine())))
     with resume_hint(command, folder, settings):
         history = sn.fit(
             net,
@@ -144,7 +186,10 @@ def train(options: argparse.Namespace) -> None:
             folder=folder,
             resume=options.resume,
             checkpoint_every=options.checkpoint_every,
+            shards=settings["shards"],
         )
+    if team.rank != 0:
+        return
     sn.save(net, folder / MODEL, trained_on=training)
     curves = sn.plots.save_figure(sn.plots.training_curves({net.name: history}), folder / "training_curves.png")
     print(f"accuracy on {len(test):,} {test.name}: {history.epochs[-1]['test_accuracy']:.2%}")
@@ -157,7 +202,7 @@ def resume_hint(command: str, folder: Path, settings: dict[str, Any]) -> Iterato
     try:
         yield
     except (KeyboardInterrupt, RunNotKept):
-        if not (folder / SETTINGS).exists():  # the folder was deleted or moved
+        if whole_team().rank == 0 and not (folder / SETTINGS).exists():  # the folder was deleted or moved
             with suppress(OSError):
                 write_settings(folder, settings)
         say(f"\nTo go on:  {resume_command(command, sn.current_engine())}")
@@ -693,6 +738,8 @@ def _add_train(commands: Any) -> None:
     command.add_argument(
         "--train-images", type=int, choices=[60_000, 55_000], **unset, help="of mnist: 55000 leaves out the first 5,000"
     )
+    shards = f"parts of a batch, for the processes that mpiexec starts (default: none; with mpiexec {DEFAULT_SHARDS})"
+    command.add_argument("--shards", type=_whole(1), **unset, help=shards)
     command.add_argument("--checkpoint-every", type=_whole(1), metavar="STEPS", help="(default: once an epoch)")
     _add_folder_options(command, "runs/MODEL")
 

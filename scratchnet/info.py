@@ -12,6 +12,8 @@ from scratchnet.cache import cache_folder
 from scratchnet.data import DATASETS, DatasetInfo
 from scratchnet.data.sources import data_folder, find, holds_labels_of
 from scratchnet.engine import current_engine, is_compiled, ops
+from scratchnet.parallel.cores import threads_for
+from scratchnet.parallel.team import under_mpiexec, whole_team
 from scratchnet.version import __version__
 
 
@@ -24,6 +26,7 @@ def describe_machine() -> dict[str, str]:
         "vector width": f"{width} bits" if (width := vector_width()) else "not in use: NumPy chooses its own",
         "engine": f"{current_engine()} (SCRATCHNET_ENGINE or sn.use_engine changes it){ops.about()}",
         "threads": ", ".join([*numba_threads(), *(f"{lib['num_threads']} in {lib['internal_api']}" for lib in blas)]),
+        "ranks": ranks(),
         "threading layer": ", ".join(
             [*numba_layer(), *(f"{lib.get('threading_layer', 'unknown')} in {lib['internal_api']}" for lib in blas)]
         ),
@@ -49,6 +52,14 @@ def numba_threads() -> list[str]:
     import numba
 
     return [f"{numba.get_num_threads()} in numba"]
+
+
+def ranks() -> str:
+    """How many processes mpiexec has started, the threads of each, and by what they talk."""
+    team = whole_team()
+    if not under_mpiexec():
+        return "1, not started by mpiexec"
+    return f"{team.size}, {threads_for(team)} threads each, {team.library()}"
 
 
 def numba_layer() -> list[str]:

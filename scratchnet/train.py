@@ -9,6 +9,8 @@ from scratchnet.data import Dataset
 from scratchnet.loss import softmax_cross_entropy
 from scratchnet.network import Network
 from scratchnet.optim import Optimizer, Schedule
+from scratchnet.parallel.team import under_mpiexec
+from scratchnet.parallel.train import fit_in_shards
 from scratchnet.progress import progress_bar
 from scratchnet.runs.interrupt import interruptible
 from scratchnet.runs.metrics import History
@@ -32,6 +34,7 @@ def fit(
     folder: str | Path | None = None,
     resume: bool = False,
     checkpoint_every: int | None = None,
+    shards: int | None = None,
     progress: bool = True,
 ) -> History:
     """Train a network by backprop on seeded batches.
@@ -72,6 +75,10 @@ def fit(
         differ.
     checkpoint_every : int, optional
         Steps from one checkpoint to the next; at the end of each epoch if not given.
+    shards : int, optional
+        Cut each batch into so many parts, and add their gradients in an order that is always the same. The result is
+        then the same, bit for bit, in one process and in many that `mpiexec` starts (there the default is 8). It
+        differs from that without shards by rounding. Batch normalisation takes the statistics of a shard.
     progress : bool
         Show a progress bar on stderr.
 
@@ -97,6 +104,8 @@ def fit(
         If an argument is out of range, the optimiser has other parameters than the network's, or the checkpoint is
         of another run (the message says what differs) or its metrics are damaged.
     """
+    if shards is not None or under_mpiexec():
+        return fit_in_shards(**locals())  # the same loop, shared by several processes: see parallel/train.py
     run = Run(
         net,
         train,

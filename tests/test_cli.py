@@ -124,6 +124,7 @@ MISTAKES = {
     "a learning rate below 0": (["--lr", "-1"], "expected lr to be a finite number of at least 0, got -1.0"),
     "a folder without its data set": (["--data-dir", "nowhere"], "add --data mnist, or leave it out"),
     "images of another data set": (["--train-images", "55000"], "chooses among MNIST's images: add --data mnist"),
+    "more shards than images": (["--shards", "17"], "expected at most as many shards as images in a batch, 16, got 17"),
     "momentum without sgd": (["--momentum", "0.5"], "--momentum is for sgd"),
 }
 

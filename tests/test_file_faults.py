@@ -371,7 +371,7 @@ def test_settings_that_no_run_can_have_are_named(tmp_path, changes, message):
 OTHER = {
     "model": "separable_cnn", "data": "mnist", "data_dir": "x", "train_images": 55_000, "epochs": 4, "steps": 5,
     "batch_size": 33, "optimizer": "sgd", "lr": 0.005, "momentum": 0.8, "schedule": "cosine", "init": "pytorch",
-    "seed": 1, "transpose": True,
+    "seed": 1, "transpose": True, "shards": 4,
 }  # fmt: skip
 
 

@@ -147,7 +147,7 @@ def test_a_newer_argument_that_is_not_at_its_default_is_named(tmp_path):
 OTHER = {
     "model": "four_conv_cnn", "data": "mnist", "data_dir": "elsewhere", "train_images": "55000", "epochs": "4",
     "steps": "9", "batch_size": "7", "optimizer": "sgd", "lr": "0.5", "momentum": "0.1", "schedule": "cosine",
-    "init": "pytorch", "seed": "8", "transpose": None,
+    "init": "pytorch", "seed": "8", "transpose": None, "shards": "4",
 }  # fmt: skip
 FLAGS = {"transpose": "True"}  # an option without a value, and what it sets
 

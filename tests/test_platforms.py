@@ -264,7 +264,7 @@ UNIX = re.compile(
 )
 ASKS_FIRST = {
     "benchmarks/machine.py", "scratchnet/exercises/running.py", "scratchnet/show/terminal.py",
-    "scratchnet/study/experiments.py",
+    "scratchnet/study/experiments.py", "scratchnet/parallel/cores.py",
 }  # fmt: skip
 
 

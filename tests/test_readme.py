@@ -28,8 +28,8 @@ from scratchnet.train import fit
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WITH_COMMANDS = [
-    "README.md", "CONTRIBUTING.md", "docs/command_line.rst", "lessons/README.md", "benchmarks/README.md",
-    "benchmarks/reproduction/README.md",
+    "README.md", "CONTRIBUTING.md", "docs/command_line.rst", "docs/scaling.rst", "lessons/README.md",
+    "benchmarks/README.md", "benchmarks/reproduction/README.md",
 ]  # fmt: skip
 MACHINES = "Xeon|EPYC"
 
@@ -95,6 +95,12 @@ def try_scratchnet(words):
         assert (words[0], stop.code) == ("check", 1)  # noqa: PT017
 
 
+def try_mpiexec(words):
+    """The command that each process gets can be read. `test_mpi.py` starts several."""
+    assert words[0] == "-n"
+    build_parser().parse_args(words[words.index("scratchnet") + 1 :])
+
+
 def try_make(words):
     """`make -n` knows the target. What it would run is in CONTRIBUTING, "Without make", where it is tried as well."""
     if shutil.which("make") is None:
@@ -134,7 +140,7 @@ def try_pip(words):
 
 TRY = {
     "scratchnet": try_scratchnet, "make": try_make, "python": try_python, "python3": try_python, "pip": try_pip,
-    "cat": lambda words: None,  # writes a script, as `quick` does
+    "mpiexec": try_mpiexec, "cat": lambda words: None,  # writes a script, as `quick` does
 }  # fmt: skip
 
 

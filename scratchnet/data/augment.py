@@ -84,9 +84,16 @@ class RandomAffine:
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Images (N, H, W, C), rotated and shifted; the same generator state gives the same result."""
+        return self.apply(images, *self.draw(len(images), rng))
+
+    def draw(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Angles (count,) and shifts (count, 2), as `turn_and_shift` takes them."""
         largest = np.radians(self.degrees)
-        angles = rng.uniform(-largest, largest, len(images))
-        shifts = rng.uniform(-self.shift, self.shift, (len(images), 2))
+        angles = rng.uniform(-largest, largest, count)
+        return angles, rng.uniform(-self.shift, self.shift, (count, 2))
+
+    def apply(self, images: np.ndarray, angles: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+        """Images (N, H, W, C), rotated and shifted by what was drawn."""
         return ops.turn_and_shift(images, angles, shifts)
 
 

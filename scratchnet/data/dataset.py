@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from scratchnet.data.on_disk import OnDisk
 from scratchnet.layers.base import check_float, check_labels, check_shape
 from scratchnet.settings import instance, integer, positive, shown, text
 
@@ -35,7 +36,8 @@ class Dataset:
 
     Attributes
     ----------
-    images : (N, H, W, C), float32, from 0 (background) to 1 (ink): (N, 28, 28, 1) for digits.
+    images : (N, H, W, C), float32, from 0 (background) to 1 (ink): (N, 28, 28, 1) for digits. Those of a large IDX file
+        are no array: they are read when some of them are asked for, `data.images[:100]`.
     labels : (N,), int64, the classes, from 0. A list of whole numbers becomes such an array.
     name : str
         Its name wherever a result on it is printed: "held-out digits of the sample", "MNIST test set".
@@ -69,7 +71,8 @@ class Dataset:
 
     def _check(self) -> None:
         """Raise an error unless images and labels fit each other and the record."""
-        check_float(self.name, "images", self.images)
+        if not isinstance(self.images, OnDisk):
+            check_float(self.name, "images", self.images)
         check_shape(self.name, "images", self.images.shape, ("N", "H", "..."))
         check_labels(self.name, self.labels, len(self.info.classes) if self.info else None)
         if len(self.images) != len(self.labels):
@@ -135,13 +138,17 @@ class Dataset:
         ValueError
             If the batch size is not positive.
         """
+        for chosen in self.batch_indices(batch_size, rng, first):
+            yield self.images[chosen], self.labels[chosen]
+
+    def batch_indices(self, batch_size: int, rng: np.random.Generator, first: int = 0) -> Iterator[np.ndarray]:
+        """The places in the data of the images that `batches` yields, a batch (batch_size,) at a time."""
         batch_size = positive(self.name, "batch_size", batch_size)
         first = integer(self.name, "first", first, least=0)
         instance(self.name, "rng", rng, np.random.Generator)
         order = rng.permutation(len(self))
         for start in range(first * batch_size, len(self), batch_size):
-            chosen = order[start : start + batch_size]
-            yield self.images[chosen], self.labels[chosen]
+            yield order[start : start + batch_size]
 
 
 def _as_array(labels: list[int] | tuple[int, ...]) -> np.ndarray:
@@ -149,8 +156,10 @@ def _as_array(labels: list[int] | tuple[int, ...]) -> np.ndarray:
     return np.asarray(labels) if len(labels) else np.zeros(0, np.int64)
 
 
-def _warn_of_large_pixels(name: str, images: np.ndarray) -> None:
+def _warn_of_large_pixels(name: str, images: np.ndarray | OnDisk) -> None:
     """A DataWarning that says what to divide by, if no pixel is negative and some are far above 1."""
+    if isinstance(images, OnDisk):  # bytes divided by 255, which are not to be read all now
+        return
     highest = images.max(initial=0)
     if highest > ABOVE_ONE and images.min() >= 0:
         scale = next((scale for scale in FULL_SCALES if highest <= scale), f"{highest:g}")

@@ -51,6 +51,17 @@ def read_idx(path: str | Path, rank: int) -> np.ndarray:
     return as_array(read_content(path, rank), rank)
 
 
+def map_idx(path: str | Path, rank: int) -> np.ndarray:
+    """As `read_idx` for a file that is not gzipped, without reading it: the system reads what is used of it."""
+    found = as_file(path, f"an IDX file of {WHAT[rank]}")
+    size, start = found.stat().st_size, _header_size(rank)
+    with open(found, "rb") as file:
+        header = _checked_header(path, file, rank)
+    shape = _shape(header, rank)
+    _check_size(path, start + math.prod(shape), size)
+    return np.memmap(found, np.uint8, "r", offset=start, shape=shape)
+
+
 def as_array(content: bytes, rank: int) -> np.ndarray:
     """The array (rank axes) in what `read_content` returned."""
     return np.frombuffer(content, np.uint8, offset=_header_size(rank)).reshape(_shape(content, rank))
@@ -77,13 +88,7 @@ def read_content(path: str | Path, rank: int) -> bytes:
 
 def _read_content(path: str | Path, file: Any, rank: int, largest: int, packed: bool = False) -> bytes:
     """The header and the entries from an open file, which can hold `largest` bytes."""
-    magic = bytes([0, 0, UNSIGNED_BYTE, rank])
-    header: bytes = file.read(_header_size(rank))
-    if header[:4] != magic:
-        raise FileFault(
-            f"{path}: not an IDX file of {WHAT[rank]}: "
-            f"expected it to begin with {magic.hex(' ')}, got {header[:4].hex(' ') or 'nothing'}"
-        )
+    header = _checked_header(path, file, rank)
     expected = _header_size(rank) + math.prod(_shape(header, rank))
     if packed and expected > largest:
         raise FileFault(
@@ -92,10 +97,27 @@ def _read_content(path: str | Path, file: Any, rank: int, largest: int, packed: 
         )
     # A byte more than expected shows whether the data goes on. At its end, gzip compares it with its checksum.
     content = header + file.read(min(expected - len(header) + 1, largest))
-    if len(content) != expected:
-        got = f"{len(content):,}" if len(content) < expected else "more"
-        raise FileFault(f"{path}: the IDX data is truncated or damaged: expected {expected:,} bytes, got {got}")
+    _check_size(path, expected, len(content))
     return content
+
+
+def _checked_header(path: str | Path, file: Any, rank: int) -> bytes:
+    """The header from the start of an open file; a FileFault if the file is none of that rank."""
+    magic = bytes([0, 0, UNSIGNED_BYTE, rank])
+    header: bytes = file.read(_header_size(rank))
+    if header[:4] != magic:
+        raise FileFault(
+            f"{path}: not an IDX file of {WHAT[rank]}: "
+            f"expected it to begin with {magic.hex(' ')}, got {header[:4].hex(' ') or 'nothing'}"
+        )
+    return header
+
+
+def _check_size(path: str | Path, expected: int, size: int) -> None:
+    """A FileFault if a file has another number of bytes than its header says."""
+    if size != expected:
+        got = f"{size:,}" if size < expected else "more"
+        raise FileFault(f"{path}: the IDX data is truncated or damaged: expected {expected:,} bytes, got {got}")
 
 
 def _header_size(rank: int) -> int:

@@ -37,7 +37,8 @@ def load(
     channels (arrays: any number), but all have the same.
 
     - A folder of pictures with a folder for each class. The classes are the names of the folders in alphabetical order.
-    - IDX files: a folder with train-images-idx3-ubyte and so on, or one of them, raw or .gz.
+    - IDX files: a folder with train-images-idx3-ubyte and so on, or one of them, raw or .gz. Images of a raw file of
+      256 MiB or more stay on the disk, and only those that are used are read.
     - A CSV file as on Kaggle: in each line the label, then the pixels of a square. There may be a header.
     - An .npz file with x_train, y_train, x_test, y_test, or images, labels. Nothing is unpickled.
 

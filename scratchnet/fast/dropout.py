@@ -21,11 +21,11 @@ from numba.extending import intrinsic
 
 from scratchnet.fast.compiled import for_kernel, inlined, kernel
 from scratchnet.layers import dropout
+from scratchnet.stream import IN_BLOCK, can_count, skip
 
 MULTIPLIERS = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
 KEY_STEPS = np.array([0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B], np.uint64)  # added to the key from round to round
 ROUNDS = 10
-IN_BLOCK = 8  # numbers of 32 bits
 
 
 @intrinsic
@@ -81,10 +81,9 @@ def drop_kernel(x, out, mask, first, counter, keys, least, scale):
 
 def dropout_forward(x: np.ndarray, rate: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """See `scratchnet.layers.dropout.dropout_forward`. A generator other than a Philox draws as it does there."""
-    source = rng.bit_generator
-    if not isinstance(source, np.random.Philox) or not can_count(source, x.size):
+    if not can_count(rng.bit_generator, x.size):
         return dropout.dropout_forward(x, rate, rng)
-    state = source.state
+    state = rng.bit_generator.state
     counter, key = state["state"]["counter"], state["state"]["key"]
     first = 2 * state["buffer_pos"] - state["has_uint32"]  # numbers of the block at counter that are drawn already
     x = for_kernel(x)
@@ -93,28 +92,8 @@ def dropout_forward(x: np.ndarray, rate: float, rng: np.random.Generator) -> tup
     scale = x.dtype.type(1) / x.dtype.type(1 - rate)
     least = np.uint64(np.ceil(np.float32(rate) * np.float32(1 << 24)))  # number >= rate, as NumPy compares in float32
     drop_kernel(x.reshape(-1), out.reshape(-1), mask.reshape(-1), first, counter, keys, least, scale)
-    draw(rng, x.size)
+    skip(rng, x.size)
     return out, mask
-
-
-def can_count(source: np.random.Philox, count: int) -> bool:
-    """Whether the next `count` numbers of 32 bits follow each other in the stream, with the counter's first word."""
-    state = source.state
-    last_word = state["buffer"][state["buffer_pos"] - 1]
-    in_order = not state["has_uint32"] or state["uinteger"] == last_word >> np.uint64(32)  # else 64 bits came between
-    return in_order and int(state["state"]["counter"][0]) + count // IN_BLOCK < 2**64 - 2
-
-
-def draw(rng: np.random.Generator, count: int) -> None:
-    """Leave a Philox as if `count` numbers had been drawn: skip whole blocks, and draw the last few numbers."""
-    state = rng.bit_generator.state
-    total = 2 * state["buffer_pos"] - state["has_uint32"] + count
-    blocks = (total - 1) // IN_BLOCK
-    if blocks > 0:
-        state["state"]["counter"][0] += np.uint64(blocks - 1)  # the last whole block, of which nothing is left
-        rng.bit_generator.state = dict(state, buffer_pos=4, has_uint32=0)
-        count = total - blocks * IN_BLOCK
-    rng.random(count, dtype=np.float32)
 
 
 def dropout_backward(dout: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -31,6 +31,7 @@ ADVICE = {
     "train_images": "Resume with the images that it was begun with, in that order and dtype",
     "train_labels": "Resume with the labels that it was begun with, in that order and dtype",
     "average": "Resume with a WeightAverage of that decay, or without one if there was none",
+    "shards": "Resume with shards= of that number, or without it if there were none",
     "augment": "Resume with the augmentation that it was begun with: what it makes of the first images is compared",
 }
 
@@ -38,7 +39,7 @@ ADVICE = {
 AVERAGE = "average/"  # before the names of a `WeightAverage`'s arrays
 
 # Arguments that checkpoints of earlier versions lack: what was done then.
-NEWER = {"average": None}
+NEWER = {"average": None, "shards": None}
 
 
 def save(net: Network, path: str | Path, trained_on: Dataset | None = None) -> None:

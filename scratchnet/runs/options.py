@@ -18,6 +18,8 @@ from scratchnet.data.sources import TRAIN_SIZES
 from scratchnet.engine import ENGINES, current_engine
 from scratchnet.layers.initial import RULES
 from scratchnet.models import ARCHITECTURES
+from scratchnet.parallel.shards import DEFAULT_SHARDS, check_shards
+from scratchnet.parallel.team import under_mpiexec
 from scratchnet.reading import (
     BELOW_ONE,
     COUNT,
@@ -61,11 +63,12 @@ TRAIN_DEFAULTS: dict[str, Any] = {
     "schedule": "one-cycle",
     "init": SAMPLE.init,
     "seed": 0,
+    "shards": None,
 }
 
 
 # Settings that files of earlier versions lack: what was done then.
-NEWER = {"transpose": False}
+NEWER = {"transpose": False, "shards": None}
 
 
 def check_settings(path: Path, settings: dict[str, Any]) -> None:
@@ -86,6 +89,7 @@ def check_settings(path: Path, settings: dict[str, Any]) -> None:
         "schedule": one_of(*SCHEDULES),
         "init": one_of(*RULES),
         "seed": Kind(COUNT.text, lambda value: type(value) is int and value >= 0),  # of any size
+        "shards": or_null(POSITIVE),
     }
     if settings.keys() != expected.keys():
         raise FileFault(
@@ -173,6 +177,8 @@ def complete(settings: dict[str, Any]) -> dict[str, Any]:
     """Fill in the defaults that depend on other settings."""
     if settings["epochs"] is None and settings["steps"] is None:
         settings["epochs"] = SAMPLE.epochs
+    if settings["shards"] is None and under_mpiexec():
+        settings["shards"] = DEFAULT_SHARDS
     if settings["lr"] is None:
         settings["lr"] = DEFAULT_LR[settings["optimizer"]]
     return settings
@@ -225,6 +231,22 @@ def check_same_engine(folder: Path, begun: dict[str, Any], command: str) -> None
             f"{folder}: was begun on the engine {begun['engine']}; on {current_engine()} it would end with other "
             f"weights. To go on:  {resume_command(command, begun['engine'])}"
         )
+
+
+def check_ranks(folder: Path, settings: dict[str, Any], ranks: int) -> None:
+    """A ValueError if a run cannot be shared by so many ranks."""
+    if settings["shards"] is None and ranks > 1:
+        raise ValueError(
+            f"{folder}: the run was begun without shards, and so by one process; resume it without mpiexec, or start a "
+            "new run in another folder"
+        )
+    if settings["shards"] is not None:
+        check_shards(settings["shards"], settings["batch_size"], ranks)
+
+
+def with_ranks(command: str, ranks: int) -> str:
+    """A command as it has to be started for so many ranks."""
+    return f"mpiexec -n {ranks} {command}" if ranks > 1 else command
 
 
 def resume_command(command: str, engine: str) -> str:

@@ -163,11 +163,15 @@ class Run:
 
     def rest_of_epoch(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The remaining batches of this epoch, or of the run if that ends sooner."""
+        return self.rest_of(self.train.batches)
+
+    def rest_of(self, batches: Callable[..., Iterator]) -> Iterator:
+        """What `batches` of the data set yields for the rest of this epoch, or of the run."""
         self.order_at_epoch_start = self.order.bit_generator.state
         self.step_seconds: list[float] = []
         self.step_began = time.perf_counter()
-        batches = self.train.batches(self.batch_size, self.order, first=self.step % self.steps_per_epoch)
-        return itertools.islice(batches, self.total_steps - self.step)
+        rest = batches(self.batch_size, self.order, first=self.step % self.steps_per_epoch)
+        return itertools.islice(rest, self.total_steps - self.step)
 
     def chance(self) -> np.random.Generator:
         """The generator that an augmentation draws from at this step."""
@@ -182,13 +186,18 @@ class Run:
         evaluate: Callable[[Network, Dataset], tuple[float, float]],
     ) -> None:
         """Count, record and show the step; evaluate at the end of an epoch; write a checkpoint when one is due."""
+        self.finish_step(loss, float(np.mean(logits.argmax(axis=1) == labels)), bar, evaluate)
+
+    def finish_step(
+        self, loss: float, accuracy: float, bar: Any, evaluate: Callable[[Network, Dataset], tuple[float, float]]
+    ) -> None:
+        """`after_step`, once the accuracy on the batch is known."""
         self.step_seconds.append(time.perf_counter() - self.step_began)
         epoch = self.step // self.steps_per_epoch + 1
         self.step += 1
-        accuracy = float(np.mean(logits.argmax(axis=1) == labels))
         self.record(event="step", epoch=epoch, step=self.step, loss=loss, accuracy=accuracy, lr=self.optimizer.lr)
         epoch_ends = self.ends_epoch(self.step)
-        checkpoint_due = self.step % self.checkpoint_every == 0 if self.checkpoint_every else epoch_ends
+        checkpoint_due = self.checkpoint_due(self.step)
         if epoch_ends or checkpoint_due:
             self.require_finite_weights()
         if epoch_ends:
@@ -210,6 +219,10 @@ class Run:
     def ends_epoch(self, step: int) -> bool:
         """Whether this step is the last of an epoch or of the run. The network is evaluated after it."""
         return step % self.steps_per_epoch == 0 or step == self.total_steps
+
+    def checkpoint_due(self, step: int) -> bool:
+        """Whether a checkpoint is to be written after this step."""
+        return step % self.checkpoint_every == 0 if self.checkpoint_every else self.ends_epoch(step)
 
     def require_finite_loss(self, loss: float, x: np.ndarray) -> None:
         """Raise TrainingDiverged if the loss of the batch x is NaN or infinite, before the optimiser takes a step."""
@@ -250,13 +263,16 @@ class Run:
 
         `show` adds the speed: tqdm's own would count evaluation.
         """
-        plan = planned(self.net, self.train, self.test, self.batch_size, self.optimizer, self.augment)
-        plan = plan._replace(average=self.average)
-        ops.prepare([plan], stop=lambda: interrupt.signal)
+        ops.prepare([self.plan()], stop=lambda: interrupt.signal)
         if interrupt.signal is not None:
             self.stop(interrupt.signal)
         parts = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
         return progress_bar(None, self.net.name, progress, total=self.total_steps, initial=self.step, bar_format=parts)
+
+    def plan(self) -> Planned:
+        """What the run is going to do with the network, for the engine."""
+        plan = planned(self.net, self.train, self.test, self.batch_size, self.optimizer, self.augment)
+        return plan._replace(average=self.average)
 
     def show(self, bar: Any) -> None:
         """Advance the bar: steps a second, loss and accuracy on the last 20 batches, the last accuracy on the test set.
@@ -288,6 +304,7 @@ class Run:
             "train_labels": fingerprint(self.train.labels),
             "augment": None if self.augment is None else self.describe_augment(self.augment),
             "average": None if self.average is None else {"decay": self.average.decay},
+            "shards": None,  # `parallel/train.py` has runs in shards
         }
 
     def describe_augment(self, augment: Augment) -> str:

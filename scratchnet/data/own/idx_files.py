@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from scratchnet.data.idx import as_array, read_content
+from scratchnet.data import on_disk
+from scratchnet.data.idx import as_array, map_idx, read_content
 from scratchnet.data.own.parts import Found, Part
 from scratchnet.data.registry import DatasetInfo
 from scratchnet.reading import FileFault
@@ -86,13 +87,23 @@ def _read_part(place: Path, files: Files, part: str, contents: dict[str, bytes])
         )
     images_path, labels_path = files[part, "images"], files[part, "labels"]
     rank = _rank(images_path)
-    content, labels_content = read_content(images_path, rank), read_content(labels_path, 1)
-    images, labels = as_array(content, rank), as_array(labels_content, 1)
+    labels_content = read_content(labels_path, 1)
+    labels = as_array(labels_content, 1)
+    if is_large(images_path):  # no known set is so large, and all of its bytes would have to be compared
+        content, images = b"", map_idx(images_path, rank)
+    else:
+        content = read_content(images_path, rank)
+        images = as_array(content, rank)
     if len(images) != len(labels):
         raise FileFault(f"{labels_path}: {len(labels):,} labels, but {images_path.name} holds {len(images):,} images")
     known = {"train": "train", "test": "t10k"}[part]
     contents |= {f"{known}-images-idx3-ubyte": content, f"{known}-labels-idx1-ubyte": labels_content}
     return Part(images, labels, images_path, lambda i: f"{labels_path}: entry {i:,}")
+
+
+def is_large(path: Path) -> bool:
+    """Whether a file of images is left on the disk: it is large, and not packed."""
+    return path.suffix.lower() != ".gz" and path.stat().st_size >= on_disk.MAPPED_FROM
 
 
 def _rank(path: Path) -> int:

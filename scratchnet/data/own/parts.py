@@ -11,10 +11,12 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from scratchnet.data.dataset import Dataset, DataWarning
+from scratchnet.data.on_disk import OnDisk
 from scratchnet.data.registry import DatasetInfo
 from scratchnet.reading import FileFault
 
@@ -86,7 +88,9 @@ def as_datasets(place: Path, found: Found, transpose: bool = False) -> tuple[Dat
     classes = found.classes or numbered_classes(found.train)
     for part in parts:
         check_classes(part, classes)
-    arrays = [(as_pixels(part.images, transpose), part.labels.astype(np.int64)) for part in parts]
+    arrays: list[tuple[Any, np.ndarray]] = [
+        (as_pixels(part.images, transpose), part.labels.astype(np.int64)) for part in parts
+    ]
     info = found.known or record_of(place, arrays[0][0], classes)
     names = [f"training images of {info.title}", f"test images of {info.title}"]
     if found.known:
@@ -98,18 +102,18 @@ def as_datasets(place: Path, found: Found, transpose: bool = False) -> tuple[Dat
     return train, test
 
 
-def record_of(place: Path, images: np.ndarray, classes: tuple[str, ...]) -> DatasetInfo:
+def record_of(place: Path, images: np.ndarray | OnDisk, classes: tuple[str, ...]) -> DatasetInfo:
     """The record of one's own data: its path is its name, with a sign for each byte that is no text."""
     name = os.fsencode(place).decode("utf-8", "replace")
     return DatasetInfo(name, name, image_shape=images.shape[1:], classes=classes, licence="its owner's", own=True)
 
 
-def divided(place: Path, images: np.ndarray, labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def divided(place: Path, images: np.ndarray | OnDisk, labels: np.ndarray) -> list[tuple[Any, np.ndarray]]:
     """Images and labels to train with, and those that are held out; a FileFault if no class has two images."""
     out = held_out(labels)
     if not out.any():
         raise FileFault(f"{place}: expected at least two images of a class, to hold one out for the test, got none")
-    return [(images[~out], labels[~out]), (images[out], labels[out])]
+    return [(images.part(w) if isinstance(images, OnDisk) else images[w], labels[w]) for w in (~out, out)]
 
 
 def check_part(part: Part, first: Part) -> None:
@@ -153,10 +157,16 @@ def check_classes(part: Part, classes: tuple[str, ...]) -> None:
         )
 
 
-def as_pixels(images: np.ndarray, transpose: bool) -> np.ndarray:
-    """Images (N, H, W[, C]) as float32 (N, H, W, C): bytes divided by 255, floats as they are."""
+def as_pixels(images: np.ndarray, transpose: bool) -> np.ndarray | OnDisk:
+    """Images (N, H, W[, C]) as float32 (N, H, W, C): bytes divided by 255, floats as they are.
+
+    Those of a mapped file stay on the disk.
+    """
+    mapped = isinstance(images, np.memmap)
     images = images if images.ndim == 4 else images[..., None]
     images = images.swapaxes(1, 2) if transpose else images
+    if mapped:
+        return OnDisk(images)
     pixels = np.array(images, np.float32, order="C")
     if images.dtype == np.uint8:
         pixels /= 255

@@ -1,0 +1,109 @@
+"""One rank of a run that `scaling.py` times: `python -m benchmarks.scaling_worker PROGRAM WORK`. Rank 0 prints JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import statistics
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+import scratchnet as sn
+from benchmarks.peers import LEARNING_RATE
+from benchmarks.scaling import OURS
+from scratchnet.parallel import train as train_in_shards
+from scratchnet.parallel.team import whole_team
+
+
+class Stopwatch:
+    """The seconds spent in a team's methods, which send or wait: all that one process alone would not do."""
+
+    def __init__(self, team: Any) -> None:
+        self.seconds = 0.0
+        for name in ("gather", "meet", "exchange", "gather_pieces"):
+            setattr(team, name, self.timed(getattr(team, name)))
+
+    def timed(self, method: Any) -> Any:
+        """The method, with the seconds of its calls added up."""
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return method(*arguments, **options)
+            finally:
+                self.seconds += time.perf_counter() - began
+
+        return call
+
+
+def ours(asked: dict[str, Any]) -> dict[str, Any]:
+    """The median step of `fit`, the part of it that is spent between the ranks, and how long rank 0 computed its shards
+    in each step but the first third; in seconds."""
+    train, _ = sn.data.load("sample")
+    net = sn.models.ARCHITECTURES[asked["model"]].make(seed=0)
+    optimizer = sn.SGD(net.parameters(), lr=LEARNING_RATE)
+    watch = Stopwatch(whole_team())
+    computing: list[float] = []
+    own_sums = train_in_shards.own_sums
+
+    def timed(*arguments: Any) -> Any:
+        began = time.perf_counter()
+        sums = own_sums(*arguments)
+        computing.append(time.perf_counter() - began)
+        return sums
+
+    train_in_shards.own_sums = timed
+    history = sn.fit(
+        net, train, optimizer=optimizer, steps=asked["steps"], batch_size=asked["batch_size"], shards=asked["shards"],
+        progress=False,
+    )  # fmt: skip
+    bits = hashlib.sha256(b"".join(p.value.tobytes() for p in net.parameters())).hexdigest()
+    return {
+        "step": 1 / history.steps_per_second(), "between": watch.seconds / asked["steps"], "bits": bits,
+        "bytes": sum(p.value.nbytes for p in net.parameters()), "computing": computing[len(computing) // 3 :],
+    }  # fmt: skip
+
+
+def torchs(asked: dict[str, Any]) -> dict[str, Any]:
+    """The median step of PyTorch's DistributedDataParallel, in the faster of its two layouts."""
+    import torch
+    from torch.nn.parallel import DistributedDataParallel
+
+    torch.set_num_threads(asked["threads"])
+    torch.distributed.init_process_group("gloo")
+    part = asked["batch_size"] // asked["ranks"]
+    train, _ = sn.data.load("sample")
+    images = np.resize(train.images, (part, *train.images.shape[1:]))
+    labels = torch.from_numpy(np.resize(train.labels, part))
+    medians = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        net = sn.interop.to_torch(sn.models.ARCHITECTURES[asked["model"]].make(seed=0)).to(memory_format=layout).train()
+        x = sn.interop.images_to_torch(images).contiguous(memory_format=layout)
+        shared = DistributedDataParallel(net)
+        optimizer = torch.optim.SGD(net.parameters(), lr=LEARNING_RATE, fused=True)
+        times = []
+        for _ in range(asked["steps"]):
+            began = time.perf_counter()
+            optimizer.zero_grad(set_to_none=True)
+            torch.nn.functional.cross_entropy(shared(x), labels).backward()
+            optimizer.step()
+            times.append(time.perf_counter() - began)
+        medians.append(statistics.median_low(times))
+    torch.distributed.destroy_process_group()
+    return {"step": min(medians)}
+
+
+def main(program: str, asked: str) -> None:
+    """Run, and let rank 0 print what was measured."""
+    result = (ours if program == OURS else torchs)(json.loads(asked))
+    rank = whole_team().rank if program == OURS else int(os.environ["RANK"])
+    if rank == 0:
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

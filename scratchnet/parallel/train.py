@@ -1,0 +1,267 @@
+"""The training loop in shards. Beside `scratchnet/train.py` it differs in one thing: who computes a gradient.
+
+Each step goes like this:
+
+    each rank       forward and backward on each of its shards, and the sum of these
+    all             meet: has one of them an error?
+    all             add the ranks' sums, up the tree
+    each rank       the optimiser's step for its piece of the weights
+    all             send the new weights round
+
+With one shard this is the loop of `scratchnet/train.py`, bit for bit.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from scratchnet.data import Dataset
+from scratchnet.engine import Planned, is_compiled
+from scratchnet.layers.base import state_arrays
+from scratchnet.loss import softmax_cross_entropy
+from scratchnet.network import Network
+from scratchnet.parallel.cores import shared_cores
+from scratchnet.parallel.draws import Draws, augmented
+from scratchnet.parallel.packing import Packing
+from scratchnet.parallel.shards import DEFAULT_SHARDS, check_shards, cut, sizes
+from scratchnet.parallel.team import Team, whole_team
+from scratchnet.parallel.together import (
+    EndedElsewhere,
+    Heard,
+    ending_together,
+    known_to_all,
+    meet,
+    one_first,
+    require_alike,
+)
+from scratchnet.parallel.tree import Pieces, Sums, Tree, Vectors, join, joins, own_sums
+from scratchnet.parallel.update import DividedUpdate, can_divide
+from scratchnet.runs.description import describe, describe_optimizer, generators
+from scratchnet.runs.identity import fingerprint
+from scratchnet.runs.interrupt import Interrupt, interruptible
+from scratchnet.runs.metrics import METRICS, History
+from scratchnet.runs.run import CHECKPOINT, EVALUATION_BATCH, Run
+from scratchnet.settings import at_least_zero, positive
+from scratchnet.version import __version__
+
+
+def fit_in_shards(
+    *, shards: int | None = None, folder: Any = None, resume: bool = False, progress: bool = True, **arguments: Any
+) -> History:
+    """`scratchnet.fit` with shards, on all ranks that mpiexec has started; takes its arguments and raises its errors.
+
+    shards : how many; if None, `DEFAULT_SHARDS`.
+    """
+    team = whole_team()
+    first = team.rank == 0
+    with ending_together(team):
+        run = ShardedRun(
+            **arguments, folder=folder if first else None, shards=DEFAULT_SHARDS if shards is None else shards,
+            team=team,
+        )  # fmt: skip
+        require_alike(team, run.describe())
+        with shared_cores(team), run.kept(resume and first), interruptible() as interrupt:
+            run.begin_where_the_first_is()
+            with run.bar(progress and first, interrupt) as bar:
+                run.train_in_shards(bar, interrupt)
+        if run.average is not None:
+            run.average.put_into_network()
+    return run.history
+
+
+@dataclass
+class ShardedRun(Run):
+    """A run of which this rank computes some shards. Only that of rank 0 has a folder."""
+
+    shards: int = DEFAULT_SHARDS
+    team: Team = None  # type: ignore[assignment]  # a field without a default cannot follow those of `Run` that have one
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.shards = positive("fit", "shards", self.shards)
+        check_shards(self.shards, self.batch_size, self.team.size)
+        self.draws = Draws(self.net, self.train.images.shape[1:])
+        self.packing = Packing(self.net, self.train.images.dtype)
+        self.tree = Tree(self.shards, self.team.size)
+        self.joins = joins(self.tree, self.team.rank, self.packing.size)
+        self.pieces = Pieces.of(self.packing.size, self.team.size)
+        self.vectors = Vectors(self.packing.size, self.packing.dtype)
+        divide = self.team.size > 1 and can_divide(self.optimizer, self.packing)
+        self.divided = DividedUpdate(self.optimizer, self.packing, self.team, self.pieces.places) if divide else None
+
+    # ---------------------------------------------------------------- the loop
+
+    def train_in_shards(self, bar: Any, interrupt: Interrupt) -> None:
+        """Take all steps."""
+        while self.step < self.total_steps:
+            for chosen in self.rest_of(self.train.batch_indices):
+                if self.schedule is not None:
+                    self.optimizer.lr = at_least_zero("fit", "the schedule's lr", self.schedule(self.step))
+                sums, figures = self.own_shards(chosen)
+                heard = meet(self.team, interrupt.signal, must_save=self.failure is not None)
+                loss, right = (
+                    self.team.gather(figures).sum(axis=0).sum(axis=0)
+                )  # all but a shard's own rank say 0 of it
+                if not np.isfinite(loss):  # only then are the other ranks' images of interest
+                    self.require_finite_loss(float(loss), self.train.images[chosen])
+                self.update(sums, heard)
+                if self.average is not None:
+                    self.average.update()
+                self.finish_step(float(loss), float(right / len(chosen)), bar, self.evaluate)
+                if heard.signal is not None:
+                    self.stop_together(heard.signal)
+
+    def own_shards(self, chosen: np.ndarray) -> tuple[Sums, np.ndarray]:
+        """Forward and backward on this rank's shards of the batch of these images.
+
+        Returns what the rank can add alone, and for each shard (shards, 2) its part of the loss, and how many images it
+        has right; 0 for those of other ranks.
+        """
+        parts = cut(len(chosen), self.shards)
+        figures = np.zeros((self.shards, 2))
+        before = self.packing.state()
+
+        def shard(k: int, vector: np.ndarray, add: bool) -> None:
+            if not parts[k]:
+                if not add:
+                    vector[:] = 0
+                vector += 0  # this makes 0 of -0, as it does where another rank adds the vector
+                return
+            share = len(parts[k]) / len(chosen)
+            self.net.set_state(before)
+            x, labels = self.images_of(chosen, parts[k]), self.train.labels[chosen[parts[k].start : parts[k].stop]]
+            logits = self.net.forward(x, training=True)
+            loss, dlogits = softmax_cross_entropy(logits, labels)
+            self.net.backward(dlogits * dlogits.dtype.type(share), need_dx=False)
+            self.packing.pack(vector, share, add)
+            figures[k] = share * loss, (logits.argmax(axis=1) == labels).sum()
+
+        mine = self.tree.held_by(self.team.rank)
+        self.draws.skip(parts[mine.start].start)
+        sums = own_sums(self.tree, self.team.rank, shard, self.vectors)
+        self.draws.skip(len(chosen) - parts[mine.stop - 1].stop)
+
+        return sums, figures
+
+    def update(self, sums: Sums, heard: Heard) -> None:
+        """Add all ranks' sums, and take the optimiser's step; put its arrays together if they are about to be saved."""
+        for step in self.joins:
+            join(sums, step, self.vectors, self.team.exchange)
+        vector = sums[self.tree.root]
+        if self.divided is None:
+            self.team.gather_pieces(vector, self.pieces.places)
+            self.packing.unpack(vector)
+            self.optimizer.step()
+        else:
+            self.divided.step(vector)
+            step_now = self.step + 1
+            about_to_save = self.checkpoint_due(step_now) or heard.must_save or heard.signal is not None
+            if about_to_save or step_now == self.total_steps:
+                self.divided.put_together(vector)
+        self.vectors.give_back(vector)  # the next step writes to it
+
+    def save_checkpoint(self) -> None:
+        """As for one process; a failure between two checkpoints waits for the next step, when all ranks know of it."""
+        if self.divided is None or self.divided.whole:
+            super().save_checkpoint()
+
+    def images_of(self, chosen: np.ndarray, part: range) -> np.ndarray:
+        """The images of a shard, augmented: all that this rank reads of the batch."""
+        images = self.train.images[chosen[part.start : part.stop]]
+        if self.augment is None:
+            return images
+        return augmented(self.augment, images, part, len(chosen), self.seed, self.step)
+
+    def evaluate(self, net: Network, data: Dataset) -> tuple[float, float]:
+        """As `scratchnet.evaluate`, with the same bits; each rank takes some of the batches."""
+        starts = range(0, len(data), EVALUATION_BATCH)
+        figures = np.zeros((len(starts), 2))  # of each batch: its loss, and how many images are right
+        for i in range(self.team.rank, len(starts), self.team.size):
+            part = data[starts[i] : starts[i] + EVALUATION_BATCH]
+            logits = net.forward(part.images)
+            loss, _ = softmax_cross_entropy(logits, part.labels)
+            figures[i] = loss * len(part), (logits.argmax(axis=1) == part.labels).sum()
+        meet(self.team)
+        loss_sum, correct = 0.0, 0
+        for loss_of_batch, right in self.team.gather(figures).sum(axis=0).tolist():  # in their order
+            loss_sum, correct = loss_sum + loss_of_batch, correct + int(right)
+        return loss_sum / len(data), correct / len(data)
+
+    # ---------------------------------------------------------------- beginning and ending together
+
+    def describe(self) -> dict[str, Any]:
+        """All that decides the bits of this run; each rank must describe the same."""
+        arrays = {p.name: p.value for p in self.net.parameters()} | state_arrays(self.net.state())
+        parts = {} if self.test is None else {"images": self.test.images, "labels": self.test.labels}
+        rates = [] if self.schedule is None else [float(self.schedule(step)) for step in range(self.total_steps)]
+        return {
+            "scratchnet": __version__,
+            "NumPy": np.__version__,
+            "steps": self.total_steps,
+            **self.describe_arguments(),
+            "computing": computing(),
+            "network": describe(self.net) | {"generators": generators(self.net)},
+            "weights": {name: fingerprint(array) for name, array in arrays.items()},
+            "optimizer": describe_optimizer(self.optimizer) | {"lr": self.optimizer.lr, "steps": self.optimizer.steps},
+            "schedule": fingerprint(np.array(rates)),
+            "test": {name: fingerprint(array) for name, array in parts.items()},
+            "checkpoint_every": self.checkpoint_every,
+        }
+
+    def describe_arguments(self) -> dict[str, Any]:
+        return super().describe_arguments() | {"shards": self.shards}
+
+    def begin_where_the_first_is(self) -> None:
+        """If rank 0 has resumed a run, go on from a copy of its files. They may be where only rank 0 can read them."""
+        meet(self.team)
+        resumed = self.team.rank == 0 and self.step > 0
+        folder = Path(self.folder) if self.folder is not None else None
+        contents = [
+            self.team.from_first((folder / name).read_bytes() if resumed and folder else b"")
+            for name in (CHECKPOINT, METRICS)
+        ]
+        if self.team.rank == 0 or not contents[0]:
+            return
+        with tempfile.TemporaryDirectory(prefix="scratchnet-resume-") as copied:
+            for name, content in zip((CHECKPOINT, METRICS), contents, strict=True):
+                (Path(copied) / name).write_bytes(content)
+            self.folder = Path(copied)
+            self.start(resume=True)
+            self.folder = None
+
+    def plan(self) -> Planned:
+        """As for the whole run, but in training with batches of the shards' sizes."""
+        plan = super().plan()
+        whole = {shape[0] for shape, _, training in plan.passes if training}
+        images = self.train.images
+        passes = [((N, *images.shape[1:]), images.dtype, True) for N in sorted(sizes(whole, self.shards))]
+        return plan._replace(passes=passes + [each for each in plan.passes if not each[2]])
+
+    def bar(self, progress: bool, interrupt: Interrupt) -> Any:
+        """The progress bar. One rank of a machine has the engine compile; the others then find the code on the disk."""
+        return one_first(self.team, lambda: super(ShardedRun, self).bar(progress, interrupt))
+
+    def stop_together(self, number: int) -> NoReturn:
+        """As `stop`, when all ranks know of the signal; rank 0 saves the run, and says where."""
+        if self.team.rank != 0:
+            raise EndedElsewhere(128 + number)
+        with known_to_all():
+            self.stop(number)
+
+
+def computing() -> dict[str, Any]:
+    """What else decides the bits: the compiled engine's registers, or the library for matrix products."""
+    from scratchnet.info import blas_libraries, blas_line, vector_width  # here: it imports what only few need
+
+    if is_compiled():
+        import numba
+
+        return {"numba": numba.__version__, "register bits": vector_width()}
+    libraries = blas_libraries()  # SciPy may have loaded one of its own, on some ranks; NumPy does not use it
+    of_numpy = [library for library in libraries if np.__name__ in library["filepath"]] or libraries
+    return {"BLAS": sorted(map(blas_line, of_numpy))}
