@@ -274,4 +274,4 @@ if kernel_transcript:
 #    same after ``train_a_little``, the gradient is 0 only from relu1 on. Why? (By then the biases of conv2 are not 0.)
 # 3. Exercise 13, ``.venv/bin/scratchnet check 13``: write a layer of your own, and step through it in the same way.
 #
-# *Next:* ``16_data_parallel.py``: how the compiled engine gets its speed. *In the library:* ``scratchnet/network.py``.
+# *Next:* ``16_data_parallel.py``: one step, shared by several processes. *In the library:* ``scratchnet/network.py``.

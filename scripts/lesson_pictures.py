@@ -12,7 +12,7 @@ SIZE = (220, 110)  # at most, in pixels
 SHOWN = (
     "01_means", "02_weights", "03_by_hand", "04_boundaries", "05_slide", "06_dx_place_by_place", "07_max_pool",
     "08_graph", "09_plateau", "10_mistakes", "11_saliency", "12_remedies", "13_accuracy_and_cost", "14_receptive_field",
-    "15_digit_and_gradient", "17_speeds", "18_claims", "19_by_step",
+    "15_digit_and_gradient", "16_mistakes", "17_speeds", "18_claims", "19_by_step",
 )  # fmt: skip
 
 

@@ -1,11 +1,11 @@
 """
-Data-parallel training, to the same bits
-========================================
+16. Many workers, the same bits
+===============================
 
 *After this lesson you can* share the gradient of a batch among several processes by hand, name three ways to get it
 wrong that no error message tells you of, and make the result independent of how many processes there are.
 
-*Needs:* lessons 3 and 6. *Takes:* about twenty seconds to run, twenty minutes to read.
+*Part:* under the hood. *Needs:* lessons 3 and 6. *Takes:* about twenty seconds to run, twenty minutes to read.
 
 One machine is too small? Then share the batch: each process computes the gradient of some of the images, the gradients
 are added, and all take the same step. This is called *data-parallel* training. It is little arithmetic, but each part
@@ -221,7 +221,7 @@ drawn, axes = figure(width=7.5, height=3.6)
 bars = axes.bar(mistakes.keys(), mistakes.values(), color="#f0c0a0", edgecolor="black", width=0.6)
 axes.bar_label(bars, [f"{value:.0%}" if value > 0.01 else f"{value:.0e}" for value in mistakes.values()])
 axes.set(yscale="log", ylabel="off by", title="Three ways to share a batch wrongly", ylim=(1e-9, 10))
-keep(drawn, "data_parallel_mistakes")
+keep(drawn, "16_mistakes")
 
 # %%
 # Two processes
@@ -342,4 +342,5 @@ print(f"32 images in one piece: {seconds([slice(0, 32)]):.3f} s; in 8 shards: {s
 # 4. Train for 100 steps with ``in_order_of_ranks(1)`` and with ``in_order_of_ranks(2)``. How does the distance of the
 #    weights grow?
 #
-# *In the library:* ``scratchnet/parallel/train.py``.
+# *Next:* ``17_to_the_limit.py``: how the compiled engine gets its speed. *In the library:*
+# ``scratchnet/parallel/train.py``.
