@@ -326,7 +326,7 @@ def steps_to(goal: float, batch_size: int) -> tuple[int, int]:
 
 
 needed = {b: steps_to(0.5, b) for b in (8, 32, 128, 512)}
-drawn, (left, right) = figure(1, 2, width=8, height=3.4)
+drawn, (left, right) = figure(2, 1, width=6, height=6)
 left.loglog(sizes, noise, "o-", color="black", label="measured")
 left.loglog(sizes, noise[0] / np.sqrt(sizes), "--", color="#d55e00", label="1 / sqrt(batch)")
 left.set(xlabel="batch size", ylabel="noise / gradient", title="Noise of the gradient")
@@ -364,7 +364,7 @@ schedules = {
     "linear": lambda lr: lambda step: lr * (1 - step / STEPS),
     "cosine": lambda lr: sn.optim.cosine(lr, STEPS),
 }
-drawn, (left, right) = figure(1, 2, width=8.5, height=3.6)
+drawn, (left, right) = figure(2, 1, width=6, height=6)
 by_schedule = {}
 for (name, schedule), (style, colour) in zip(schedules.items(), styles, strict=False):
     for lr in (0.05, 0.1):

@@ -377,7 +377,7 @@ np.testing.assert_allclose((dx_hat - dx_hat.mean() - x_hat * (dx_hat * x_hat).me
 # When you have done it, compare with the library's. It uses that the two sums are those of db and dw, apart from w, and
 # it calls N, the count of numbers in a channel, P:
 
-code(sn.layers.batch_norm_backward)
+code(sn.layers.batch_norm_backward, exercise="14")
 
 four_pixels = x.reshape(1, 1, 4, 1)  # (N, H, W, C)
 with sn.use_engine("numpy"):
@@ -560,7 +560,7 @@ def gradients_on_the_way(net: sn.Network) -> list[float]:
 
 without = gradients_on_the_way(deep_network(depth=19, scale=0.7))
 with_it = gradients_on_the_way(residual_network(scale=0.7))
-drawn, (left, right) = figure(1, 2, width=9, height=3.6)
+drawn, (left, right) = figure(2, 1, width=6, height=6)
 left.semilogy(range(1, 20), without, "v--", color="#0072b2", label="plain")
 left.semilogy([1, *range(3, 20, 2)], with_it, "o-", color="black", label="residual")
 left.set(
