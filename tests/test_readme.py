@@ -211,11 +211,6 @@ def test_facts_that_the_readme_states(sample):
     }.items():
         (stated,) = re.findall(fact, README.replace("\n", " "))
         assert int(stated.replace(",", "")) == count
-<<<<<<< HEAD
-    assert len(list((ROOT / "lessons").glob("[0-9]*.py"))) == 19
-    assert "has nineteen scripts" in README
-=======
->>>>>>> late
     assert len(EXERCISES) == 14
     assert "Its fourteen exercises" in README
     assert len(list((ROOT / "lessons").glob("[0-9]*.py"))) == 19
