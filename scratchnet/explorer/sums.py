@@ -89,7 +89,7 @@ def take_apart(number: Number, arrays: Arrays, index: Sequence[int], layer: int 
     Returns
     -------
     list of dict
-        One for each sum: "total", and the terms in one of three forms. None: "values", a number for each factor. One
+        One for each sum: "total"; "touched", of each array the range of the indices that made terms; and the terms in one of three forms. None: "values", a number for each factor. One
         index: "terms", the largest ones, and "rest", how many more there are and their sum. Two or three: "grid", the
         factors and products over the first two indices, with None where there is no term; and "layers", the partial
         sums over these two for each value of the third index.
@@ -113,6 +113,7 @@ def _sum_of(part: Sum, arrays: Arrays, places: Mapping[str, int], layer: int | N
         values.append(np.broadcast_to(value, sizes).astype(np.float64))
     products = np.where(there, math.prod(values, start=np.float64(part.scale)), 0.0)
     shown = {"factors": _names(part), "scale": part.scale, "over": names, "total": float(products.sum())}
+    shown["touched"] = _touched(part, grid, there)
     visible = [value for factor, value in zip(part.factors, values, strict=True) if factor.array != "window"]
     if not names:
         return shown | {"values": [_plain(value) for value in visible]}
@@ -143,7 +144,18 @@ def _evaluate(form: Affine, grid: Mapping[str, Any]) -> Any:
 
 
 def _names(part: Sum) -> list[str]:
-    return [factor.array for factor in part.factors if factor.array != "window"]
+    tests = {"": "{}", "positive": "{} > 0", "equals": "wins"}
+    return [tests[factor.test].format(factor.array) for factor in part.factors if factor.array != "window"]
+
+
+def _touched(part: Sum, grid: Mapping[str, Any], there: np.ndarray) -> dict[str, list[list[int]]]:
+    """Of each factor's array, the smallest and the largest index of the entries that make terms."""
+    found = {}
+    for factor in part.factors:
+        if factor.index and factor.array != "window" and there.any():
+            every = [np.broadcast_to(_evaluate(form, grid), there.shape)[there] for form in factor.index]
+            found[factor.array] = [[int(position.min()), int(position.max())] for position in every]
+    return found
 
 
 def _list(
