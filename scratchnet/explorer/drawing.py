@@ -33,9 +33,11 @@ def strokes_in(value: Any) -> list[np.ndarray]:
     if sum(map(len, value)) > MOST_POINTS:
         raise ValueError(f"strokes: expected at most {MOST_POINTS} points; clear the pad, and draw again")
     try:
-        strokes = [np.array(stroke, np.float64).reshape(len(stroke), 2) for stroke in value if stroke]
+        strokes = [np.array(stroke, np.float64) for stroke in value if stroke]
     except (ValueError, TypeError, OverflowError):
         raise ValueError(f"{expected}, got something else") from None
+    if not all(stroke.shape == (len(stroke), 2) for stroke in strokes):
+        raise ValueError(f"{expected}, got something else")
     if not all(((stroke >= 0) & (stroke <= 1)).all() for stroke in strokes):
         raise ValueError(f"{expected}, got one outside")
     return strokes

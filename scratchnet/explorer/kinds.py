@@ -193,9 +193,7 @@ def flatten(layer: Any, x: tuple[int, ...], out: tuple[int, ...]) -> tuple[Numbe
 
 def resize(layer: Any, x: tuple[int, ...], out: tuple[int, ...]) -> tuple[Numbers, Numbers]:
     A, B = entry("A", "i", "row"), entry("B", "j", "column")
-    pixels = Sum(
-        {"row": x[0], "column": x[1]}, (A, B, entry("x", "row", "column", "c")), crop=True, sparse=("A", "B")
-    )
+    pixels = Sum({"row": x[0], "column": x[1]}, (A, B, entry("x", "row", "column", "c")), crop=True, sparse=("A", "B"))
     back = Sum({"i": out[0], "j": out[1]}, (A, B, entry("dout", "i", "j", "c")), crop=True, sparse=("A", "B"))
     return {"out": Number(("i", "j", "c"), (pixels,))}, {"dx": Number(("row", "column", "c"), (back,))}
 

@@ -98,7 +98,7 @@ class Recording:
                     "math": math(stage),
                     "arrays": {name: row.add(array) for name, array in held.items()},
                     "named": {name: number.letters for name, number in numbers.items()},
-                    "shown": [name for name in held if name not in HIDDEN],
+                    "shown": [*held] if isinstance(layer, Loss) else _shown(held, numbers),
                 }
             )
         return {
@@ -175,6 +175,14 @@ def _extras(stage: Stage) -> dict[str, np.ndarray]:
         kind = kind_of(layer)
         made = kind.extras(layer, x) if kind else {}
     return {name: _without_batch(array) for name, array in made.items()}
+
+
+def _shown(held: dict[str, np.ndarray], numbers: Numbers) -> list[str]:
+    """The arrays to look at: those that the stage makes, then those that they are made of; all of an unknown layer."""
+    if not numbers:
+        return list(held)
+    used = {factor.array for number in numbers.values() for part in number.sums for factor in part.factors}
+    return [*numbers, *(name for name in held if name in used and name not in numbers and name not in HIDDEN)]
 
 
 def _without_batch(array: Any) -> np.ndarray:

@@ -12,7 +12,6 @@ import hmac
 import json
 import secrets
 import threading
-import time
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,6 +44,7 @@ class Explorer(ThreadingHTTPServer):
     """Serves the explorer of one network; each page that opens gets a copy of it."""
 
     daemon_threads = True
+    request_queue_size = MOST_CONNECTIONS
 
     def __init__(self, opened: Opened, port: int = 0) -> None:
         self.opened = opened
@@ -65,7 +65,8 @@ class Explorer(ThreadingHTTPServer):
         """A name for a new page. If there are too many, that which has been quiet longest is closed."""
         name, session = secrets.token_urlsafe(12), Session(self.opened)
         with self._pages_lock:
-            too_many = [self.pages.pop(key) for key in list(self.pages)[: len(self.pages) - MOST_PAGES + 1]]
+            quietest = list(self.pages)[: max(len(self.pages) - MOST_PAGES + 1, 0)]
+            too_many = [self.pages.pop(key) for key in quietest]
             self.pages[name] = session
         for old in too_many:
             old.close({})
@@ -200,11 +201,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _swallow(self, length: int) -> None:
         """Read on a little, so that the answer arrives before the connection is closed."""
-        end = time.monotonic() + 1
         with suppress(OSError):
-            while length > 0 and time.monotonic() < end:
-                part = self.rfile.read(min(length, 1 << 16))
-                length -= len(part) or length
+            self.connection.settimeout(1)
+            self.rfile.read(min(length, 1 << 20))
 
     def _refuse(self, status: HTTPStatus, sentence: str) -> None:
         self.close_connection = self.close_connection or status != HTTPStatus.BAD_REQUEST

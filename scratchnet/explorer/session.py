@@ -47,7 +47,8 @@ class Session:
         self.digit = 0
         self.drawn = False
         self.training = True
-        self.x, self.label = self.data.images[:1], int(self.data.labels[0])
+        self.label = int(self.data.labels[0])
+        self._look_at(self.data.images[:1])
         self.recording: Recording | None = None
 
     # ---------------------------------------------------------------- what to look at
@@ -141,7 +142,6 @@ class Session:
         delta, kind = finite(request, "delta"), str(request.get("kind"))
         recording = self._walk()
         if kind == "pixel":
-            self.x = self.x.copy()  # it may be a part of the data set
             array, grads, place = self.x, recording.stages[-1].step.output, request.get("index")
             index = (0, *self._index(place, self.x.shape[1:], "pixel"))
         else:
@@ -239,7 +239,7 @@ class Session:
     # ---------------------------------------------------------------- the work
 
     def _look_at(self, x: np.ndarray) -> None:
-        self.x = x.astype(np.float32)
+        self.x = np.array(x, np.float32)  # a copy, which may be changed
         self.changes = [change for change in self.changes if change[0] not in ("pixel", "label")]
 
     def _walk(self) -> Recording:
@@ -292,7 +292,7 @@ class Session:
 
     def _optimizer(self, request: Request) -> tuple[str, float]:
         name = request.get("optimizer")
-        if name not in OPTIMIZERS:
+        if not isinstance(name, str) or name not in OPTIMIZERS:
             raise ValueError(f"optimiser: expected one of {', '.join(OPTIMIZERS)}, got {str(name)[:40]!r}")
         lr = finite(request, "lr")
         if not 0 <= lr <= 100:
@@ -311,7 +311,7 @@ ACTIONS: dict[str, Callable[[Session, Request], Any]] = {
 
 def answer(session: Session, action: str, request: Request) -> Any:
     """What a page asked for. One computation at a time: see `COMPUTE`."""
-    with COMPUTE:
+    with COMPUTE, np.errstate(all="ignore"):  # a network with infinite weights is shown, too
         session.trainer.last_asked = time.monotonic()
         return ACTIONS[action](session, request)
 

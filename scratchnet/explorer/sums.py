@@ -6,8 +6,8 @@ formulas:
     out[i, j, f] = b[f] + sum over kh, kw, c of  x[i*SH + kh - top, j*SW + kw - left, c] * w[kh, kw, c, f]
 
 A `Sum` is one such line as data: the indices that it runs over, and the entries that it multiplies. `take_apart` looks
-these entries up in the arrays of a walk. The page of the explorer shows what it returns; a page that was exported, which
-has no Python, follows the same data in `page/sums.js`. What each layer's numbers are sums of is in `kinds.py`.
+these entries up in the arrays of a walk. The page of the explorer shows what it returns; a page that was exported has
+no Python, and follows the same data in `page/sums.js`. What each layer's numbers are sums of is in `kinds.py`.
 
 Nothing here computes a layer. The number itself is always that of the array, and its terms stand beside it.
 """
@@ -89,10 +89,11 @@ def take_apart(number: Number, arrays: Arrays, index: Sequence[int], layer: int 
     Returns
     -------
     list of dict
-        One for each sum: "total"; "touched", of each array the range of the indices that made terms; and the terms in one of three forms. None: "values", a number for each factor. One
-        index: "terms", the largest ones, and "rest", how many more there are and their sum. Two or three: "grid", the
-        factors and products over the first two indices, with None where there is no term; and "layers", the partial
-        sums over these two for each value of the third index.
+        One for each sum: "total"; "touched", of each array the range of the indices that made terms; and the terms in
+        one of three forms. No index: "values", a number for each factor. One index: "terms", the largest ones, and
+        "rest", how many more there are and their sum. Two or three: "grid", the factors, and "products", over the first
+        two indices, with None where there is no term; and "layers", the partial sums over these two for each value of
+        the third index.
     """
     places = number.named(index)
     return [_sum_of(part, arrays, places, layer) for part in number.sums]
@@ -165,7 +166,13 @@ def _list(
     order = np.argsort(-np.abs(products), kind="stable")
     order = order[there[order]]
     largest, others = order[:MOST], order[MOST:]
-    terms = [{"at": int(k), "values": [_plain(v[k]) for v in values], "product": _plain(products[k])} for k in largest]
+    terms: list[dict[str, Any]] = [
+        {"at": int(k), "values": [_plain(v[k]) for v in values], "product": _plain(products[k])} for k in largest
+    ]
+    for factor in (factor for factor in part.factors if factor.array == "w"):  # so that it can be changed on the page
+        for term in terms:
+            at = {**places, next(iter(part.over)): term["at"]}
+            term["w"] = [int(_evaluate(form, at)) for form in factor.index]
     return {"terms": terms, "rest": {"count": len(others), "sum": float(products[others].sum())}}
 
 

@@ -93,7 +93,8 @@ class Trainer:
             if not COMPUTE.acquire(timeout=0.05):  # whoever has it may be waiting for this thread to end
                 continue
             try:
-                self._step()
+                with np.errstate(all="ignore"):  # that the loss is not finite is said below
+                    self._step()
             finally:
                 COMPUTE.release()
             if self.fault:

@@ -3,9 +3,20 @@ import { takeApart } from "./sums.js";
 
 export const recorded = globalThis.RECORDED ?? null;
 let page = "";
+let asking = 0;
 
 /** Ask the server; an error is the sentence that it answers with. */
 export async function ask(action, request = {}) {
+  busy(1);
+  try { return await answerTo(action, request); } finally { busy(-1); }
+}
+
+function busy(more) {
+  asking += more;
+  document.body.setAttribute("aria-busy", asking > 0);
+}
+
+async function answerTo(action, request) {
   const response = await fetch(`api/${action}`, { method: "POST", body: JSON.stringify({ page, ...request }) });
   if (response.headers.get("Content-Type")?.startsWith("application/octet")) return unpack(await response.arrayBuffer());
   const answer = await response.json();

@@ -23,12 +23,18 @@ export function short(value) {
   return size >= 1e5 || size < 1e-4 ? value.toExponential(3) : value.toPrecision(4);
 }
 
+/** How numbers are written in small cells: all divided by one power of ten, so that they are short; and its name. */
+export function cellScale(most) {
+  const power = most >= 100 || most < 0.1 ? Math.floor(Math.log10(most)) : 0;
+  return { factor: 10 ** -power, name: power ? ` × 10${[...String(power)].map((sign) => "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"["0123456789-".indexOf(sign)]).join("")}` : "" };
+}
+
 /** A number for a small cell. */
 export function tiny(value) {
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1000 || size < 0.001) return value.toExponential(0).replace("e+", "e");
-  return size >= 10 ? value.toFixed(size >= 100 ? 0 : 1) : value.toFixed(size >= 0.1 ? 2 : 3).replace(/^(-?)0\./, "$1.");
+  if (size < 0.005) return "≈0";
+  return value.toFixed(size >= 10 ? 0 : size >= 1 ? 1 : 2).replace(/^(-?)0\./, "$1.");
 }
 
 /** The name of a number: out[0, 5, 7, 3]. Arrays of a batch have their image first, which is always 0 here. */

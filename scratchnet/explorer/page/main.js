@@ -104,7 +104,8 @@ function leave() {
 const askFor = oneAtATime(async (at, array, index, layer, focus) => {
   const found = await explain(state.walked, at, array, index, layer);
   if (at !== state.at) return;
-  showNumber(array, index, found, (chosen, moved) => { state.layer = chosen; point(array, index, moved); });
+  showNumber(array, index, found, (chosen, moved) => { state.layer = chosen; point(array, index, moved); },
+    (weight) => setTarget({ kind: "weight", name: `${state.walked.stages[at].layer}.w`, index: weight }));
   if (focus) byId("number-parts").querySelector(".layers [aria-pressed=true]")?.focus();
   const touched = Object.assign({}, ...(found.sums ?? []).map((part) => part.touched));
   for (const view of state.views) {
@@ -171,7 +172,6 @@ function setUpImage() {
   byId("label").onchange = guard(async () => changed(await ask("label", { label: Number(byId("label").value) })));
   byId("training").onchange = guard(takeWalk);
   byId("training-box").hidden = !state.info.changes_in_training;
-  byId("training-note").textContent = " (with dropout: the bars above are without)";
   byId("pad-area").classList.toggle("no-pad", !state.info.can_draw);
 }
 
@@ -241,11 +241,12 @@ async function begin() {
   drawLegend();
   showNoNumber();
   state.info = await open();
-  byId("subject").textContent = `${state.info.net} · engine ${state.info.engine}${recorded ? " · a recorded walk" : ""}`;
+  byId("subject").textContent = `${state.info.net} · engine ${state.info.engine}${recorded ? " · a recorded walk, as in training" : ""}`;
   document.title = `${state.info.net} · scratchnet explorer`;
   buildBars(state.info.classes);
   byId("label").replaceChildren(...state.info.classes.map((name, k) => make("option", { value: k }, name)));
   setUpKeys();
+  globalThis.explainHere = (...number) => explain(state.walked, ...number); // for the curious, and for tests
   if (recorded) {
     document.body.classList.add("recorded");
     byId("label").disabled = true;

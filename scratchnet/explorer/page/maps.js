@@ -1,7 +1,7 @@
 // One array as a picture in which every number can be pointed at: images by channel, kernels by channel and filter,
 // vectors as bars or as rows of pixels.
 import { css, isDark, largest, paint } from "./colour.js";
-import { make, nameOf, short, tiny } from "./dom.js";
+import { cellScale, make, nameOf, short, tiny } from "./dom.js";
 
 const BARS = 16; // a vector of up to so many numbers is drawn as bars
 const NUMBERS = 8; // and a map of up to so many rows has its numbers written in it
@@ -126,8 +126,8 @@ export class ArrayView {
   draw() {
     const { array, name } = this;
     const axes = channelAxes(array.shape);
-    const where = axes.length && axes.some((n) => n > 1) ? `, ${axes.map((n, axis) => `${["c", "f"][axis + (axes.length === 1 && name === "out" ? 1 : 0)] ?? "c"} = ${this.channels[axis]}`).join(", ")}` : "";
-    this.caption.replaceChildren(make("b", {}, name), ` ${array.shape.join(" × ") || "a number"}${where}`);
+    const where = axes.length && axes.some((n) => n > 1) ? `, channel ${this.channels.join(", ")}` : "";
+    this.caption.replaceChildren(make("b", {}, name), ` ${array.shape.join(" × ") || "a number"}`);
     if (this.scalar) this.scalar.textContent = short(array.data[0]);
     if (this.bars) {
       [...this.bars.children].forEach((line, k) => {
@@ -147,12 +147,13 @@ export class ArrayView {
     this.map.setAttribute("aria-label", `${name}, ${plane.rows} by ${plane.columns}${where}. Arrow keys move, Enter holds the number.`);
     if (plane.columns <= NUMBERS && plane.rows <= NUMBERS && this.size / Math.max(plane.rows, plane.columns) >= 22) {
       this.numbers.style.setProperty("grid-template-columns", `repeat(${plane.columns}, 1fr)`);
-      const cells = [];
+      const cells = [], scale = cellScale(largest(array));
       for (let r = 0; r < plane.rows; r++) for (let c = 0; c < plane.columns; c++) {
         const value = inside(r, c);
-        cells.push(make("span", { class: value !== undefined && isDark(value / largest(array)) ? "on-dark" : "" }, value === undefined ? "" : tiny(value)));
+        cells.push(make("span", { class: value !== undefined && isDark(value / largest(array)) ? "on-dark" : "" }, value === undefined ? "" : tiny(value * scale.factor)));
       }
       this.numbers.replaceChildren(...cells);
+      this.caption.append(scale.name);
     }
     if (this.strip) [...this.strip.children].forEach((b, k) => {
       b.setAttribute("aria-pressed", k === this.channels[0]);

@@ -40,6 +40,7 @@ export function markRow(at) {
     cell.classList.toggle("passed", k < at);
   });
   const strip = byId("strip"), column = cells[at].parentElement;
+  if (strip.contains(document.activeElement)) cells[at].focus({ preventScroll: true });
   const left = column.offsetLeft - strip.clientWidth / 2 + column.clientWidth / 2;
   strip.scrollTo({ left, behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
 }

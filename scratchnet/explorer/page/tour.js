@@ -18,25 +18,25 @@ const STOPS = [
 let at = -1;
 
 export function setUpTour() {
-  byId("help").onclick = () => begin();
-  byId("tour-next").onclick = () => go(at + 1);
-  byId("tour-skip").onclick = () => end();
+  byId("help").onclick = () => beginTour();
+  byId("tour-next").onclick = () => goOn(at + 1);
+  byId("tour-skip").onclick = () => endTour();
   byId("tour").addEventListener("close", () => mark(null));
-  if (!remembered()) begin();
+  if (!remembered()) beginTour();
 }
 
 const stops = () => STOPS.filter(([id]) => !byId(id).hidden && byId(id).offsetParent !== null);
 
-function begin() {
+function beginTour() {
   at = -1;
   byId("tour").show();
-  go(-1);
+  goOn(-1);
   byId("tour-next").focus({ preventScroll: true });
 }
 
-function go(to) {
+function goOn(to) {
   const places = stops();
-  if (to >= places.length) { end(); return; }
+  if (to >= places.length) { endTour(); return; }
   at = to;
   byId("tour-text").textContent = to < 0 ? HELLO : places[to][1];
   byId("tour-count").textContent = to < 0 ? "" : `${to + 1} of ${places.length}`;
@@ -50,7 +50,7 @@ function mark(section) {
   section?.scrollIntoView({ block: "nearest" });
 }
 
-function end() {
+function endTour() {
   byId("tour").close();
   try { localStorage.setItem("scratchnet-explorer-tour", "seen"); } catch { /* a page from disk may not remember */ }
 }
