@@ -25,6 +25,7 @@ extensions = [
     "numpydoc",
     "sphinx_gallery.gen_gallery",
     "docstrings",
+    "explorer_pages",
     "formulas",
     "mathml",
     "records",

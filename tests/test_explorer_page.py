@@ -312,7 +312,8 @@ def test_learning_on_the_page(serve, visit, good):
     page.until("document.querySelectorAll('#curve polyline')[0].points.numberOfItems > 3")
     (session,) = explorer.pages.values()
     assert session.trainer.running
-    page.go(3)
+    page.page.locator("#strip button[aria-label^='stage 4:']").click()  # to look inside meanwhile
+    page.until("document.getElementById('where').textContent.includes('stage 4 of 18')")
     page.page.click("#train")
     page.until("document.getElementById('train').textContent === 'Go on training'")
     steps = len(session.trainer.losses)

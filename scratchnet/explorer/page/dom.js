@@ -26,7 +26,7 @@ export function short(value) {
 /** How numbers are written in small cells: all divided by one power of ten, so that they are short; and its name. */
 export function cellScale(most) {
   const power = most >= 100 || most < 0.1 ? Math.floor(Math.log10(most)) : 0;
-  return { factor: 10 ** -power, name: power ? ` × 10${[...String(power)].map((sign) => "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"["0123456789-".indexOf(sign)]).join("")}` : "" };
+  return { factor: 10 ** -power, name: power ? ` in 10${[...String(power)].map((sign) => "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"["0123456789-".indexOf(sign)]).join("")}` : "" };
 }
 
 /** A number for a small cell. */

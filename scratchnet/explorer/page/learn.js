@@ -51,7 +51,7 @@ async function poll(changed) {
     if (!running) return;
     const answer = await ask("progress", { since: losses.length });
     show({ ...answer, losses: [...losses, ...answer.losses] });
-    changed(answer);
+    await changed(answer);
   }
 }
 

@@ -6,7 +6,7 @@ import { buildBars, showBars } from "./bars.js";
 import { setUpCopying, showCode } from "./code.js";
 import { byId, make, oneAtATime } from "./dom.js";
 import { drawHistograms, setUpLearning } from "./learn.js";
-import { ArrayView } from "./maps.js";
+import { ArrayView, channelsIn } from "./maps.js";
 import { showNoNumber, showNumber } from "./number.js";
 import { clearPad, drawSeen, setUpPad } from "./pad.js";
 import { buildRow, drawLegend, drawRow, madeBy, markRow } from "./row.js";
@@ -119,9 +119,9 @@ function follow(view, ranges, found) {
   const { shape } = view.array;
   if (!view.array.data) return;
   const shown = found.sums.find((part) => part.layer !== undefined)?.layer;
-  ranges.slice(2).forEach(([low, high], axis) => {
+  channelsIn(shape, ranges).forEach(([low, high], axis) => {
     const channel = low === high ? low : shown ?? view.channels[axis];
-    if (shape.length >= 3 && view.channels[axis] !== undefined && channel >= low && channel <= high && view.channels[axis] !== channel) view.turn(axis, channel, false);
+    if (view.channels[axis] !== undefined && channel >= low && channel <= high && view.channels[axis] !== channel) view.turn(axis, channel, false);
   });
 }
 
@@ -137,8 +137,8 @@ function point(array, index, focus = false) {
 function turn(name, axis, channel) {
   const view = state.views.find((each) => each.name === name);
   const held = state.held?.array === name ? [...state.held.index] : null;
-  if (!held || view.array.shape.length < 3) return;
-  held[2 + axis] = channel;
+  if (!held) return;
+  held[held.length - channelsIn(view.array.shape, held).length + axis] = channel;
   select(name, held);
 }
 

@@ -1,6 +1,6 @@
 // One array as a picture in which every number can be pointed at: images by channel, kernels by channel and filter,
 // vectors as bars or as rows of pixels.
-import { css, isDark, largest, paint } from "./colour.js";
+import { isDark, largest, paint } from "./colour.js";
 import { cellScale, make, nameOf, short, tiny } from "./dom.js";
 
 const BARS = 16; // a vector of up to so many numbers is drawn as bars
@@ -17,6 +17,11 @@ export function planeOf(shape, channels) {
     return { rows, columns, index: (r, c) => [r, c, ...channels], place: (k) => [k[0], k[1]] };
   }
   if (shape.length === 4) return { rows: shape[2], columns: shape[3], index: (r, c) => [0, 0, r, c], place: (k) => [k[2], k[3]] };
+  if (isLong(shape)) {
+    const columns = Math.ceil(Math.sqrt(shape[0]));
+    return { rows: Math.ceil(shape[0] / columns), columns, index: (r, c) => [r * columns + c, channels[0]],
+      place: (k) => [Math.floor(k[0] / columns), k[0] % columns] };
+  }
   if (shape.length === 2) return { rows: shape[0], columns: shape[1], index: (r, c) => [r, c], place: (k) => k };
   const size = shape[0] ?? 1;
   const columns = Math.ceil(Math.sqrt(size));
@@ -27,8 +32,14 @@ export function planeOf(shape, channels) {
 /** Where a number lies in the row of an array's data. */
 export const offsetOf = (shape, index) => index.reduce((sum, k, axis) => sum * shape[axis] + k, 0);
 
+/** Whether a table is so long that each of its columns is shown alone, as rows of pixels: the weights of one unit. */
+const isLong = (shape) => shape.length === 2 && shape[0] > 4 * shape[1];
+
 /** The channels of an array that are not rows or columns. */
-const channelAxes = (shape) => (shape.length === 3 ? [shape[2]] : shape.length === 4 && shape[0] * shape[1] > 1 ? shape.slice(2) : []);
+const channelAxes = (shape) => (shape.length === 3 ? [shape[2]] : isLong(shape) ? [shape[1]] : shape.length === 4 && shape[0] * shape[1] > 1 ? shape.slice(2) : []);
+
+/** Of a number's index, the channels. */
+export const channelsIn = (shape, index) => (isLong(shape) ? [index[1]] : index.slice(2));
 
 /** The channel with the largest mean absolute value. */
 export function strongest(array) {
@@ -98,18 +109,19 @@ export class ArrayView {
     this.map.style.setProperty("aspect-ratio", `${columns} / ${rows}`);
     this.element.append(this.map);
     const axes = channelAxes(shape);
-    if (axes.length === 1 && axes[0] > 1) {
+    if (shape.length === 3 && axes[0] > 1) {
       this.strip = make("div", { class: "channels", role: "group", "aria-label": `channels of ${this.name}` });
       for (let k = 0; k < axes[0]; k++) {
         this.strip.append(make("button", { type: "button", "aria-label": `channel ${k}`, title: `channel ${k}`, tabindex: k ? "-1" : "0", click: () => this.turn(0, k), keydown: (e) => this.stripKey(e) }, make("canvas")));
       }
       this.element.append(this.strip);
-    } else if (axes.length === 2) {
+    } else if (axes.length && axes[0] * (axes[1] ?? 1) > 1) {
+      const names = shape.length === 2 ? ["unit"] : ["channel", "filter"];
       this.selects = axes.map((count, axis) => {
-        const input = make("input", { type: "number", min: 0, max: count - 1, value: 0, "aria-label": `${axis ? "filter" : "channel"} of ${this.name}`, change: (e) => this.turn(axis, +e.target.value) });
+        const input = make("input", { type: "number", min: 0, max: count - 1, value: 0, "aria-label": `${names[axis]} of ${this.name}`, change: (e) => this.turn(axis, +e.target.value) });
         return input;
       });
-      this.element.append(make("div", { class: "axes" }, ...this.selects.flatMap((input, axis) => [make("label", {}, axis ? "filter " : "channel ", input)])));
+      this.element.append(make("div", { class: "axes" }, ...this.selects.flatMap((input, axis) => [make("label", {}, `${names[axis]} `, input)])));
     }
   }
 
@@ -135,14 +147,15 @@ export class ArrayView {
         const bar = line.children[1].firstChild;
         bar.style.setProperty("width", `${share}%`);
         bar.style.setProperty("left", value < 0 ? `${50 - share}%` : "50%");
-        bar.style.setProperty("background", css(value < 0 ? -1 : 1));
+        bar.className = value < 0 ? "minus" : "plus";
         line.lastChild.textContent = short(value);
       });
     }
     if (!this.canvas) return;
     const plane = planeOf(array.shape, this.channels);
     const at = (r, c) => array.data[offsetOf(array.shape, plane.index(r, c))];
-    const inside = (r, c) => (array.shape.length > 1 || r * plane.columns + c < array.data.length ? at(r, c) : undefined);
+    const wraps = array.shape.length < 2 || isLong(array.shape);
+    const inside = (r, c) => (!wraps || r * plane.columns + c < (array.shape[0] ?? 1) ? at(r, c) : undefined);
     paint(this.canvas, plane.rows, plane.columns, inside, largest(array));
     this.map.setAttribute("aria-label", `${name}, ${plane.rows} by ${plane.columns}${where}. Arrow keys move, Enter holds the number.`);
     if (plane.columns <= NUMBERS && plane.rows <= NUMBERS && this.size / Math.max(plane.rows, plane.columns) >= 22) {
@@ -182,7 +195,7 @@ export class ArrayView {
   }
 
   show(index) {
-    const wanted = this.array.shape.length === 3 ? [index[2]] : index.slice(2);
+    const wanted = channelsIn(this.array.shape, index);
     if (channelAxes(this.array.shape).length && wanted.some((k, axis) => k !== this.channels[axis])) { this.channels = wanted; this.draw(); }
     this.mark(index);
   }

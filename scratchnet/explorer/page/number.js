@@ -60,7 +60,7 @@ function listOf(part, takeWeight) {
 function bar(share) {
   const fill = make("i");
   fill.style.setProperty("width", `${Math.abs(share) * 100}%`);
-  fill.style.setProperty("background", css(share < 0 ? -1 : 1));
+  fill.className = share < 0 ? "minus" : "plus";
   return make("span", { class: "share-bar" }, fill);
 }
 
@@ -105,7 +105,7 @@ function layersOf(part, choose) {
   const buttons = part.layers.map((value, k) => {
     const fill = make("i");
     fill.style.setProperty("height", `${Math.max((Math.abs(value) / most) * 100, 4)}%`);
-    fill.style.setProperty("background", css(value < 0 ? -1 : 1));
+    fill.className = value < 0 ? "minus" : "plus";
     return make("button", { type: "button", "aria-pressed": k === part.layer, "aria-label": `${name} = ${k}: ${short(value)}`, title: `${name} = ${k}: ${short(value)}`, tabindex: k === part.layer ? "0" : "-1",
       click: () => choose(k), keydown: (e) => { const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key]; if (step) { e.preventDefault(); e.stopPropagation(); choose(k + step, true); } } }, fill);
   });
