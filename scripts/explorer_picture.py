@@ -3,6 +3,7 @@
 python scripts/explorer_picture.py        # needs playwright and Chromium
 """
 
+import math
 import shutil
 import threading
 from pathlib import Path
@@ -14,19 +15,8 @@ from scratchnet.explorer.opening import Opened, compile_for, small_cnn, trained
 from scratchnet.explorer.server import Explorer
 
 PICTURE = Path(__file__).parent.parent / "docs" / "explorer.png"
-SIZE = {"width": 1400, "height": 860}
-# A 3, as shares of the pad.
-STROKE = [
-    (0.3, 0.24),
-    (0.45, 0.16),
-    (0.64, 0.2),
-    (0.68, 0.33),
-    (0.5, 0.46),
-    (0.68, 0.56),
-    (0.7, 0.72),
-    (0.52, 0.84),
-    (0.3, 0.77),
-]
+SIZE = {"width": 1400, "height": 1120}
+ARCS = [(0.33, 0.18, -160), (0.65, 0.2, -90)]  # a 3: the middle of each bow, half its height, where it begins
 STAGE = "stage 15:"  # conv2 backward
 
 
@@ -58,7 +48,13 @@ def draw(page: Page) -> None:
     """Draw the digit with the mouse."""
     pad = page.locator("#pad").bounding_box()
     assert pad is not None
-    points = [(pad["x"] + x * pad["width"], pad["y"] + y * pad["height"]) for x, y in STROKE]
+    angles = [
+        (y, r, math.radians(a))
+        for (y, r, begin), end in zip(ARCS, (90, 150), strict=True)
+        for a in range(begin, end, 10)
+    ]
+    shares = [(0.48 + 0.2 * math.cos(a), y + r * math.sin(a)) for y, r, a in angles]
+    points = [(pad["x"] + x * pad["width"], pad["y"] + y * pad["height"]) for x, y in shares]
     page.mouse.move(*points[0])
     page.mouse.down()
     for point in points[1:]:

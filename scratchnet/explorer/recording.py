@@ -133,7 +133,7 @@ class Row:
         known = self._places.get(key)
         if known is not None:
             return known
-        place = {"shape": array.shape, "at": self.length if array.size <= self.longest else -1}
+        place: dict[str, Any] = {"shape": array.shape, "at": self.length if array.size <= self.longest else -1}
         if place["at"] >= 0:
             self.parts.append(np.ascontiguousarray(array, np.float32).ravel())
             self.length += array.size

@@ -151,7 +151,8 @@ class Handler(BaseHTTPRequestHandler):
             if action == "open":
                 made: Any = {"page": self.server.open_page()}
             elif action == "close":
-                made = self.server.close_page(page) or {}
+                self.server.close_page(page)
+                made = {}
             elif action in ACTIONS:
                 made = answer(self.server.page(page), action, request)
             else:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import copy
 import math
-import operator
 import time
 import zlib
 from collections.abc import Callable
@@ -128,7 +127,7 @@ class Session:
         module = ["-m", "scratchnet.explorer.again"]
         given = [*self.opened.opened_as, "--stage", str(number + 1)]
         given += ["--line", str(line), "--label", str(self.label), *mode, *image]
-        launch = {"name": f"{recording.stages[number].name}", "type": "debugpy", "request": "launch"}
+        launch: dict[str, Any] = {"name": f"{recording.stages[number].name}", "type": "debugpy", "request": "launch"}
         launch |= {"module": module[1], "args": given, "justMyCode": False}
         return {"pdb": python_line(*module, *given), "vscode": launch, "at": f"{source['path']}:{line}", "why": ""}
 
@@ -151,7 +150,7 @@ class Session:
         old, grad, before = array[index], float(grads[index]), self._loss()
         array[index] = old + array.dtype.type(delta)
         moved, after = float(array[index] - old), self._loss()
-        self._remember(kind, lambda: operator.setitem(array, index, old))
+        self._remember(kind, lambda: array.__setitem__(index, old))
         self._walk()
         return {
             "value": float(old),

@@ -29,7 +29,7 @@ class Entry(NamedTuple):
     """A factor: one number of an array; or 1 or 0, for whether that number passes a test."""
 
     array: str
-    index: tuple[Affine, ...]
+    at: tuple[Affine, ...]
     test: str = ""  #: "", "positive" or "equals"
     to: Affine = {}  # noqa: RUF012 (a NamedTuple's default is never changed)
 
@@ -110,7 +110,7 @@ def _sum_of(part: Sum, arrays: Arrays, places: Mapping[str, int], layer: int | N
     values, there = [], np.ones(sizes, bool)
     for factor in part.factors:
         value, inside = _look_up(factor, arrays[factor.array], grid)
-        there = there & inside & (value != 0 if factor.array in part.sparse else True)
+        there &= inside & (value != 0 if factor.array in part.sparse else True)
         values.append(np.broadcast_to(value, sizes).astype(np.float64))
     products = np.where(there, math.prod(values, start=np.float64(part.scale)), 0.0)
     shown = {"factors": _names(part), "scale": part.scale, "over": names, "total": float(products.sum())}
@@ -125,7 +125,7 @@ def _sum_of(part: Sum, arrays: Arrays, places: Mapping[str, int], layer: int | N
 
 def _look_up(factor: Entry, array: np.ndarray, grid: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """The values of a factor at all places of a sum, and which of these are inside its array."""
-    index = [_evaluate(form, grid) for form in factor.index]
+    index = [_evaluate(form, grid) for form in factor.at]
     inside = np.array(True)
     for position, size in zip(index, array.shape, strict=True):
         inside = inside & (position >= 0) & (position < size)
@@ -153,8 +153,8 @@ def _touched(part: Sum, grid: Mapping[str, Any], there: np.ndarray) -> dict[str,
     """Of each factor's array, the smallest and the largest index of the entries that make terms."""
     found = {}
     for factor in part.factors:
-        if factor.index and factor.array != "window" and there.any():
-            every = [np.broadcast_to(_evaluate(form, grid), there.shape)[there] for form in factor.index]
+        if factor.at and factor.array != "window" and there.any():
+            every = [np.broadcast_to(_evaluate(form, grid), there.shape)[there] for form in factor.at]
             found[factor.array] = [[int(position.min()), int(position.max())] for position in every]
     return found
 
@@ -172,7 +172,7 @@ def _list(
     for factor in (factor for factor in part.factors if factor.array == "w"):  # so that it can be changed on the page
         for term in terms:
             at = {**places, next(iter(part.over)): term["at"]}
-            term["w"] = [int(_evaluate(form, at)) for form in factor.index]
+            term["w"] = [int(_evaluate(form, at)) for form in factor.at]
     return {"terms": terms, "rest": {"count": len(others), "sum": float(products[others].sum())}}
 
 
@@ -188,7 +188,7 @@ def _grid(
         values, products, there = [v[..., layer] for v in values], products[..., layer], there[..., layer]
     rows, columns = slice(0, products.shape[0]), slice(0, products.shape[1])
     if part.crop and there.any():
-        rows, columns = (_extent(there.any(axis=axis)) for axis in (1, 0))
+        rows, columns = _extent(np.any(there, axis=1)), _extent(np.any(there, axis=0))
     cut = [np.where(there, value, np.nan)[rows, columns] for value in (*values, products)]
     in_lists = [[[None if np.isnan(v) else _plain(v) for v in row] for row in value] for value in cut]
     return shown | {"grid": in_lists[:-1], "products": in_lists[-1], "first": [rows.start, columns.start]}

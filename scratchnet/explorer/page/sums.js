@@ -7,7 +7,7 @@ const evaluate = (form, at) => Object.entries(form).reduce((sum, [name, times]) 
 /** A factor at the places `at`: its value, and its index; undefined outside its array. */
 function lookUp(factor, arrays, at) {
   const { shape, data } = arrays[factor.array];
-  const index = factor.index.map((form) => evaluate(form, at));
+  const index = factor.at.map((form) => evaluate(form, at));
   if (index.some((k, axis) => k < 0 || k >= shape[axis])) return undefined;
   let value = data[index.reduce((sum, k, axis) => sum * shape[axis] + k, 0)];
   if (factor.test === "positive") value = value > 0 ? 1 : 0;
@@ -64,7 +64,7 @@ function sumOf(part, arrays, named, layer) {
     if (!term) return undefined;
     total += term.product;
     part.factors.forEach((factor, k) => {
-      if (!factor.index.length || factor.array === "window") return;
+      if (!factor.at.length || factor.array === "window") return;
       const ranges = (touched[factor.array] ??= term.found[k].index.map((i) => [i, i]));
       term.found[k].index.forEach((i, axis) => { ranges[axis] = [Math.min(ranges[axis][0], i), Math.max(ranges[axis][1], i)]; });
     });

@@ -10,8 +10,8 @@ const STOPS = [
   ["row", "Each column is a layer. The right arrow key goes forward through the upper row, and then backward through the lower one. Space plays."],
   ["layer", "One layer: what goes in and what comes out, channel by channel, with its weights. Click a number to hold it; arrow keys move from there. The up and down keys turn the channels."],
   ["number", "Where that number comes from: the patch, the kernel, each product and their sum. Backward, every window that added to it."],
-  ["what-if", "Change a weight or a pixel, and compare the slope's prediction with what the loss really does."],
   ["code", "The function that computes this stage, from the book of the library. The marked line makes the selected array. The button copies a command that stops a debugger there."],
+  ["what-if", "Change a weight or a pixel, and compare the slope's prediction with what the loss really does."],
   ["learn", "Let the network learn: one step on your digit, or many on the data while you look on. Rewind whenever you like."],
 ];
 
