@@ -197,7 +197,21 @@ def test_a_recording_unpacks_to_the_arrays_of_the_steps(sample, numpy_engine):
         place = stage["arrays"][name]
         values = row[place["at"] : place["at"] + int(np.prod(place["shape"]))]
         np.testing.assert_array_equal(values, np.float32(np.ravel(step.output)))
-    assert header["loss"] == pytest.approx(float(step.output.dtype.type(header["loss"])))
+    assert header["loss"] == next(s.output for s in net.steps(x, labels) if isinstance(s.layer, Loss))
+
+
+def test_infinite_weights_are_shown_as_no_numbers(opened):
+    opened.net.parameters()[0].value[...] = np.inf
+    with np.errstate(all="ignore"):
+        explorer = Explorer(opened)
+    thread = threading.Thread(target=explorer.serve_forever)
+    thread.start()
+    page = api(explorer, "open")[1]["page"]
+    assert api(explorer, "choose", page=page, digit=0)[1]["probabilities"] == [None] * 10
+    status, found = api(explorer, "explain", page=page, stage=0, array="out", index=[14, 14, 0])
+    assert (status, found["value"]) == (200, None)
+    explorer.end()
+    thread.join()
 
 
 # ---------------------------------------------------------------- what a page may ask
@@ -531,6 +545,10 @@ def test_explore_in_an_interpreter_serves_in_the_background(monkeypatch, numpy_e
     explorer.end()
     with pytest.raises(ValueError, match="explore: expected port to be an integer of at least 0"):
         sn.explore(small_cnn(), port=-1)
+    taken = socket.create_server(("127.0.0.1", 0))
+    with pytest.raises(OSError, match=r"port \d+ cannot be used .*; leave it out"):
+        sn.explore(small_cnn(), port=taken.getsockname()[1], browser=False)
+    taken.close()
     with pytest.raises(ValueError, match="input's shape is not known"):
         sn.explore(sn.Network([sn.Flatten(), sn.Dense(4, 2)]), browser=False)
 

@@ -12,7 +12,7 @@ from conftest import ROOT
 
 import scratchnet as sn
 from scratchnet.explorer.export import export_page
-from scratchnet.explorer.opening import Opened, Weights, small_cnn
+from scratchnet.explorer.opening import Opened, Weights, data_for, small_cnn
 from scratchnet.explorer.server import Explorer
 from scratchnet.network import Loss
 
@@ -57,8 +57,9 @@ def serve(sample):
     """A function that serves a network; what it served is ended after the test."""
     begun = []
 
-    def start(net, first=None):
-        explorer = Explorer(Opened(net, sample[1][:60], sample[0][:640], first, ["net.safetensors"]))
+    def start(net, first=None, data=None):
+        test, training = (data, data) if data else (sample[1][:60], sample[0][:640])
+        explorer = Explorer(Opened(net, test, training, first, ["net.safetensors"]))
         thread = threading.Thread(target=explorer.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         begun.append((explorer, thread))
@@ -297,6 +298,47 @@ def loss_of(net, x, label):
     Weights.of(net).put_into(copy)
     copy.astype(np.float64)
     return sn.softmax_cross_entropy(copy.forward(x.astype(np.float64)), label)[0]
+
+
+@pytest.mark.slow
+def test_another_label_has_another_loss(serve, visit, good):
+    explorer = serve(*good)
+    page = visit(explorer.address)
+    page.draw_three()
+    (session,) = explorer.pages.values()
+    label = (session.label + 1) % 10
+    page.page.select_option("#label", str(label))
+    page.settled()
+    loss = loss_of(good[0], session.x, np.array([label]))
+    assert agrees(page.page.inner_text("#label-after"), loss)
+    assert float(re.search(r"loss (\S+)", page.page.inner_text("#where"))[1]) == pytest.approx(loss, rel=1e-3)
+    page.draw_three()
+    assert session.label == label, "it stays while one draws on"
+    page.page.click("#clear")
+    page.settled()
+    page.draw_three()
+    assert session.label != label
+
+
+OTHERS = {
+    "colour": lambda: sn.Network([sn.Conv2D(3, 4, 3), sn.ReLU(), sn.Flatten(), sn.Dense(144, 4)], (6, 6, 3)),
+    "rows": lambda: sn.Network([sn.Dense(12, 8), sn.BatchNorm(8), sn.ReLU(), sn.Dense(8, 3)], (12,)),
+    "large": lambda: sn.Network([sn.Conv2D(1, 2, 3), sn.MaxPool2D(50), sn.Flatten(), sn.Dense(50, 2)], (250, 250, 1)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(OTHERS))
+def test_networks_for_other_inputs_can_be_walked(serve, visit, kind):
+    net = OTHERS[kind]()
+    data = data_for(net)[1]
+    explorer = serve(net, data=data)
+    page = visit(explorer.address)
+    for stage in range(page.page.locator("#strip button").count()):
+        page.go(stage)
+        assert page.page.is_hidden("#fault"), page.page.inner_text("#fault")
+        assert page.page.inner_text("#value") != "not a number"
+    assert page.page.is_visible("#pad") == (kind == "large")
 
 
 @pytest.mark.slow

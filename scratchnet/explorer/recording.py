@@ -16,7 +16,6 @@ import numpy as np
 
 from scratchnet.explorer.kinds import Numbers, kind_of, loss_extras
 from scratchnet.explorer.sums import as_data, take_apart, total
-from scratchnet.loss import softmax
 from scratchnet.network import Loss, Network
 from scratchnet.show.stages import Stage, arrays, math, walk
 
@@ -35,14 +34,12 @@ class Recording:
     numbers : list of dict
         Of each stage: what the numbers of its arrays are sums of; empty for a layer that is not known.
     loss : float
-    probabilities : (K,)
     """
 
     def __init__(self, net: Network, x: np.ndarray, label: int, training: bool) -> None:
         self.label = label
         self.stages = walk(net, x, np.array([label]), training)
         self.loss = float(next(stage.step.output for stage in self.stages if isinstance(stage.step.layer, Loss)))
-        self.probabilities = softmax(self._loss_stage().forward.input)[0]
         extras: dict[int, dict[str, np.ndarray]] = {}
         self.arrays: list[dict[str, np.ndarray]] = []
         self.numbers: list[Numbers] = []
@@ -56,9 +53,6 @@ class Recording:
             both = kind.numbers(layer, x_shape, out_shape) if kind else ({}, {})
             numbers = both[stage.step.direction == "backward"]
             self.numbers.append({name: number for name, number in numbers.items() if name in self.arrays[-1]})
-
-    def _loss_stage(self) -> Stage:
-        return next(stage for stage in self.stages if isinstance(stage.step.layer, Loss))
 
     def explain(self, stage: int, array: str, index: Sequence[int], layer: int | None = None) -> dict[str, Any]:
         """One number of a stage, counted from 0: its value, and the sums that it is made of (none if not known).
@@ -104,8 +98,7 @@ class Recording:
         return {
             "stages": stages,
             "label": self.label,
-            "loss": self.loss,
-            "probabilities": [float(p) for p in self.probabilities],
+            "loss": self.loss if np.isfinite(self.loss) else None,  # JSON has no other numbers
         }
 
     def packed(self) -> bytes:

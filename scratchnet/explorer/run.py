@@ -58,7 +58,12 @@ def serve(opened: Opened, port: int, browser: bool, wait: bool = True) -> Any:
     from scratchnet.explorer.server import Explorer
 
     compile_for(opened.net)
-    server = Explorer(opened, port)
+    try:
+        server = Explorer(opened, port)
+    except OSError as error:
+        raise OSError(
+            f"port {port} cannot be used ({error.strerror}); leave it out, and any free one is taken"
+        ) from None
     print(f"{opened.net.name} is at {server.address}" + ("  (Ctrl-C ends it)" if wait else ""), flush=True)
     if browser:
         threading.Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import math
 import secrets
 import threading
 from contextlib import suppress
@@ -164,7 +165,7 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(made, bytes):
             self._send(HTTPStatus.OK, made, "application/octet-stream")
         else:
-            self._send(HTTPStatus.OK, json.dumps(made, allow_nan=False).encode(), "application/json")
+            self._send(HTTPStatus.OK, json.dumps(_as_json(made), allow_nan=False).encode(), "application/json")
 
     # ---------------------------------------------------------------- who may ask, and how much
 
@@ -224,6 +225,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Nothing: the terminal is for the user."""
+
+
+def _as_json(value: Any) -> Any:
+    """None in the place of numbers that are not finite, which JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _as_json(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_json(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _no_constant(name: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import copy
-import math
 import time
 import zlib
 from collections.abc import Callable
@@ -331,6 +330,6 @@ def finite(request: Request, name: str) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
-def floats(values: Any) -> list[float | None]:
-    """Numbers with nine digits, which tell every float32 apart; None for what is not finite, as JSON has no such."""
-    return [float(f"{float(v):.9g}") if math.isfinite(v) else None for v in values]
+def floats(values: Any) -> list[float]:
+    """Numbers with nine digits, which tell every float32 apart."""
+    return [float(f"{float(v):.9g}") for v in values]

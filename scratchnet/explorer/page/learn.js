@@ -96,7 +96,7 @@ function drawCurve(values) {
 /** Histograms of what each stage makes: activations and gradients, a small picture for each layer. */
 export function drawHistograms(stages, madeBy) {
   for (const [id, direction] of [["activations", "forward"], ["gradients", "backward"]]) {
-    const shown = stages.filter((stage) => stage.direction === direction && stage.kind !== "Loss");
+    const shown = stages.filter((stage) => stage.direction === direction && stage.kind !== "Loss" && stage.arrays[madeBy(stage)].data);
     if (direction === "backward") shown.reverse();
     byId(id).replaceChildren(...shown.map((stage) => histogramOf(stage.layer, stage.arrays[madeBy(stage)].data)));
   }

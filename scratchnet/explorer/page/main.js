@@ -4,17 +4,17 @@
 import { ask, explain, open, recorded, walk } from "./api.js";
 import { buildBars, showBars } from "./bars.js";
 import { setUpCopying, showCode } from "./code.js";
-import { byId, make, oneAtATime } from "./dom.js";
+import { byId, make, oneAtATime, short } from "./dom.js";
 import { drawHistograms, setUpLearning } from "./learn.js";
 import { ArrayView, channelsIn } from "./maps.js";
 import { showNoNumber, showNumber } from "./number.js";
 import { clearPad, drawSeen, setUpPad } from "./pad.js";
 import { buildRow, drawLegend, drawRow, madeBy, markRow } from "./row.js";
 import { setUpTour } from "./tour.js";
-import { setTarget, setUpWhatIf, targetOf } from "./whatif.js";
+import { setTarget, setUpWhatIf, showLabelChange, targetOf } from "./whatif.js";
 
 const LARGE = 236, SMALL = 132; // pixels of a map's longer side
-const state = { info: null, walked: null, at: 0, held: null, layer: null, views: [], playing: null };
+const state = { info: null, walked: null, at: 0, held: null, layer: null, views: [], playing: null, ownLabel: null };
 
 // ---------------------------------------------------------------- the network
 
@@ -38,7 +38,7 @@ const stageNow = () => state.walked.stages[state.at];
 
 function sayWhere() {
   const { stages, loss } = state.walked;
-  byId("where").replaceChildren(`stage ${state.at + 1} of ${stages.length}: `, make("b", {}, stageNow().name), make("span", { class: "quiet" }, ` · loss ${loss.toPrecision(4)}`));
+  byId("where").replaceChildren(`stage ${state.at + 1} of ${stages.length}: `, make("b", {}, stageNow().name), make("span", { class: "quiet" }, ` · loss ${short(loss)}`));
 }
 
 function go(at) {
@@ -77,7 +77,7 @@ function mainArrays(stage) {
 function defaultNumber(stage) {
   const array = madeBy(stage), { shape, data } = stage.arrays[array];
   let best = stage.kind === "Loss" ? state.walked.label : 0;
-  if (stage.kind !== "Loss") data.forEach((value, k) => { if (Math.abs(value) > Math.abs(data[best])) best = k; });
+  if (stage.kind !== "Loss") data?.forEach((value, k) => { if (Math.abs(value) > Math.abs(data[best])) best = k; });
   const index = [];
   for (let rest = best, axis = shape.length - 1; axis >= 0; axis--) { index.unshift(rest % shape[axis]); rest = Math.floor(rest / shape[axis]); }
   return { array, index };
@@ -159,17 +159,26 @@ function changed(answer) {
 
 function setUpImage() {
   const draw = oneAtATime(async (strokes, ended) => {
-    const answer = await ask("draw", { strokes });
+    const answer = await ask("draw", { strokes, label: state.ownLabel });
     seen(answer);
     if (ended) guard(takeWalk)();
   });
-  setUpPad(guard(draw));
+  setUpPad(guard((strokes, ended) => {
+    if (!strokes.length) state.ownLabel = null; // a new drawing gets the most likely label, until another is chosen
+    return draw(strokes, ended);
+  }));
   byId("digit").max = state.info.data.count - 1;
   byId("digit").onchange = guard(async () => {
     clearPad();
+    state.ownLabel = null;
     changed(await ask("choose", { digit: Number(byId("digit").value) }));
   });
-  byId("label").onchange = guard(async () => changed(await ask("label", { label: Number(byId("label").value) })));
+  byId("label").onchange = guard(async () => {
+    state.ownLabel = Number(byId("label").value);
+    const answer = await ask("label", { label: state.ownLabel });
+    showLabelChange(answer);
+    changed(answer);
+  });
   byId("training").onchange = guard(takeWalk);
   byId("training-box").hidden = !state.info.changes_in_training;
   byId("pad-area").classList.toggle("no-pad", !state.info.can_draw);

@@ -56,7 +56,8 @@ function redraw() {
 }
 
 /** Draw the image that the network sees: light on black, as its numbers are; its first channel. */
-export function drawSeen(image, [rows, columns, channels = 1]) {
+export function drawSeen(image, shape) {
   const canvas = byId("seen");
+  const [rows, columns, channels = 1] = shape.length > 1 ? shape : [1, shape[0]];
   paint(canvas, rows, columns, (r, c) => image[(r * columns + c) * channels], 1);
 }

@@ -45,6 +45,11 @@ function resultOf(answer) {
   make("p", { class: "quiet" }, verdict(answer))];
 }
 
+/** Another label has no slope: it is not a number that moves. But the loss is another. */
+export function showLabelChange({ before, after }) {
+  byId("what-if-result").replaceChildren(make("p", {}, "With this label the loss is ", make("b", { id: "label-after" }, short(after)), `; it was ${short(before)}. No slope predicts that: a label does not move by a little.`));
+}
+
 function verdict({ predicted, happened }) {
   if (predicted === 0 && happened === 0) return "No effect, as predicted.";
   const off = Math.abs(happened - predicted) / Math.max(Math.abs(happened), Math.abs(predicted));
