@@ -18,8 +18,8 @@ export function make(tag, attributes = {}, ...children) {
 export function short(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "not a number";
   if (!Number.isFinite(value)) return value > 0 ? "infinite" : "-infinite";
-  if (value === 0) return "0";
   const size = Math.abs(value);
+  if (Number.isInteger(value) && size < 1e5) return String(value);
   return size >= 1e5 || size < 1e-4 ? value.toExponential(3) : value.toPrecision(4);
 }
 
