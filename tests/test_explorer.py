@@ -200,6 +200,22 @@ def test_a_recording_unpacks_to_the_arrays_of_the_steps(sample, numpy_engine):
     assert header["loss"] == next(s.output for s in net.steps(x, labels) if isinstance(s.layer, Loss))
 
 
+def test_a_walk_stays_what_it_was_while_the_network_learns(sample, engine):
+    """Weights are changed in place; the terms of a number are those of its own walk."""
+    net = small_cnn()
+    recording = Recording(net, sample[1].images[:1], 3, True)
+    places = [(3, "out", (5, 5, 2)), (7, "out", (4,)), (14, "dx", (6, 6, 1)), (14, "dw", (2, 2, 3, 3))]
+    before = [recording.explain(*place) for place in places]
+    optimizer = sn.Adam(net.parameters(), 0.1)
+    for first in (0, 16):
+        part = sample[0][first : first + 16]
+        logits = net.forward(part.images, training=True)
+        net.backward(sn.softmax_cross_entropy(logits, part.labels)[1])
+        optimizer.step()
+    Recording(net, sample[1].images[1:2], 5, True)
+    assert [recording.explain(*place) for place in places] == before
+
+
 def test_infinite_weights_are_shown_as_no_numbers(opened):
     opened.net.parameters()[0].value[...] = np.inf
     with np.errstate(all="ignore"):

@@ -320,7 +320,21 @@ def test_another_label_has_another_loss(serve, visit, good):
     assert session.label != label
 
 
+class Twice(sn.Layer):
+    """A layer of one's own, which the explorer does not know."""
+
+    kind = "twice"
+
+    def forward(self, x, training=False):
+        self.check_input(x)
+        return 2 * x
+
+    def backward(self, dout, need_dx=True):
+        return 2 * self.check_dout(dout)
+
+
 OTHERS = {
+    "own layer": lambda: sn.Network([Twice(), sn.Flatten(), sn.Dense(784, 10)], (28, 28, 1)),
     "colour": lambda: sn.Network([sn.Conv2D(3, 4, 3), sn.ReLU(), sn.Flatten(), sn.Dense(144, 4)], (6, 6, 3)),
     "rows": lambda: sn.Network([sn.Dense(12, 8), sn.BatchNorm(8), sn.ReLU(), sn.Dense(8, 3)], (12,)),
     "large": lambda: sn.Network([sn.Conv2D(1, 2, 3), sn.MaxPool2D(50), sn.Flatten(), sn.Dense(50, 2)], (250, 250, 1)),
@@ -338,7 +352,10 @@ def test_networks_for_other_inputs_can_be_walked(serve, visit, kind):
         page.go(stage)
         assert page.page.is_hidden("#fault"), page.page.inner_text("#fault")
         assert page.page.inner_text("#value") != "not a number"
-    assert page.page.is_visible("#pad") == (kind == "large")
+    assert page.page.is_visible("#pad") == (kind in ("large", "own layer"))
+    if kind == "own layer":
+        page.go(0)
+        assert "return 2 * x" in page.page.inner_text("#code-lines")
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from scratchnet.engine import Planned, ops
 from scratchnet.layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
 from scratchnet.layers.base import snapshot
 from scratchnet.network import Network
-from scratchnet.optim import Adam
+from scratchnet.optim import SGD, Adam
 from scratchnet.train import fit
 
 BATCH = 32
@@ -90,7 +90,8 @@ def compile_for(net: Network) -> None:
     """Compile all that the page will ask for, with a bar: nothing, on an engine that is not compiled."""
     one = net.output_shapes()[0]
     passes = [((size, *one), np.float32, training) for size, training in ((1, False), (1, True), (BATCH, True))]
-    ops.prepare([Planned(net, passes, [Adam(net.parameters(), LR)])])
+    optimizers = [SGD(net.parameters(), LR), SGD(net.parameters(), LR, momentum=0.9), Adam(net.parameters(), LR)]
+    ops.prepare([Planned(net, passes, optimizers)])
     trial = copy.deepcopy(net)
     for _ in trial.steps(np.zeros((1, *one), np.float32), np.zeros(1, np.int64)):
         pass  # stage by stage: layers that are fused elsewhere

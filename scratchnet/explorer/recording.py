@@ -154,7 +154,8 @@ def _arrays(stage: Stage) -> dict[str, np.ndarray]:
         held |= beside
     single = {name: _without_batch(array) for name, array in held.items() if not name.startswith(("dw", "db"))}
     grads = {name: array for name, array in held.items() if name not in single}
-    weights = {} if isinstance(layer, Loss) else {p.name.split(".")[-1]: p.value for p in layer.parameters()}
+    # Copies: training changes weights in place, and this walk is to stay what it was.
+    weights = {} if isinstance(layer, Loss) else {p.name.split(".")[-1]: p.value.copy() for p in layer.parameters()}
     order = ("x", "dout", "w", "b", "out", "dx", "dw", "db")
     every = single | grads | {name: value for name, value in weights.items() if name not in single}
     return {name: every[name] for name in (*[n for n in order if n in every], *[n for n in every if n not in order])}

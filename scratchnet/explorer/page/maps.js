@@ -158,7 +158,7 @@ export class ArrayView {
     const inside = (r, c) => (!wraps || r * plane.columns + c < (array.shape[0] ?? 1) ? at(r, c) : undefined);
     paint(this.canvas, plane.rows, plane.columns, inside, largest(array));
     this.map.setAttribute("aria-label", `${name}, ${plane.rows} by ${plane.columns}${where}. Arrow keys move, Enter holds the number.`);
-    if (plane.columns <= NUMBERS && plane.rows <= NUMBERS && this.size / Math.max(plane.rows, plane.columns) >= 22) {
+    if (plane.columns <= NUMBERS && plane.rows <= NUMBERS && this.size / Math.max(plane.rows, plane.columns) >= 26) {
       this.numbers.style.setProperty("grid-template-columns", `repeat(${plane.columns}, 1fr)`);
       const cells = [], scale = cellScale(largest(array));
       for (let r = 0; r < plane.rows; r++) for (let c = 0; c < plane.columns; c++) {
