@@ -26,6 +26,7 @@ extensions = [
     "numpydoc",
     "sphinx_gallery.gen_gallery",
     "docstrings",
+    "explorer_pages",
     "formulas",
     "mathml",
     "records",

@@ -7,6 +7,7 @@ from scratchnet import data, interop, models
 from scratchnet.average import WeightAverage
 from scratchnet.data import Dataset
 from scratchnet.engine import current_engine, use_engine
+from scratchnet.explorer.run import explore
 from scratchnet.fold import fold_batch_norm
 from scratchnet.gradcheck import gradcheck
 from scratchnet.layers import (
@@ -45,5 +46,5 @@ __all__ = [
     "SGD", "Adam", "constant", "step_decay", "cosine", "one_cycle", "WeightAverage",
     "fit", "evaluate", "History", "TrainingDiverged", "read_metrics",
     "save", "load", "load_weights", "FileFault",
-    "use_engine", "current_engine", "explain", "gradcheck", "interop", "plots", "__version__",
+    "use_engine", "current_engine", "explain", "explore", "gradcheck", "interop", "plots", "__version__",
 ]  # fmt: skip

@@ -70,6 +70,7 @@ from scratchnet.version import __version__
 
 if TYPE_CHECKING:
     from scratchnet.data.photographs import Reading
+    from scratchnet.explorer.opening import Opened
 
 # Sizes of batches that `warm-up` compiles for, and whether in training: those of the recipes, of `fit`, `evaluate` and
 # `predict`, and a single image.
@@ -471,6 +472,41 @@ def step(options: argparse.Namespace) -> None:
         print("\n\n".join([subject, *map(as_text, stages)]))
 
 
+def explore(options: argparse.Namespace) -> None:
+    """Draw a digit in the browser, and walk forward and backward through a network, every number in reach."""
+    opened = opened_for_explorer(options)
+    if options.export is not None:
+        from scratchnet.explorer.export import export_page
+
+        export_page(opened, options.export, options.digit)
+        print_written([options.export])
+        return
+    from scratchnet.explorer.run import serve
+
+    serve(opened, options.port, not options.no_browser)
+
+
+def opened_for_explorer(options: argparse.Namespace) -> Opened:
+    """The network and the data that the explorer's options name. An architecture is trained first, for one epoch."""
+    from scratchnet.explorer.opening import Opened, small_cnn, trained
+
+    check_data_dir(options.data, options.data_dir)
+    words = [options.model] if options.model else []
+    words += ["--engine", options.engine] if options.engine else []
+    words += ["--untrained"] if options.untrained else []
+    words += ["--data", str(options.data)] if options.data != "sample" else []
+    if options.model is not None and options.model not in ARCHITECTURES:
+        net = network(options.model)
+        training, test = load_data(vars(options))
+        check_fit(net, test)
+        return Opened(net, test, training, None, words)
+    training, test = load_data(vars(options))
+    net = network_for(ARCHITECTURES[options.model], training) if options.model else small_cnn()
+    check_fit(net, test)
+    first = None if options.untrained else trained(net, training)
+    return Opened(net, test, training, first, words)
+
+
 def info(options: argparse.Namespace) -> None:
     """The machine, the libraries and the data."""
     from scratchnet.info import describe_machine
@@ -675,6 +711,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_data_options(command, default="sample")
 
+    command = _add(commands, "explore", explore, "%(prog)s runs/standard_cnn/model.safetensors")
+    add_explorer_options(command)
+    command.add_argument(
+        "--port", type=_whole(0, 65535), default=0, metavar="N", help="of this machine (default: any free one)"
+    )
+    command.add_argument("--no-browser", action="store_true", help="print the page's address, and open nothing")
+    command.add_argument(
+        "--export", type=user_path, metavar="PAGE.html", help="write a page of one walk that needs no server, and end"
+    )
+    command.add_argument(
+        "--digit", type=_whole(0), default=0, metavar="K", help="for --export: which of the test images (default: 0)"
+    )
+
     command = _add(commands, "check", check, "%(prog)s 05")
     which = command.add_mutually_exclusive_group()
     numbers = "which exercises: 05, or 05 06; none means all"
@@ -756,6 +805,14 @@ def _add_data_options(command: Any, default: str) -> None:
         default=default if unset else False,
         help="exchange rows and columns of the images of your own data, as EMNIST needs it",
     )
+
+
+def add_explorer_options(command: Any) -> None:
+    """Which network and which data to open in the explorer."""
+    known = f"{', '.join(ARCHITECTURES)} (trained for one epoch first), or a trained model's file"
+    command.add_argument("model", nargs="?", metavar="MODEL", help=f"{known} (default: a small network)")
+    command.add_argument("--untrained", action="store_true", help="do not train a named network first")
+    _add_data_options(command, default="sample")
 
 
 def _data(text: str) -> str:

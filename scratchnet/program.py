@@ -25,6 +25,12 @@ def command_line(*arguments: object) -> str:
     return subprocess.list2cmdline(words) if WINDOWS else shlex.join(words)
 
 
+def python_line(*arguments: object) -> str:
+    """This Python with these arguments, quoted where needed: for a module that is no command of its own."""
+    words = [sys.executable, *map(str, arguments)]
+    return subprocess.list2cmdline(words) if WINDOWS else shlex.join(words)
+
+
 def program() -> list[str]:
     """What starts the command: the same as started this process, if it is the command; else what this Python has.
 

@@ -24,6 +24,12 @@ ENGINES = ["numpy", "numba"]
 
 INSTALL = "install what the site needs with: pip install --editable '.[test]'"
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
 # What is made in the project by building, running and testing, and is in no copy of it.
 MADE = {ROOT / place for place in ("runs", "build", "dist", "docs/lessons", "docs/reference", "lessons/output")}
 NOT_COPIED = shutil.ignore_patterns(".venv", ".git", "*.egg-info", ".*cache", "__pycache__")
@@ -165,3 +171,16 @@ def site(pytestconfig):
     """The folder of the built pages."""
     pytest.importorskip("sphinx_gallery", reason=INSTALL)
     return pytestconfig.stash[SITE_BUILD].pages()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """The system's Chromium, without a window; no browser is downloaded."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason=INSTALL)
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.skip("no Chromium was found; install it with: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        yield chromium
+        chromium.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import importlib
 import re
-import shutil
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -18,11 +17,6 @@ from scratchnet.engine import KERNELS
 
 LESSONS = sorted((ROOT / "lessons").glob("[0-9][0-9]_*.py"))
 MATH = sorted(path for path in (ROOT / "docs" / "math").glob("*.rst") if path.stem != "index")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 DESKTOP, PHONE = (1280, 800), (390, 844)
 
 # Run in a loaded page: returns a list of what is wrong with it.
@@ -41,19 +35,6 @@ LOOK = """() => {
     if (width > innerWidth) wrong.push(`${width} pixels wide, in a window of ${innerWidth}`);
     return wrong;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """The system's Chromium, without a window; no browser is downloaded."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason=INSTALL)
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        pytest.skip("no Chromium was found; install it with: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 class Reader:

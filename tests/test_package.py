@@ -34,6 +34,17 @@ def test_a_wheel_alone_in_a_clean_environment_trains_on_the_sample(tmp_path):
     assert "held-out digits of the sample" in result.stdout
     assert (elsewhere / "runs" / "separable_cnn" / "model.safetensors").exists()
     assert (elsewhere / "runs" / "separable_cnn" / "training_curves.png").exists()
+    explore = [
+        command[0],
+        "explore",
+        "runs/separable_cnn/model.safetensors",
+        "--export",
+        "page.html",
+        "--engine",
+        "numpy",
+    ]
+    run(*explore, cwd=elsewhere)
+    assert "separable_cnn" in (elsewhere / "page.html").read_text(encoding="utf-8")
     relu = "import numpy as np, scratchnet as sn; sn.use_engine('numba'); print(sn.ReLU().forward(np.array([-1., 2.])))"
     assert run(python, "-c", relu, cwd=elsewhere).stdout == "[0. 2.]\n"
     licence = run(

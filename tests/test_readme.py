@@ -28,7 +28,7 @@ from scratchnet.train import fit
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WITH_COMMANDS = [
-    "README.md", "CONTRIBUTING.md", "docs/command_line.rst", "docs/scaling.rst", "lessons/README.md",
+    "README.md", "CONTRIBUTING.md", "docs/command_line.rst", "docs/scaling.rst", "docs/explorer.rst", "lessons/README.md",
     "benchmarks/README.md", "benchmarks/reproduction/README.md",
 ]  # fmt: skip
 MACHINES = "Xeon|EPYC"
@@ -62,10 +62,16 @@ def quick(sample, tmp_path, monkeypatch):
     def in_two_steps(*arguments, **options):
         return fit(*arguments, **options | {"epochs": None, "steps": 2})
 
-    for place in ("scratchnet.fit", "scratchnet.study.reproduce.fit", "scratchnet.study.experiments.fit"):
+    for place in (
+        "scratchnet.fit",
+        "scratchnet.explorer.opening.fit",
+        "scratchnet.study.reproduce.fit",
+        "scratchnet.study.experiments.fit",
+    ):
         monkeypatch.setattr(place, in_two_steps)
     for place in ("scratchnet.data.load", "scratchnet.study.experiments.Experiment.images"):
         monkeypatch.setattr(place, lambda *arguments: digits)
+    monkeypatch.setattr("scratchnet.explorer.run.serve", lambda *arguments: None)  # see test_explorer
     monkeypatch.setattr("scratchnet.study.reproduce.draw_all", lambda *arguments, **options: [])  # see test_plots
     sn.save(sn.models.standard_cnn(), tmp_path / "runs/reproduce/standard_cnn/model.safetensors", trained_on=digits[0])
     Image.fromarray((255 * digits[1].images[0, ..., 0]).astype(np.uint8)).save("photo.jpg")

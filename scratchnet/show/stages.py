@@ -35,15 +35,16 @@ class Stage(NamedTuple):
     labels: np.ndarray  # (1,)
     net: Network
     state: dict[str, Any]  # the network's state before this stage, random generators included
+    training: bool = True  # whether dropout is on
 
     @property
     def name(self) -> str:
         return f"{self.step.layer.name} {self.step.direction}"
 
 
-def walk(net: Network, x: np.ndarray, labels: np.ndarray) -> list[Stage]:
-    """Every stage of backprop for one digit x (1, H, W, C) with its label (1,); dropout is on, as in training."""
-    running = net.steps(x, labels)
+def walk(net: Network, x: np.ndarray, labels: np.ndarray, training: bool = True) -> list[Stage]:
+    """Every stage of backprop for one digit x (1, H, W, C) with its label (1,); in training, dropout is on."""
+    running = net.steps(x, labels, training)
     steps, states = [], []
     while True:
         before = snapshot(net.state())
@@ -54,7 +55,8 @@ def walk(net: Network, x: np.ndarray, labels: np.ndarray) -> list[Stage]:
         states.append(before)
     last = len(steps) - 1  # backward goes the other way: stage i of it reverses stage last - i
     return [
-        Stage(i + 1, last + 1, step, steps[min(i, last - i)], labels, net, states[i]) for i, step in enumerate(steps)
+        Stage(i + 1, last + 1, step, steps[min(i, last - i)], labels, net, states[i], training)
+        for i, step in enumerate(steps)
     ]
 
 
@@ -71,7 +73,7 @@ def run_again(stage: Stage) -> None:
         if isinstance(layer, Loss):
             debugger.runcall(softmax_cross_entropy, stage.forward.input, stage.labels)
         elif stage.step.direction == "forward":
-            debugger.runcall(layer.forward, given, True)
+            debugger.runcall(layer.forward, given, stage.training)
         else:
             debugger.runcall(layer.backward, given)
     finally:

@@ -1,0 +1,51 @@
+// The book's own source for the present stage, with the line marked that makes the selected array.
+import { ask, recorded } from "./api.js";
+import { byId, make } from "./dom.js";
+
+let shown = "";
+
+/** Show a function, and mark the line that makes `array`. */
+export function showCode(source, array) {
+  const lines = byId("code-lines");
+  const key = `${source.file}:${source.title}`;
+  if (key !== shown) {
+    shown = key;
+    byId("code-file").replaceChildren(make("b", {}, source.title), ` in ${source.file}`);
+    lines.replaceChildren(...source.lines.map(([number, text]) => make("li", { value: number, "data-line": number }, make("code", {}, ...coloured(text)))));
+  }
+  const wanted = source.marks[array];
+  for (const line of lines.children) {
+    const marked = +line.dataset.line === wanted;
+    if (marked) line.setAttribute("aria-current", "true"); else line.removeAttribute("aria-current");
+    if (marked) {
+      const box = lines.getBoundingClientRect(), at = line.getBoundingClientRect();
+      if (at.top < box.top || at.bottom > box.bottom) lines.scrollTop += at.top - box.top - box.height / 3;
+    }
+  }
+}
+
+/** A line of Python with its comment and its first word told apart. */
+function coloured(text) {
+  const hash = text.search(/(^|\s)# /);
+  const code = hash < 0 ? text : text.slice(0, hash);
+  const parts = code.split(/\b(def|return|for|in|if|else|is|not|None|while|with|and|or)\b/).map((part, k) => (k % 2 ? make("b", {}, part) : part));
+  return hash < 0 ? (text ? parts : [" "]) : [...parts, make("i", {}, text.slice(hash))];
+}
+
+/** The buttons that copy what opens a debugger at that very line. `present()` gives the stage and the array. */
+export function setUpCopying(present) {
+  if (recorded) return;
+  const copy = async (kind) => {
+    const found = await ask("debug", present());
+    if (found.why) { tell(found.why); return; }
+    const text = kind === "pdb" ? found.pdb : JSON.stringify(found.vscode, null, 2);
+    try { await navigator.clipboard.writeText(text); } catch { tell(text); return; }
+    tell(kind === "pdb" ? "Copied. Paste it into a terminal: pdb stops at the marked line, with this image." : `Copied. Add it to .vscode/launch.json, and set a breakpoint at ${found.at}.`);
+  };
+  byId("copy-pdb").onclick = () => copy("pdb");
+  byId("copy-vscode").onclick = () => copy("vscode");
+}
+
+function tell(text) {
+  byId("copied").textContent = text;
+}

@@ -1,0 +1,114 @@
+// One number: the products that it is the sum of, as the server (or the recording) took them apart.
+import { css, isDark, paint } from "./colour.js";
+import { byId, cellScale, make, nameOf, short, tiny } from "./dom.js";
+
+const CELLS = 7; // a grid of up to so many columns has its numbers written in it
+
+/** Show where a number comes from. `choose(layer)` asks for another value of a sum's third index, `takeWeight(index)` for
+ * a weight that the reader wants to change. */
+export function showNumber(array, index, found, choose, takeWeight) {
+  const name = nameOf(array, index);
+  byId("number-value").replaceChildren(make("b", {}, name), " = ", make("output", { id: "value" }, short(found.value)));
+  byId("number-parts").replaceChildren(...(found.sums ? partsOf(found, choose, takeWeight) : [make("p", { class: "quiet" }, "An input of this stage, not made by it. Select a number of what the stage makes to see its terms.")]));
+}
+
+export function showNoNumber() {
+  byId("number-value").replaceChildren(make("span", { class: "quiet" }, "Point at a number, or select one with the keyboard."));
+  byId("number-parts").replaceChildren();
+}
+
+function partsOf(found, choose, takeWeight) {
+  const blocks = found.sums.map((part) => make("div", { class: "part" }, ...blockOf(part, choose, takeWeight)));
+  if (found.sums.length > 1) {
+    const terms = found.sums.flatMap((part, k) => [k ? " + " : "", short(part.total)]);
+    blocks.push(make("p", { class: "total" }, ...terms, " = ", make("b", {}, short(found.total))));
+  }
+  return blocks;
+}
+
+/** The name of a factor; of a plain entry with its index. */
+function sourceOf(part, k) {
+  const name = part.factors[k], ranges = part.touched[name];
+  return ranges ? nameOf(name, ranges.map((range) => range[0])) : name;
+}
+
+const signed = (part) => (part.scale === 1 ? [] : part.scale === -1 ? ["−"] : [short(part.scale), " × "]);
+const product = (part) => [...signed(part), part.factors.join(" × ")];
+
+function blockOf(part, choose, takeWeight) {
+  if (part.values) {
+    const terms = part.values.flatMap((value, k) => [k ? " × " : "", make("span", { class: "term" }, make("i", {}, sourceOf(part, k)), short(value))]);
+    return [make("p", { class: "line" }, ...signed(part), ...terms, " = ", make("b", {}, short(part.total)))];
+  }
+  const sum = make("p", { class: "line" }, `sum over ${part.over.join(", ")} of `, ...product(part), " = ", make("b", {}, short(part.total)));
+  return part.terms ? [...listOf(part, takeWeight), sum] : [gridsOf(part), ...layersOf(part, choose), sum];
+}
+
+/** The largest terms of a long sum, and what the others add up to. */
+function listOf(part, takeWeight) {
+  const most = Math.max(...part.terms.map((term) => Math.abs(term.product)), 1e-30);
+  const lines = part.terms.slice(0, 12).map((term) => make("tr", {},
+    make("th", { scope: "row" }, term.w ? make("button", { type: "button", class: "plain", title: "what if this weight were another?", click: () => takeWeight(term.w) }, `${part.over[0]} = ${term.at}`) : `${part.over[0]} = ${term.at}`), ...term.values.map((value) => make("td", {}, short(value))),
+    make("td", {}, short(term.product)), make("td", { class: "share" }, bar(term.product / most))));
+  const hidden = part.terms.slice(12).reduce((sum, term) => sum + term.product, 0);
+  const count = Math.max(part.terms.length - 12, 0) + part.rest.count;
+  const head = make("tr", {}, make("th", { scope: "col" }, "largest"), ...part.factors.map((f) => make("th", { scope: "col" }, f)), make("th", { scope: "col" }, "product"), make("th"));
+  if (count) lines.push(make("tr", { class: "rest" }, make("th", { scope: "row", colspan: 1 + part.factors.length }, `the other ${count.toLocaleString("en")}`), make("td", {}, short(hidden + part.rest.sum)), make("td")));
+  return [make("table", { class: "terms" }, make("thead", {}, head), make("tbody", {}, ...lines))];
+}
+
+function bar(share) {
+  const fill = make("i");
+  fill.style.setProperty("width", `${Math.abs(share) * 100}%`);
+  fill.className = share < 0 ? "minus" : "plus";
+  return make("span", { class: "share-bar" }, fill);
+}
+
+/** The factors and the products of a sum over places, side by side. */
+function gridsOf(part) {
+  const [rows, columns] = part.over;
+  const grids = part.grid.flatMap((grid, k) => [gridOf(grid, part.factors[k], part), make("span", { class: "sign" }, k < part.grid.length - 1 ? "×" : "=")]);
+  if (part.grid.length === 1 && part.scale === 1) grids.length = 0;
+  return make("div", { class: "grids", "data-columns": part.products[0].length > CELLS ? "many" : "few", title: `rows are ${rows}, columns ${columns}` },
+    ...grids, gridOf(part.products, part.grid.length === 1 && part.scale === 1 ? part.factors[0] : "product", part));
+}
+
+function gridOf(grid, name, part) {
+  const most = Math.max(...grid.flat().map((v) => Math.abs(v ?? 0)), 1e-30);
+  const [rows, columns] = [grid.length, grid[0].length];
+  const scale = cellScale(most);
+  const caption = make("figcaption", {}, name);
+  if (columns > CELLS || rows > CELLS) {
+    const canvas = make("canvas", { role: "img", "aria-label": `${name}: ${rows} by ${columns} numbers` });
+    paint(canvas, rows, columns, (r, c) => grid[r][c] ?? undefined, most);
+    return make("figure", {}, canvas, caption);
+  }
+  const cells = grid.flatMap((row, r) => row.map((value, c) => cellOf(value, most, scale, `${part.over[0]} ${r + part.first[0]}, ${part.over[1]} ${c + part.first[1]}`)));
+  const box = make("div", { class: "cells", role: "img", "aria-label": `${name}: ${grid.map((row) => row.map((v) => (v === null ? "none" : short(v))).join(" ")).join("; ")}` }, ...cells);
+  caption.append(scale.name);
+  box.style.setProperty("grid-template-columns", `repeat(${columns}, 1fr)`);
+  return make("figure", {}, box, caption);
+}
+
+function cellOf(value, most, scale, where) {
+  if (value === null) return make("span", { class: "padding", title: `${where}: outside` });
+  const cell = make("span", { class: isDark(value / most) ? "on-dark" : "", title: `${where}: ${short(value)}` }, tiny(value * scale.factor));
+  cell.style.setProperty("background", css(value / most));
+  return cell;
+}
+
+/** The partial sums over the third index, one of which is shown in full. */
+function layersOf(part, choose) {
+  if (!part.layers || part.layers.length === 1) return [];
+  const most = Math.max(...part.layers.map(Math.abs), 1e-30);
+  const name = part.over[2];
+  const buttons = part.layers.map((value, k) => {
+    const fill = make("i");
+    fill.style.setProperty("height", `${Math.max((Math.abs(value) / most) * 100, 4)}%`);
+    fill.className = value < 0 ? "minus" : "plus";
+    return make("button", { type: "button", "aria-pressed": k === part.layer, "aria-label": `${name} = ${k}: ${short(value)}`, title: `${name} = ${k}: ${short(value)}`, tabindex: k === part.layer ? "0" : "-1",
+      click: () => choose(k), keydown: (e) => { const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key]; if (step) { e.preventDefault(); e.stopPropagation(); choose(k + step, true); } } }, fill);
+  });
+  return [make("p", { class: "line" }, `${name} = ${part.layer}: these products add up to `, make("b", {}, short(part.layers[part.layer]))),
+    make("div", { class: "layers", role: "group", "aria-label": `partial sums by ${name}` }, ...buttons)];
+}
