@@ -28,8 +28,8 @@ from scratchnet.train import fit
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WITH_COMMANDS = [
-    "README.md", "CONTRIBUTING.md", "docs/command_line.rst", "docs/scaling.rst", "docs/explorer.rst", "lessons/README.md",
-    "benchmarks/README.md", "benchmarks/reproduction/README.md",
+    "README.md", "CONTRIBUTING.md", "docs/command_line.rst", "docs/scaling.rst", "docs/explorer.rst",
+    "lessons/README.md", "benchmarks/README.md", "benchmarks/reproduction/README.md",
 ]  # fmt: skip
 MACHINES = "Xeon|EPYC"
 
