@@ -62,8 +62,8 @@ def quick(sample, tmp_path, monkeypatch):
     def in_two_steps(*arguments, **options):
         return fit(*arguments, **options | {"epochs": None, "steps": 2})
 
-    for place in ("scratchnet.fit", "scratchnet.study.reproduce.fit", "scratchnet.study.experiments.fit"):
-        monkeypatch.setattr(place, in_two_steps)
+    for room in ("", ".study.reproduce", ".study.experiments", ".show.subject"):
+        monkeypatch.setattr(f"scratchnet{room}.fit", in_two_steps)
     for place in ("scratchnet.data.load", "scratchnet.study.experiments.Experiment.images"):
         monkeypatch.setattr(place, lambda *arguments: digits)
     monkeypatch.setattr("scratchnet.study.reproduce.draw_all", lambda *arguments, **options: [])  # see test_plots
