@@ -217,13 +217,13 @@ def test_every_stage_fits_a_small_terminal_in_plain_characters(name, digit):
 
 def test_the_table_holds_input_output_and_gradients(stages):
     backward = stages[-1]
-    assert list(arrays(backward)) == ["dout", "dx", "dw", "db"]
+    assert list(arrays(backward.step)) == ["dout", "dx", "dw", "db"]
     rows = {line.split()[0]: line for line in array_table(backward).splitlines()}
     dw = backward.step.grads["conv1.w"]
     assert rows["dw"].split()[1:] == [*str(dw.shape).split(), *(f"{v:.3g}" for v in (dw.min(), dw.mean(), dw.max()))]
-    assert list(arrays(stages[0])) == ["x", "out"]
-    assert list(arrays(stages[6])) == ["logits z", "loss"]
-    assert list(arrays(stages[7])) == ["dloss", "dlogits"]
+    assert list(arrays(stages[0].step)) == ["x", "out"]
+    assert list(arrays(stages[6].step)) == ["logits z", "loss"]
+    assert list(arrays(stages[7].step)) == ["dloss", "dlogits"]
 
 
 def test_the_gradient_of_biases_is_named_only_where_there_are_any(digit):
