@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import importlib
+import json
 import re
+import runpy
 import shutil
 import threading
 from functools import partial
@@ -212,6 +214,16 @@ def test_every_lesson_is_a_page_with_all_its_figures(site, lesson):
     shown = re.findall(r'<img src="[^"]+" srcset="[^"]+" alt="([^"]+)"', page)
     assert sorted(name.replace("_", " ") for name in drawn) == sorted(shown)
     assert not re.findall(r"\S+:\d+: \w*Warning: .*", page)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_every_lesson_offers_its_notebook(site, lesson):
+    page = (site / "lessons" / f"{lesson.stem}.html").read_text(encoding="utf-8")
+    (target,) = re.findall(rf'href="\.\./([^"]+/{lesson.stem}\.ipynb)"', page)
+    offered = json.loads((site / target).read_text(encoding="utf-8"))
+    made = json.loads(runpy.run_path(str(ROOT / "scripts" / "notebooks.py"))["notebook"](lesson))
+    assert offered["cells"] == made["cells"]
 
 
 @pytest.mark.slow
