@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROJECT := setup.cfg pyproject.toml scratchnet/version.py
 
-.PHONY: help train test test-oldest mutants bench docs lint coverage clean
+.PHONY: help train test test-oldest mutants bench docs notebooks lint coverage clean
 
 help:
 	@echo "make train     train the three networks on 8,000 real digits (a minute or two)"
@@ -13,9 +13,10 @@ help:
 	@echo "make mutants   plant 300 errors in the sources, one at a time, and print those that no test notices (an hour)"
 	@echo "make bench     time it beside PyTorch, TensorFlow and JAX (20 minutes or more; $(BIN)/python -m benchmarks --help)"
 	@echo "make docs      build the course and the reference as pages, in build/docs (some minutes)"
+	@echo "make notebooks make a Jupyter notebook of each lesson, in lessons/notebooks"
 	@echo "make lint      check style and types"
 	@echo "make coverage  branch coverage of the package"
-	@echo "make clean     remove the environment and everything that was built; runs/ stays"
+	@echo "make clean     remove the environment and everything that was built; runs/ and lessons/notebooks/ stay"
 
 train: $(VENV)/installed
 	$(BIN)/scratchnet reproduce --overwrite
@@ -50,6 +51,10 @@ bench: $(VENV)/installed-bench
 docs: $(VENV)/installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -q docs build/docs
 	@echo "the pages are in $(CURDIR)/build/docs/index.html"
+
+# Those that are there already may hold their reader's work; they stay as they are.
+notebooks: $(VENV)/installed-docs
+	$(BIN)/python scripts/notebooks.py
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

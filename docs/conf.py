@@ -48,9 +48,9 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "backreferences_dir": "lessons/used",
     "doc_module": ("scratchnet",),
-    # A lesson needs showing.py and the package beside it: it is run where it stands, not from a downloads folder.
+    # Offered as a download is the notebook alone, whose first cell finds showing.py; a script runs where it stands.
+    "notebook_extensions": {".py"},
     "download_all_examples": False,
-    "notebook_extensions": set(),
     "show_signature": False,
     "write_computation_times": False,  # that page fetches scripts; each lesson's own page says how long it took
 }

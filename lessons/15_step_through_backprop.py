@@ -37,6 +37,7 @@ trains with it. No wrapper, no dispatcher and no decorator stands between ``net.
 #
 # A bias is added to its output, so its gradient is the gradient of that output: ``db1 = dh``, ``db2 = dlogits``.
 
+import inspect
 import os
 import subprocess
 import sys
@@ -123,9 +124,10 @@ print("largest difference from the layer's own dw:", np.abs(product - backward.g
 np.testing.assert_allclose(product, backward.grads["conv2.w"], rtol=1e-4, atol=1e-6)
 
 # %%
-# ``.venv/bin/scratchnet step standard_cnn`` shows the same stages in the terminal, with pictures of the digit and of
-# its gradient. The keys ``n`` and ``b`` go to the next stage and back to the previous one, and ``d`` starts pdb at the
-# layer that is shown.
+# ``.venv/bin/scratchnet step`` shows such stages in the terminal, with pictures of the digit and of its gradient. It
+# first trains a small network for some seconds; ``step standard_cnn`` takes another one. The keys ``n`` and ``b`` go to
+# the next stage and back to the previous one, and ``d`` starts pdb at the layer that is shown. In a notebook, ``net``
+# or a step on the last line of a cell is shown as a table.
 
 gradient = np.abs(steps[-1].output[:1])  # |dx|: the gradient for the first digit's pixels
 pictures = np.concatenate([x[:1], gradient / gradient.max()])
@@ -172,8 +174,16 @@ code(sn.layers.conv2d_backward)
 # ------
 # pdb comes with Python and works over ssh. Here the lesson starts itself under pdb, in a process of its own, and types
 # the commands for you. To type them yourself, run ``python -m pdb lessons/15_step_through_backprop.py``. The commands
-# are ``b`` to set a breakpoint, ``tbreak`` to set one that stops only once, ``c`` to continue to the next breakpoint,
-# ``n`` to run a line, ``s`` to step into a call, ``p`` to print, ``w`` to show where you are, and ``q`` to quit.
+# of this lesson are:
+#
+# .. code-block:: text
+#
+#     b LINE        set a breakpoint                       p NAME        print
+#     tbreak NAME   set one that stops only once           w             where am I: print all frames
+#     c             go on to the next breakpoint           ll            list the whole function
+#     n             run a line, and calls in it whole      u, d          look at the frame above, and back down
+#     s             step into the call                     q             quit
+#     r             run to the end of this function        until LINE    run on to that line of this function
 
 HERE = Path(__file__).resolve()
 BACKWARD = 1 + next(
@@ -227,6 +237,42 @@ print(transcript)
 if transcript:
     assert "scratchnet/network.py" in transcript
     assert "(3, 3, 4, 6)" in transcript
+
+# %%
+# Back from a helper
+# ------------------
+# ``s`` goes into every call, also into one that you did not mean. Here it leads from the layer into ``check_dout``. You
+# are not lost. ``u`` looks at the frame above: its line is the call that brought you here, and ``p`` prints its
+# variables. This runs nothing, and ``d`` looks down again. ``r`` runs the helper to its end, and ``n`` then returns to
+# the layer, to the line after the call. ``ll`` lists the function, and ``until`` with the number of a line below runs
+# all lines up to there. Then ``s`` leads into the math. (In a loop, ``until`` alone runs on until the loop is over.)
+
+CALL = inspect.getsourcelines(sn.Conv2D.backward)[1] + 3  # dx, dw, db = ops.conv2d_backward(...)
+
+detour = in_pdb(
+    [
+        f"b {BACKWARD}",
+        "c",
+        "tbreak sn.layers.conv.Conv2D.backward",
+        "c",
+        "s",  # into check_dout, by mistake
+        "u", "p dout.shape", "d",  # a look at the layer, and back
+        "r", "n",  # to the end of the helper, and out of it
+        "ll",
+        f"until {CALL}",
+        "s",  # into conv2d_backward
+    ],
+    SCRATCHNET_ENGINE="numpy",
+)  # fmt: skip
+print(detour)
+if detour:
+    helper, back, at_the_call, math = (detour.index(f"(Pdb) {typed}\n") for typed in ("s", "n", "ll", f"until {CALL}"))
+    assert "check_dout()\n" in detour[helper:back]
+    assert "(2, 1, 1, 6)" in detour[helper:back]
+    assert "--Return--" in detour[helper:back]
+    assert "-> w, _ = self.weights(dout.dtype)" in detour[back:at_the_call]
+    assert "-> dx, dw, db = ops.conv2d_backward(" in detour[math:]
+    assert "conv2d_backward()\n" in detour[math:]
 
 # %%
 # In VS Code

@@ -451,14 +451,19 @@ def warm_up(options: argparse.Namespace) -> None:
 def step(options: argparse.Namespace) -> None:
     """Walk one image forward and backward through a network, a stage at a time."""
     from scratchnet.show.stages import as_text, walk
+    from scratchnet.show.subject import from_file, how_well
 
     check_data_dir(options.data, options.data_dir)
-    trained = None if options.model in ARCHITECTURES else network(options.model)
-    _, digits = load_data(vars(options))
-    net = trained or network_for(ARCHITECTURES[options.model], digits)
-    check_fit(net, digits)
+    path = None if options.model in (None, *ARCHITECTURES) else model_file(options.model)
+    if path is not None and options.untrained:
+        raise ValueError(f"--untrained: expected the name of an architecture, or none; {path} has its own weights")
+    train, digits = load_data(vars(options))
     if not 0 <= options.digit < len(digits):
         raise ValueError(f"--digit: expected 0 to {len(digits) - 1}, one of the {digits.name}; got {options.digit}")
+    net, weights = new_subject(options, train) if path is None else (sn.load(path), from_file(path))
+    check_fit(net, digits)
+    sn.use_engine(options.engine or READABLE_ENGINE)
+    about = f"{weights}\n{how_well(net, digits, options.digit)}"
     one = digits[options.digit : options.digit + 1]
     stages = walk(net, one.images, one.labels)
     label = one.class_name(int(one.labels[0]))
@@ -467,9 +472,28 @@ def step(options: argparse.Namespace) -> None:
     if sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         from scratchnet.show.terminal import run
 
-        run(stages, subject)
+        run(stages, subject, about)
     else:
-        print("\n\n".join([subject, *map(as_text, stages)]))
+        print("\n\n".join([f"{subject}\n{about}", *map(as_text, stages)]))
+
+
+def new_subject(options: argparse.Namespace, train: sn.Dataset) -> tuple[sn.Network, str]:
+    """A network for `step` to walk through, which learns for some seconds, and a sentence on its weights.
+
+    An architecture learns on the engine of `scratchnet train`. The small network, which stands in if none is named,
+    learns on the walk's, which compiles nothing.
+    """
+    from scratchnet.show.subject import UNTRAINED, small_cnn, train_shortly
+
+    if options.model is None:
+        net, engine = small_cnn(train.images.shape[1:], train.class_count()), READABLE_ENGINE
+    else:
+        net, engine = network_for(ARCHITECTURES[options.model], train, init=SAMPLE.init), sn.current_engine()
+    if options.untrained:
+        return net, UNTRAINED
+    say(f"{net.name} learns for some seconds; --untrained leaves that out, and so does a trained model's file")
+    with sn.use_engine(options.engine or engine):
+        return net, train_shortly(net, train)
 
 
 def explore(options: argparse.Namespace) -> None:
@@ -549,12 +573,22 @@ def hint(options: argparse.Namespace) -> None:
 
 
 def network(model: str) -> sn.Network:
-    """An untrained architecture by its name, or a trained model by its file."""
-    if model in ARCHITECTURES:
-        return ARCHITECTURES[model].make()
-    if not user_path(model).exists():
-        raise FileNotFoundError(f"{model}: neither a trained model's file nor one of {', '.join(ARCHITECTURES)}")
-    return sn.load(model)
+    """An untrained architecture by its name, or a trained model by its file or its run's folder."""
+    return ARCHITECTURES[model].make() if model in ARCHITECTURES else sn.load(model_file(model))
+
+
+def model_file(model: str) -> Path:
+    """The file of a trained model, which is named by its path or by its run's folder."""
+    path = user_path(model)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{model}: neither a trained model's file, nor a run's folder, nor one of {', '.join(ARCHITECTURES)}"
+        )
+    if not path.is_dir():
+        return path
+    if not (path / MODEL).exists():
+        raise FileNotFoundError(f"{path}: expected a run's folder with {MODEL}, which is written when the run ends")
+    return path / MODEL
 
 
 def network_for(architecture: Architecture, data: sn.Dataset, **options: Any) -> sn.Network:
@@ -686,8 +720,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_folder_options(command, f"{REPRODUCE_FOLDER}, or {REPRODUCE_FOLDER}-RECIPE on mnist, or -RECIPE-DATA")
 
+    trained = "a trained model's file, or the folder of its run"
     command = _add(commands, "summary", summary, "%(prog)s separable_cnn")
-    command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or a trained model's file")
+    command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or {trained}")
 
     command = _add(commands, "export", export, "%(prog)s runs/standard_cnn/model.safetensors net.onnx --layout NHWC")
     command.add_argument("model", type=user_path, help="a trained model's file")
@@ -697,15 +732,24 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     command = _add(commands, "explain", explain, "%(prog)s four_conv_cnn --batch-size 1")
-    command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or a trained model's file")
+    command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or {trained}")
     command.add_argument("--batch-size", type=_whole(1, 4096), default=128, help="images a step (default: %(default)s)")
 
     command = _add(commands, "warm-up", warm_up, "%(prog)s standard_cnn")
-    known = f"{', '.join(ARCHITECTURES)}, or a trained model's file (default: all of these networks)"
+    known = f"{', '.join(ARCHITECTURES)}, or {trained} (default: all of these networks)"
     command.add_argument("models", nargs="*", metavar="MODEL", help=known)
 
-    command = _add(commands, "step", step, "%(prog)s standard_cnn --digit 3", engine=READABLE_ENGINE)
-    command.add_argument("model", help=f"{', '.join(ARCHITECTURES)}, or a trained model's file")
+    engines = f"{READABLE_ENGINE}; an architecture learns on that of train"
+    command = _add(commands, "step", step, "%(prog)s runs/standard_cnn --digit 3", engines)
+    command.add_argument(
+        "model",
+        nargs="?",
+        help=f"{trained}; or {', '.join(ARCHITECTURES)}, which then learn for some seconds (default: a small network, "
+        "which learns for some seconds)",
+    )
+    command.add_argument(
+        "--untrained", action="store_true", help="walk through the first weights of a network that has no file"
+    )
     command.add_argument(
         "--digit", type=_whole(0), default=0, metavar="K", help="which of the test images (default: 0)"
     )
@@ -747,8 +791,9 @@ def _add(
     name: str,
     function: Callable[[argparse.Namespace], None],
     example: str,
-    engine: str | None = None,
+    engine: str = f"SCRATCHNET_ENGINE, or {DEFAULT_ENGINE}",
 ) -> Any:
+    """A command with its --engine; `engine` says in the help what runs without that option."""
     description = (function.__doc__ or f"{name}.").split("\n")[0]  # python -OO leaves docstrings out
     command = commands.add_parser(
         name,
@@ -757,8 +802,7 @@ def _add(
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    default = engine or f"SCRATCHNET_ENGINE, or {DEFAULT_ENGINE}"
-    command.add_argument("--engine", choices=ENGINES, default=engine, help=f"the kernels to run (default: {default})")
+    command.add_argument("--engine", choices=ENGINES, help=f"the kernels to run (default: {engine})")
     command.set_defaults(command=function)
     return command
 

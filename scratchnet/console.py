@@ -71,7 +71,12 @@ def say(text: str, end: str = "\n") -> None:
 
 
 def is_terminal(stream: Any) -> bool:
-    """Whether lines on this stream can be overwritten. It may be closed, or None, as in a program with windows only."""
+    """Whether lines on this stream can be overwritten: on a terminal, and in a notebook, below the cell.
+
+    The stream may be closed, or None, as in a program with windows only.
+    """
+    if type(stream).__module__ == "ipykernel.iostream":
+        return True
     with suppress(AttributeError, ValueError):
         return bool(stream.isatty())
     return False

@@ -107,21 +107,33 @@ class Report:
         return self.passed
 
     def __str__(self) -> str:
-        rows = [
-            [c.name, f"{c.checked} of {c.size}", str(list(c.index)), f"{c.gradient:.9g}", f"{c.slope:.9g}", verdict(c)]
-            for c in self.comparisons
-        ]
-        header = ["gradient for", "entries", "worst at", "backward says", "measured slope", ""]
+        return "\n".join([self.outcome(), table(*self.rows()), *self.notes()])
+
+    def _repr_html_(self) -> str:
+        from scratchnet.show.html import report_html
+
+        return report_html(self)
+
+    def outcome(self) -> str:
+        """Whether all gradients are right, in a line."""
         wrong = self.faults or any(c.wrong for c in self.comparisons)
         outcome = "all gradients are right" if self.passed else "WRONG GRADIENTS" if wrong else "NOT KNOWN TO BE RIGHT"
         within = f"within {f'{self.atol:g} + ' if self.atol else ''}{self.rtol:g} * the slope's scale + its error"
-        return "\n".join([f"{self.subject}: {outcome} ({within})", table(header, rows), *self.faults, *self._notes()])
+        return f"{self.subject}: {outcome} ({within})"
 
-    def _notes(self) -> list[str]:
-        """What to know about entries that could not be compared as they are."""
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """The names of the columns, and a row for each array with its worst entry."""
+        header = ["gradient for", "entries", "worst at", "backward says", "measured slope", ""]
+        return header, [
+            [c.name, f"{c.checked} of {c.size}", str(list(c.index)), f"{c.gradient:.9g}", f"{c.slope:.9g}", verdict(c)]
+            for c in self.comparisons
+        ]
+
+    def notes(self) -> list[str]:
+        """What else is wrong, and what to know about entries that could not be compared as they are."""
         kinks = [f"{c.kinks} of {c.name}" for c in self.comparisons if c.kinks]
         unmeasured = [f"{c.unmeasured} of {c.name}" for c in self.comparisons if c.unmeasured]
-        notes = []
+        notes = list(self.faults)
         if kinks:
             notes.append(
                 f"at a kink, left out: {', '.join(kinks)}. There the slopes to the left and right differ (ReLU at 0, a "

@@ -38,6 +38,11 @@ class Step(NamedTuple):
         made = "".join(f", {name} {grad.shape}" for name, grad in self.grads.items())
         return f"{self.direction:8} {self.layer.name}: {np.shape(self.input)} -> {np.shape(self.output)}{made}"
 
+    def _repr_html_(self) -> str:
+        from scratchnet.show.html import step_html
+
+        return step_html(self)
+
 
 class Loss:
     """The loss, where `Network.steps` has it in the place of a layer: logits in, one number out."""
@@ -237,6 +242,11 @@ class Network:
 
         If a layer keeps numbers that are not trained, another column counts them.
         """
+        title, header, rows = self.summary_rows(input_shape)
+        return f"{title}\n{table(header, rows, total=True)}"
+
+    def summary_rows(self, input_shape: Shape | None = None) -> tuple[str, list[str], list[list[Any]]]:
+        """What `summary` shows: its title, the names of its columns, and a row for each layer and for the total."""
         shapes = self.output_shapes(input_shape)
         rows: list[list[Any]] = []
         for layer, before, after in zip(self.layers, shapes, shapes[1:], strict=False):
@@ -246,8 +256,13 @@ class Network:
         rows.append(["total", "", *(sum(row[column] for row in rows) for column in (2, 3, 4))])
         header = ["layer", "output shape", "parameters", "multiply-adds", "not trained"]
         columns = len(header) if rows[-1][-1] else len(header) - 1
-        text = table(header[:columns], [row[:columns] for row in rows], total=True)
-        return f"{self.name}, input {' x '.join(map(str, shapes[0]))}\n{text}"
+        title = f"{self.name}, input {' x '.join(map(str, shapes[0]))}"
+        return title, header[:columns], [row[:columns] for row in rows]
+
+    def _repr_html_(self) -> str | None:
+        from scratchnet.show.html import network_html
+
+        return network_html(self)
 
     def __repr__(self) -> str:
         return f"Network([{', '.join(map(repr, self.layers))}], name={self.name!r})"

@@ -1,5 +1,7 @@
 """Make the picture in README.md: the last stage of `scratchnet step standard_cnn`, the backward pass of conv1.
 
+The network learns first, as it does for that command.
+
 python scripts/step_picture.py        # needs playwright and Chromium, which draw the screen
 """
 
@@ -11,7 +13,10 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 import scratchnet as sn
+from scratchnet.engine import DEFAULT_ENGINE, READABLE_ENGINE
+from scratchnet.runs.recipes import SAMPLE
 from scratchnet.show.stages import walk
+from scratchnet.show.subject import train_shortly
 from scratchnet.show.terminal import StepApp
 
 PICTURE = Path(__file__).parent.parent / "docs" / "step.png"
@@ -29,9 +34,11 @@ async def screen(app: StepApp) -> str:
 
 def main() -> None:
     """Write the picture."""
-    sn.use_engine("numpy")
-    _, digits = sn.data.load("sample")
-    net = sn.models.standard_cnn(seed=0)
+    train, digits = sn.data.load("sample")
+    net = sn.models.standard_cnn(seed=0, init=SAMPLE.init)
+    with sn.use_engine(DEFAULT_ENGINE):
+        train_shortly(net, train)
+    sn.use_engine(READABLE_ENGINE)
     stages = walk(net, digits.images[:1], digits.labels[:1])
     app = StepApp(stages, f"{net.name}, digit 0: a {digits.labels[0]}", at=len(stages) - 1)
     app.shades = True  # as in a terminal with many colours

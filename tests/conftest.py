@@ -31,7 +31,10 @@ FLAGS = (
 )  # fmt: skip
 
 # What is made in the project by building, running and testing, and is in no copy of it.
-MADE = {ROOT / place for place in ("runs", "build", "dist", "docs/lessons", "docs/reference", "lessons/output")}
+MADE = {
+    ROOT / place
+    for place in ("runs", "build", "dist", "docs/lessons", "docs/reference", "lessons/output", "lessons/notebooks")
+}
 NOT_COPIED = shutil.ignore_patterns(".venv", ".git", "*.egg-info", ".*cache", "__pycache__")
 
 BESIDE_THE_PROJECT = ROOT.parent / "shared" / "data" / "mnist"

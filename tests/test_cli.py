@@ -686,7 +686,7 @@ def test_exercises_are_named_or_all_of_them(capsys):
 
 @pytest.mark.parametrize("buffered", ["", "1"], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
-@pytest.mark.parametrize("arguments", ["summary standard_cnn", "step standard_cnn", "check --all", "evaluate nowhere"])
+@pytest.mark.parametrize("arguments", ["summary standard_cnn", "step --untrained", "check --all", "evaluate nowhere"])
 def test_a_reader_that_has_seen_enough_ends_the_command_quietly(arguments, closed, buffered):
     """As with `| head`, or `2>&1 | head`: no traceback, and the exit code that others have: 128 + SIGPIPE."""
     with subprocess.Popen(

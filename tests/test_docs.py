@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import importlib
+import json
 import re
+import runpy
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -214,6 +216,16 @@ def test_who_wants_no_movement_sees_the_steps(site, browser):
     assert (moving.is_visible(), steps.is_visible()) == (True, True)
     page.emulate_media(reduced_motion="reduce")
     assert (moving.is_visible(), steps.is_visible()) == (False, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_every_lesson_offers_its_notebook(site, lesson):
+    page = (site / "lessons" / f"{lesson.stem}.html").read_text(encoding="utf-8")
+    (target,) = re.findall(rf'href="\.\./([^"]+/{lesson.stem}\.ipynb)"', page)
+    offered = json.loads((site / target).read_text(encoding="utf-8"))
+    made = json.loads(runpy.run_path(str(ROOT / "scripts" / "notebooks.py"))["notebook"](lesson))
+    assert offered["cells"] == made["cells"]
 
 
 @pytest.mark.slow

@@ -62,13 +62,8 @@ def quick(sample, tmp_path, monkeypatch):
     def in_two_steps(*arguments, **options):
         return fit(*arguments, **options | {"epochs": None, "steps": 2})
 
-    for place in (
-        "scratchnet.fit",
-        "scratchnet.explorer.opening.fit",
-        "scratchnet.study.reproduce.fit",
-        "scratchnet.study.experiments.fit",
-    ):
-        monkeypatch.setattr(place, in_two_steps)
+    for room in ("", ".study.reproduce", ".study.experiments", ".show.subject", ".explorer.opening"):
+        monkeypatch.setattr(f"scratchnet{room}.fit", in_two_steps)
     for place in ("scratchnet.data.load", "scratchnet.study.experiments.Experiment.images"):
         monkeypatch.setattr(place, lambda *arguments: digits)
     monkeypatch.setattr("scratchnet.explorer.run.serve", lambda *arguments: None)  # see test_explorer

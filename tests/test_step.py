@@ -12,6 +12,8 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyte
@@ -38,6 +40,7 @@ from scratchnet.show.stages import (
     to_pixels,
     walk,
 )
+from scratchnet.show.subject import SHORT, UNTRAINED, from_file, how_well, small_cnn
 from scratchnet.show.terminal import Jump, StepApp, colours, half_blocks
 
 WAIT = 60  # seconds to wait for what normally takes less than one
@@ -214,13 +217,13 @@ def test_every_stage_fits_a_small_terminal_in_plain_characters(name, digit):
 
 def test_the_table_holds_input_output_and_gradients(stages):
     backward = stages[-1]
-    assert list(arrays(backward)) == ["dout", "dx", "dw", "db"]
+    assert list(arrays(backward.step)) == ["dout", "dx", "dw", "db"]
     rows = {line.split()[0]: line for line in array_table(backward).splitlines()}
     dw = backward.step.grads["conv1.w"]
     assert rows["dw"].split()[1:] == [*str(dw.shape).split(), *(f"{v:.3g}" for v in (dw.min(), dw.mean(), dw.max()))]
-    assert list(arrays(stages[0])) == ["x", "out"]
-    assert list(arrays(stages[6])) == ["logits z", "loss"]
-    assert list(arrays(stages[7])) == ["dloss", "dlogits"]
+    assert list(arrays(stages[0].step)) == ["x", "out"]
+    assert list(arrays(stages[6].step)) == ["logits z", "loss"]
+    assert list(arrays(stages[7].step)) == ["dloss", "dlogits"]
 
 
 def test_the_gradient_of_biases_is_named_only_where_there_are_any(digit):
@@ -372,6 +375,39 @@ def test_the_loss_is_found_by_the_name_that_everybody_uses(stages):
     assert found == ["softmax_cross_entropy forward", "softmax_cross_entropy backward"]
 
 
+UNKNOWN = {  # what is typed, what is said to be unknown, and the stages that are listed
+    "conv": (None, ["conv1 forward", "conv1 backward"]),
+    "covn1": ('No stage is named "covn1".', ["conv1 forward", "conv1 backward"]),
+    "dence1 backwrad": ('No stage is named "dence1 backwrad".', ["dense1 backward"]),
+    "dense1 sideways": ('No stage is named "dense1 sideways".', ["dense1 forward", "dense1 backward"]),
+    "foo": ('No stage is named "foo".', []),
+    "batch_normalisation_layer_1": ('No stage is named "batch_normalisation_l...".', []),
+}
+
+
+@pytest.mark.parametrize("typed", list(UNKNOWN))
+def test_an_unknown_name_is_said_to_be_one(stages, typed):
+    said, near = UNKNOWN[typed]
+
+    def look(app):
+        assert [stage.name for stage in app.screen.matching] == near
+        line = app.screen.query_one("#unknown", Static)
+        assert line.display == (said is not None)
+        if said is not None:
+            below = "The nearest are below." if near else "Nothing is near it."
+            assert str(line.render()).splitlines() == [said, f"{below} Backspace: back to all 14."]
+            assert max(map(len, str(line.render()).splitlines())) <= line.size.width
+        return True
+
+    assert drive(StepApp(stages, "", 0), "j", *(key if key != " " else "space" for key in typed), then=look)
+
+
+def test_enter_goes_nowhere_until_a_near_name_is_chosen(stages):
+    app = StepApp(stages, "s", 4)
+    assert drive(app, *"jcovn1", "enter", "escape", then=title) == "stage 5 of 14: dropout1 forward   s"
+    assert drive(StepApp(stages, "s", 4), *"jcovn1", "down", "down", "enter", then=title).startswith("stage 14 of 14")
+
+
 def test_channels_turn_and_the_next_stage_begins_with_its_strongest(stages):
     def channel(app):
         return re.findall(r"channel \d of \d", beside(app))[-1]
@@ -390,6 +426,10 @@ def test_q_quits_and_d_asks_for_pdb_at_this_stage(stages):
         assert (app.return_value, app.return_code) == (asked, 0)
 
 
+ABOUT = """Trained just now: 250 steps of 32, on 8,000 training digits of the sample.
+Right on 188 of 200 held-out digits of the sample; takes this one for 6: 100.0%."""
+
+
 @pytest.mark.parametrize(
     ("name", "size"),
     [
@@ -405,16 +445,17 @@ def test_nothing_is_cut(name, size, digit):
 
     def look(app):
         assert app.screen.max_scroll_y == 0, title(app)
-        for widget in [*app.query(Static), *app.query("FooterKey")]:
+        for widget in filter(lambda widget: widget.display, [*app.query(Static), *app.query("FooterKey")]):
             assert widget.region in app.screen.region, (title(app), widget)
             assert widget.virtual_size.height <= widget.size.height, (title(app), widget)
         for widget in app.query("#left, #right, #beside").results(Static):
             assert max(map(len, str(widget.render()).splitlines())) <= widget.size.width, (title(app), widget)
 
     async def walk_through():
-        app = StepApp(walk(NETS[name](), *digit), f"{name}, digit 1999: a 7", 0)
+        app = StepApp(walk(NETS[name](), *digit), f"{name}, digit 1999: a 7", 0, ABOUT)
         async with app.run_test(size=size) as pilot:
             for _ in app.stages:
+                assert app.query_one("#about").display == (app.at == 0)
                 look(app)
                 await pilot.press("n")
 
@@ -488,6 +529,83 @@ def model(tmp_path_factory):
     return str(path)
 
 
+def head(out: str) -> list[str]:
+    """What stands above the first stage."""
+    return out.split("\n\n")[0].splitlines()
+
+
+def test_without_a_model_a_small_network_learns_first(capsys, sample):
+    assert main(["step", "--digit", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert "small_cnn learns for some seconds; --untrained leaves that out" in err
+    assert f"{SHORT.steps}/{SHORT.steps}" in err, "a progress bar"
+    subject, weights, well = head(out)
+    assert subject == f"small_cnn, digit 1: a {sample[1].labels[1]}"
+    assert weights == "Trained just now: 250 steps of 32, on 8,000 training digits of the sample."
+    right = int(re.fullmatch(r"Right on (\d+) of 200 held-out digits of the sample; takes .*%\.", well)[1])
+    assert right > 170
+
+
+def test_an_architecture_learns_on_the_engine_of_train(capsys, monkeypatch):
+    seen = []
+
+    def fit(net, train, **options):
+        seen.append((net.name, sn.current_engine(), options["steps"]))
+
+    monkeypatch.setattr("scratchnet.show.subject.fit", fit)
+    for engine in ([], ["--engine", "numpy"]):
+        with sn.use_engine("mine" if engine else "numba"):
+            assert main(["step", "standard_cnn", *engine]) == 0
+            assert sn.current_engine() == "numpy", "the walk is on the readable one"
+    assert seen == [("standard_cnn", "numba", 250), ("standard_cnn", "numpy", 250)]
+    assert "Trained just now" in capsys.readouterr().out
+
+
+def test_first_weights_are_called_untrained(capsys, sample):
+    nets = small_cnn((28, 28, 1), 10), sn.models.standard_cnn(seed=0, init=SHORT.init)
+    for name, net in zip(([], ["standard_cnn"]), nets, strict=True):
+        assert main(["step", *name, "--untrained"]) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        assert head(out)[1:] == [UNTRAINED, how_well(net, sample[1], 0)]
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "said"),
+    [
+        (lambda sample: None, ", which does not say what it was trained on."),
+        (lambda sample: sample[0], ", trained on the sample."),
+    ],
+)
+def test_a_model_is_named_by_its_file_or_its_runs_folder(trained_on, said, tmp_path, monkeypatch, capsys, sample):
+    monkeypatch.chdir(tmp_path)
+    sn.save(small_net(), "run/model.safetensors", trained_on=trained_on(sample))
+    for model in ("run", "run/model.safetensors"):
+        assert main(["step", model]) == 0
+        assert head(capsys.readouterr().out)[:2] == ["small, digit 0: a 6", f"From run/model.safetensors{said}"]
+
+
+def test_what_is_said_of_the_weights_fits_a_line_each(tmp_path, sample):
+    """A long path loses its beginning; classes and names of data sets of one's own their end."""
+    classes = tuple(f"class {i}" for i in range(10))
+    own = replace(
+        sample[1], info=replace(sample[1].info, classes=classes, own=True), name="test pictures of " + "x" * 40
+    )
+    path = tmp_path / "a folder of a long name" / "net.safetensors"
+    for trained_on, end in ((None, "does not say what it was trained on."), (own, "...")):
+        sn.save(small_net(), path, trained_on=trained_on)
+        said = from_file(path)
+        assert re.fullmatch(r"From \.\.\..*net\.safetensors, .*", said)
+        assert said.endswith(end)
+        assert len(said) <= 80
+    assert len(how_well(small_net(), own, 0)) == 80
+
+
+def test_a_small_network_fits_all_images():
+    for shape in ((28, 28, 1), (4, 4, 1), (7, 9, 3), (5, 30, 2)):
+        assert small_cnn(shape, 3).output_shapes()[-1] == (3,)
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "scratchnet", "step", *arguments]
 
@@ -500,7 +618,8 @@ def test_piped_it_prints_all_stages(model, sample):
     )
     assert result.stderr == ""
     stages = walk(sn.load(model), sample[1].images[4:5], sample[1].labels[4:5])
-    pages = [f"small, digit 4: a {sample[1].labels[4]}", *map(as_text, stages)]
+    about = f"{from_file(Path(model))}\n{how_well(small_net(), sample[1], 4)}"
+    pages = [f"small, digit 4: a {sample[1].labels[4]}\n{about}", *map(as_text, stages)]
     assert result.stdout == "\n\n".join(pages) + "\nFalse\n"
     assert "\x1b" not in result.stdout
 
@@ -508,6 +627,7 @@ def test_piped_it_prints_all_stages(model, sample):
 MISTAKES = {
     "a digit that is not there": (["--digit", "2000"], "--digit: expected 0 to 1999, one of the held-out digits"),
     "a digit far away": (["--digit", "2000000"], "; got 2000000"),
+    "a file without its weights": (["--untrained"], "--untrained: expected the name of an architecture, or none; "),
 }
 
 
@@ -525,15 +645,26 @@ def test_help_has_an_example_and_names_the_engine(capsys):
         main(["step", "--help"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
-    assert "scratchnet step standard_cnn --digit 3" in out
-    assert "the kernels to run (default: numpy)" in out
+    assert "scratchnet step runs/standard_cnn --digit 3" in out
+    assert "the kernels to run (default: numpy; an architecture" in " ".join(out.split())
 
 
 def test_an_unknown_model_is_named(capsys):
     for name in ("step", "summary"):
         assert main([name, "alexnet"]) == 1
         assert capsys.readouterr().err == (
-            f"scratchnet: alexnet: neither a trained model's file nor one of {', '.join(ARCHITECTURES)}\n"
+            "scratchnet: alexnet: neither a trained model's file, nor a run's folder, nor one of "
+            f"{', '.join(ARCHITECTURES)}\n"
+        )
+
+
+def test_a_folder_without_a_model_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    for name in ("step", "summary"):
+        assert main([name, "run"]) == 1
+        assert capsys.readouterr().err == (
+            "scratchnet: run: expected a run's folder with model.safetensors, which is written when the run ends\n"
         )
 
 
@@ -616,7 +747,8 @@ def terminal():
 
 def test_a_walk_in_a_real_terminal_with_pdb(terminal, model):
     tty = terminal(command(model))
-    screen = tty.wait_for("stage 1 of 14: conv1 forward", "digit 0: a 6", "out = columns @ w + b", "quit")
+    texts = ("stage 1 of 14: conv1 forward", "digit 0: a 6", "does not say", "out = columns @ w + b", "quit")
+    screen = tty.wait_for(*texts)
     assert screen.count("▀") == 2 * 28 * 14
     tty.press("n")
     tty.wait_for("stage 2 of 14: relu1 forward")

@@ -344,3 +344,15 @@ def test_pdb_leads_from_the_loop_to_the_kernels_and_changes_a_gradient():
 def test_the_lesson_names_the_configurations_that_are_tested(name):
     assert f'"{name}"' in flowing(LESSON)
     assert configuration(name)["program"] == str(LESSON)
+
+
+def test_the_lesson_lists_every_pdb_command_that_it_types():
+    text = LESSON.read_text(encoding="utf-8")
+    (listed,) = re.findall(r"# \.\. code-block:: text\n#\n((?:#     [bcnstr].*\n)+)", text.split("# In pdb\n")[1])
+    keys = {key for pair in re.findall(r"(?<=  )([a-z]+)(?:, ([a-z]+))?", listed) for key in pair}
+    calls = [
+        node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call) and ast.unparse(node.func) == "in_pdb"
+    ]
+    typed = [ast.unparse(command).strip("f'\"").split()[0] for call in calls for command in call.args[0].elts]
+    assert {"r", "ll", "tbreak", "until", "u", "d", "s"} <= set(typed)
+    assert set(typed) - {"import"} <= keys

@@ -1,4 +1,4 @@
-"""Hooks for sphinx-gallery: reset the state before each lesson, and collect the figures that it writes.
+"""Hooks for sphinx-gallery: reset the state before each lesson, collect its figures, and begin its notebook.
 
 The library's code that answers an exercise is folded: a reader opens it after the exercise.
 """
@@ -18,6 +18,8 @@ import scratchnet as sn
 from scratchnet.engine import DEFAULT_ENGINE
 
 OUTPUT = Path(__file__).parents[2] / "lessons" / "output"
+
+FIRST_CELL = Path(__file__).parent / "first_cell.py"
 
 written: dict[Path, int] = {}  # when each figure was written, as of the last call
 shown: dict[Path, bytes] = {}  # the figures that are already on the page of this lesson
@@ -46,13 +48,22 @@ def times() -> dict[Path, int]:
 
 
 def before_lesson(gallery_conf: dict[str, Any], lesson: str) -> None:
-    """Start each lesson from the same state: on the default engine, with the figures so far marked as old."""
+    """Start each lesson from the same state: on the default engine, with the figures so far marked as old.
+
+    The settings allow one first cell for the notebooks of all lessons; so it is exchanged from here.
+    """
+    gallery_conf["first_notebook_cell"] = first_cell(lesson)
     sn.use_engine(DEFAULT_ENGINE)
     written.clear()
     written.update(times())
     shown.clear()
     folded.clear()
     showing.fold = lambda title, code: folded.append((title, code))
+
+
+def first_cell(lesson: str) -> str:
+    """The first cell of a lesson's notebook: it finds the folder of the lessons, and sets `__file__` as in a script."""
+    return FIRST_CELL.read_text(encoding="utf-8").replace("LESSON.py", Path(lesson).name)
 
 
 def as_a_script(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -> list[str]:

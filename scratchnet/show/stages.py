@@ -87,22 +87,21 @@ def describe(stage: Stage) -> str:
     """The call that makes the layer (the loss has none), and the math of this stage, at most 80 characters wide."""
     layer = stage.step.layer
     made = [] if isinstance(layer, Loss) else textwrap.wrap(repr(layer), WIDTH)
-    return "\n".join([*made, in_rows(math(stage))])
+    return "\n".join([*made, in_rows(math(stage.step))])
 
 
-def math(stage: Stage) -> list[str]:
-    """The formulas of this stage; the one for db only if there are biases."""
-    layer = type(stage.step.layer)
+def math(step: Step) -> list[str]:
+    """The formulas of this step; the one for db only if there are biases."""
+    layer = type(step.layer)
     formulas = vars(layer).get("formulas")  # not inherited: a subclass may compute something else
     if formulas is None:
         return [f"(the math of {layer.__name__} is in {layer.__module__})"]
-    lines: list[str] = getattr(formulas, stage.step.direction)
-    return [line for line in lines if not line.startswith("db") or "db" in arrays(stage)]
+    lines: list[str] = getattr(formulas, step.direction)
+    return [line for line in lines if not line.startswith("db") or "db" in arrays(step)]
 
 
-def arrays(stage: Stage) -> dict[str, Any]:
-    """The stage's arrays by their names in the math: input, output, and the gradients of parameters."""
-    step = stage.step
+def arrays(step: Step) -> dict[str, Any]:
+    """The step's arrays by their names in the math: input, output, and the gradients of parameters."""
     names = {"forward": ("x", "out"), "backward": ("dout", "dx")}[step.direction]
     if isinstance(step.layer, Loss):
         names = {"forward": ("logits z", "loss"), "backward": ("dloss", "dlogits")}[step.direction]
@@ -112,12 +111,17 @@ def arrays(stage: Stage) -> dict[str, Any]:
 
 def array_table(stage: Stage) -> str:
     """A table of the arrays: name, shape, and the smallest, mean and largest number."""
+    head, _, *lines = table(*array_rows(stage.step)).splitlines()
+    return "\n".join([head, *lines])
+
+
+def array_rows(step: Step) -> tuple[list[str], list[list[str]]]:
+    """The names of the columns of that table, and its rows."""
     rows = [
         [name, str(np.shape(array)), *(f"{f(array):>10.3g}" for f in (np.min, np.mean, np.max))]
-        for name, array in arrays(stage).items()
+        for name, array in arrays(step).items()
     ]
-    head, _, *lines = table(["array", "shape", *(f"{name:>10}" for name in ("min", "mean", "max"))], rows).splitlines()
-    return "\n".join([head, *lines])
+    return ["array", "shape", *(f"{name:>10}" for name in ("min", "mean", "max"))], rows
 
 
 def in_rows(formulas: list[str]) -> str:
@@ -157,7 +161,7 @@ def pictures(stage: Stage, turn: int = 0) -> tuple[Picture, Picture]:
 
 def drawn_arrays(stage: Stage) -> dict[str, np.ndarray]:
     """The two arrays to draw. The loss shows its probabilities, and the last stage the digit beside its gradient."""
-    given, made = list(arrays(stage).items())[:2]
+    given, made = list(arrays(stage.step).items())[:2]
     if isinstance(stage.step.layer, Loss):
         probabilities = ("p", softmax(stage.forward.input))
         return dict([given, probabilities] if stage.step.direction == "forward" else [probabilities, made])

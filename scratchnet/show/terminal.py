@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import traceback
+from difflib import get_close_matches
 from typing import ClassVar
 
 import numpy as np
@@ -29,8 +30,11 @@ COLOUR_SIGNS = ["with signs: blue < 0,", "grey 0, yellow > 0"]
 NEGATIVE, ZERO, POSITIVE = np.array([[20, 40, 130], [128, 128, 128], [255, 240, 150]])
 
 
-def run(stages: list[Stage], subject: str) -> None:
-    """Show the stages until the user quits; `subject` names the network and the digit."""
+def run(stages: list[Stage], subject: str, about: str = "") -> None:
+    """Show the stages until the user quits.
+
+    `subject` names the network and the digit; `about` says on the first screen where the weights come from.
+    """
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a closed window ends the walk, even if a parent ignores SIGHUP
     no_color = os.environ.get("NO_COLOR")
@@ -38,15 +42,16 @@ def run(stages: list[Stage], subject: str) -> None:
     while at is not None:
         if no_color is not None:
             os.environ["NO_COLOR"] = no_color  # the app removes it when it starts
-        at = StepApp(stages, subject, at).run()
+        at = StepApp(stages, subject, at, about).run()
         if at is not None:
             in_pdb(stages[at])
 
 
 def in_pdb(stage: Stage) -> None:
     """Run the stage once more under pdb. An error that the user makes there is shown, and the walk goes on after it."""
-    print(f"\n{stage.name}, once more, under pdb. n: next line, s: step into,")
-    print("p NAME: print, w: where am I, c: run on and go back to the walk\n")
+    print(f"\n{stage.name}, once more, under pdb. n: next line, s: step into, ll: this")
+    print("function, r: run to its end (back from a helper: r, then n), p NAME: print,")
+    print("w: where am I, c: run on and go back to the walk\n")
     try:
         run_again(stage)
     except Exception:
@@ -65,7 +70,7 @@ class StepApp(App[int]):
     #pictures { height: 14; }
     #left, #right { width: 28; margin-right: 1; }
     #beside { width: 1fr; margin-left: 1; }
-    .-high #title, .-high #text, .-high #table { margin-bottom: 1; }
+    .-high #title, .-high #about, .-high #text, .-high #table { margin-bottom: 1; }
     """
     BINDINGS: ClassVar = [
         Binding("n,right,space,enter", "go(1)", "next", key_display="n"),
@@ -79,14 +84,15 @@ class StepApp(App[int]):
         Binding("q,ctrl+c", "quit", "quit", key_display="q"),
     ]
 
-    def __init__(self, stages: list[Stage], subject: str, at: int) -> None:
+    def __init__(self, stages: list[Stage], subject: str, at: int, about: str = "") -> None:
         super().__init__()
-        self.stages, self.subject, self.at, self.channel = stages, subject, at, 0
+        self.stages, self.subject, self.at, self.about, self.channel = stages, subject, at, about, 0
         # Half blocks need many shades. With no colours, or only sixteen, characters show more.
         self.shades = self.console.color_system in ("256", "truecolor") and not self.no_color
 
     def compose(self) -> ComposeResult:
         yield Static(id="title", markup=False)
+        yield Static(self.about, id="about", markup=False)
         yield Static(id="text", markup=False)
         yield Static(id="table", markup=False)
         with Horizontal(id="pictures"):
@@ -112,6 +118,7 @@ class StepApp(App[int]):
         }
         for name, text in texts.items():
             self.query_one(f"#{name}", Static).update(text)
+        self.query_one("#about").display = bool(self.about) and self.at == 0
 
     def paint(self, picture: Picture) -> Text:
         """A picture in half blocks, or in characters if it is bars or there are no shades."""
@@ -140,7 +147,11 @@ class StepApp(App[int]):
 
 
 class Jump(ModalScreen[int]):
-    """A list of all stages, narrowed by what is typed: "conv2 b" leaves the backward stage of conv2."""
+    """A list of all stages, narrowed by what is typed: "conv2 b" leaves the backward stage of conv2.
+
+    If no stage has such a name, it says so, and lists those with the nearest names. Enter then goes nowhere until one
+    of them is chosen.
+    """
 
     CSS = """
     Jump { align: center middle; }
@@ -161,6 +172,7 @@ class Jump(ModalScreen[int]):
     def compose(self) -> ComposeResult:
         with Vertical():
             yield Input(placeholder="type a name, such as conv2 backward")
+            yield Static(id="unknown", markup=False)
             yield OptionList()
         yield Footer()
 
@@ -171,10 +183,16 @@ class Jump(ModalScreen[int]):
         """List the stages whose names contain every word that was typed."""
         words = typed.lower().split()
         self.matching = [stage for stage in self.stages if all(word in searched(stage) for word in words)]
+        known = bool(self.matching)
+        if not known:
+            self.matching = nearest(words, self.stages)
+        unknown = self.query_one("#unknown", Static)
+        unknown.update(unknown_name(typed, len(self.matching), len(self.stages)))
+        unknown.display = not known
         options = self.query_one(OptionList)
         options.clear_options()
         options.add_options([f"{stage.number:3} {stage.name}" for stage in self.matching])
-        options.highlighted = 0 if self.matching else None
+        options.highlighted = 0 if known else None
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self.narrow(event.value)
@@ -199,6 +217,21 @@ class Jump(ModalScreen[int]):
 def searched(stage: Stage) -> str:
     """The text in which typed words are looked for: the stage's name, and "loss" for the loss."""
     return f"{stage.name} loss" if isinstance(stage.step.layer, Loss) else stage.name
+
+
+def nearest(words: list[str], stages: list[Stage]) -> list[Stage]:
+    """The stages of which each typed word is nearly a word of the name: "covn2" is nearly conv2."""
+    known = {word for stage in stages for word in searched(stage).lower().split()}
+    meant = [{word, *get_close_matches(word, known, n=3)} for word in words]
+    meant = [alike for alike in meant if alike & known] or [set()]  # a word that is like nothing says nothing
+    return [stage for stage in stages if all(alike & set(searched(stage).lower().split()) for alike in meant)]
+
+
+def unknown_name(typed: str, near: int, total: int) -> str:
+    """What to say of a typed name that no stage has."""
+    named = typed if len(typed) <= 24 else f"{typed[:21]}..."
+    below = "The nearest are below." if near else "Nothing is near it."
+    return f'No stage is named "{named}".\n{below} Backspace: back to all {total}.'
 
 
 def half_blocks(pixels: np.ndarray, signed: bool) -> Text:
