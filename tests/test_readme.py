@@ -142,6 +142,7 @@ def try_pip(words):
 TRY = {
     "scratchnet": try_scratchnet, "make": try_make, "python": try_python, "python3": try_python, "pip": try_pip,
     "mpiexec": try_mpiexec, "cat": lambda words: None,  # writes a script, as `quick` does
+    "jupyter": lambda words: None,  # is installed by the line above it, and is not among the packages of the tests
 }  # fmt: skip
 
 

@@ -89,7 +89,7 @@ class Recording:
                     "kind": type(layer).__name__,
                     "direction": stage.step.direction,
                     "made": "" if isinstance(layer, Loss) else repr(layer),
-                    "math": math(stage),
+                    "math": math(stage.step),
                     "arrays": {name: row.add(array) for name, array in held.items()},
                     "named": {name: number.letters for name, number in numbers.items()},
                     "shown": [*held] if isinstance(layer, Loss) else _shown(held, numbers),
@@ -146,7 +146,7 @@ def pack(header: dict[str, Any], row: Row) -> bytes:
 
 def _arrays(stage: Stage) -> dict[str, np.ndarray]:
     """The stage's arrays by name: what goes in and comes out, weights and their gradients."""
-    held = {name.split()[-1] if name.startswith("logits") else name: array for name, array in arrays(stage).items()}
+    held = {name.split()[-1] if name.startswith("logits") else name: array for name, array in arrays(stage.step).items()}
     layer = stage.step.layer
     if not isinstance(layer, Loss):
         names = ("x", "out") if stage.step.direction == "backward" else ()

@@ -53,7 +53,7 @@ def html_table(
         cells = [f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row]
         lines.append(row_html("td", cells, TOTAL if total and number == len(rows) else "", bold))
     caption = f'<caption style="{LEFT}; color: inherit">{escape(title)}</caption>'
-    return "\n".join(["<table>", caption, *lines, "</table>"])
+    return "\n".join(['<table style="color: inherit">', caption, *lines, "</table>"])
 
 
 def row_html(tag: str, cells: Sequence[str], style: str, bold: str = "") -> str:
