@@ -146,7 +146,9 @@ def pack(header: dict[str, Any], row: Row) -> bytes:
 
 def _arrays(stage: Stage) -> dict[str, np.ndarray]:
     """The stage's arrays by name: what goes in and comes out, weights and their gradients."""
-    held = {name.split()[-1] if name.startswith("logits") else name: array for name, array in arrays(stage.step).items()}
+    held = {
+        name.split()[-1] if name.startswith("logits") else name: array for name, array in arrays(stage.step).items()
+    }
     layer = stage.step.layer
     if not isinstance(layer, Loss):
         names = ("x", "out") if stage.step.direction == "backward" else ()
