@@ -511,8 +511,9 @@ def explore(options: argparse.Namespace) -> None:
 
 
 def opened_for_explorer(options: argparse.Namespace) -> Opened:
-    """The network and the data that the explorer's options name. An architecture is trained first, for one epoch."""
-    from scratchnet.explorer.opening import Opened, small_cnn, trained
+    """The network and the data that the explorer's options name. An architecture learns first, for some seconds."""
+    from scratchnet.explorer.opening import Opened, trained
+    from scratchnet.show.subject import small_cnn
 
     check_data_dir(options.data, options.data_dir)
     words = [options.model] if options.model else []
@@ -853,7 +854,7 @@ def _add_data_options(command: Any, default: str) -> None:
 
 def add_explorer_options(command: Any) -> None:
     """Which network and which data to open in the explorer."""
-    known = f"{', '.join(ARCHITECTURES)} (trained for one epoch first), or a trained model's file"
+    known = f"{', '.join(ARCHITECTURES)} (which learns for some seconds first), or a trained model's file"
     command.add_argument("model", nargs="?", metavar="MODEL", help=f"{known} (default: a small network)")
     command.add_argument("--untrained", action="store_true", help="do not train a named network first")
     _add_data_options(command, default="sample")

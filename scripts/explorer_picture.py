@@ -11,8 +11,9 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 import scratchnet as sn
-from scratchnet.explorer.opening import Opened, compile_for, small_cnn, trained
+from scratchnet.explorer.opening import Opened, compile_for, trained
 from scratchnet.explorer.server import Explorer
+from scratchnet.show.subject import small_cnn
 
 PICTURE = Path(__file__).parent.parent / "docs" / "explorer.png"
 SIZE = {"width": 1400, "height": 1120}

@@ -25,12 +25,13 @@ from scratchnet.explorer import again, server, training
 from scratchnet.explorer.drawing import image_of, strokes_in
 from scratchnet.explorer.export import in_one
 from scratchnet.explorer.kinds import KINDS
-from scratchnet.explorer.opening import Opened, Weights, small_cnn
+from scratchnet.explorer.opening import Opened, Weights
 from scratchnet.explorer.recording import Recording
 from scratchnet.explorer.server import Explorer
 from scratchnet.explorer.session import ACTIONS, Session, answer
 from scratchnet.explorer.source import source_of
 from scratchnet.network import Loss
+from scratchnet.show.subject import small_cnn
 
 THREE = [[[0.3, 0.2], [0.7, 0.3], [0.45, 0.5], [0.7, 0.7], [0.3, 0.8]]]
 

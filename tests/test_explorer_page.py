@@ -12,9 +12,10 @@ from conftest import ROOT
 
 import scratchnet as sn
 from scratchnet.explorer.export import export_page
-from scratchnet.explorer.opening import Opened, Weights, data_for, small_cnn
+from scratchnet.explorer.opening import Opened, Weights, data_for
 from scratchnet.explorer.server import Explorer
 from scratchnet.network import Loss
+from scratchnet.show.subject import small_cnn
 
 WIDE, MEDIUM, PHONE = (1920, 1080), (1024, 768), (390, 844)
 SIZES = {"three fields": (1440, 1000), "two": MEDIUM, "one": PHONE}

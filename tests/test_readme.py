@@ -62,7 +62,7 @@ def quick(sample, tmp_path, monkeypatch):
     def in_two_steps(*arguments, **options):
         return fit(*arguments, **options | {"epochs": None, "steps": 2})
 
-    for room in ("", ".study.reproduce", ".study.experiments", ".show.subject", ".explorer.opening"):
+    for room in ("", ".study.reproduce", ".study.experiments", ".show.subject"):
         monkeypatch.setattr(f"scratchnet{room}.fit", in_two_steps)
     for place in ("scratchnet.data.load", "scratchnet.study.experiments.Experiment.images"):
         monkeypatch.setattr(place, lambda *arguments: digits)

@@ -9,15 +9,13 @@ import numpy as np
 
 from scratchnet.data import Dataset, load
 from scratchnet.engine import Planned, ops
-from scratchnet.layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
 from scratchnet.layers.base import snapshot
 from scratchnet.network import Network
 from scratchnet.optim import SGD, Adam
-from scratchnet.train import fit
+from scratchnet.show.subject import train_shortly
 
 BATCH = 32
 LR = 1e-3
-SMALL = "small_cnn"
 
 
 class Weights(NamedTuple):
@@ -46,29 +44,10 @@ class Opened(NamedTuple):
     opened_as: list[str] | None  #: what names it on the command line; None for a network from Python
 
 
-def small_cnn(seed: int = 0) -> Network:
-    """Two convolutions of 8 and 16 filters, and a dense layer: 11,274 parameters."""
-    rng = np.random.default_rng(seed)
-    return Network(
-        [
-            Conv2D(1, 8, 5, init="he_normal", rng=rng),
-            ReLU(),
-            MaxPool2D(2),
-            Conv2D(8, 16, 5, init="he_normal", rng=rng),
-            ReLU(),
-            MaxPool2D(2),
-            Flatten(),
-            Dense(784, 10, rng=rng),
-        ],
-        input_shape=(28, 28, 1),
-        name=SMALL,
-    )
-
-
 def trained(net: Network, training: Dataset) -> Weights:
-    """Train a network for one epoch, with a bar; returns its first weights. The same each time, on one machine."""
+    """Train a network for some seconds, with a bar; returns its first weights. The same each time, on one machine."""
     first = Weights.of(net)
-    fit(net, training, optimizer=Adam(net.parameters(), LR), epochs=1, batch_size=BATCH)
+    train_shortly(net, training)
     return first
 
 
