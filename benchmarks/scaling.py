@@ -95,7 +95,8 @@ def run(program: str, asked: dict[str, Any]) -> dict[str, float]:
     for process, (out, err) in zip(processes, outputs, strict=True):
         if process.returncode:
             raise RuntimeError(f"{program} on {asked['ranks']} ranks ended with {process.returncode}:\n{out}{err}")
-    reported: dict[str, float] = json.loads(outputs[0][0].strip().splitlines()[-1])
+    text = outputs[0][0]  # an mpiexec may put escape sequences around it
+    reported: dict[str, float] = json.loads(text[text.rindex("{\"step\"") : text.rindex("}") + 1])
     return reported
 
 
