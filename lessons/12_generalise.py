@@ -521,55 +521,33 @@ assert other["Adam, lr 0.04"] < 1.3 * other["Adam, lr 0.004"]
 assert 0.7 < loss["momentum 0.9", "a tenth"] / loss["lr 0.05", "a tenth"] < 1.4
 
 # %%
-# .. list-table::
-#    :header-rows: 1
-#    :widths: 16 36 24 24
+# What each constant is, and what a tenth of it and ten times it do here:
 #
-#    * - constant
-#      - what it is
-#      - a tenth
-#      - ten times
-#    * - ``lr`` 0.05
-#      - how far a step goes. Choose it by a range test. The recipes take 0.05 to 0.2 for SGD with momentum
-#      - too slow: it has not got far when the steps are over
-#      - it learns nothing: the first steps go so far that the loss stays at that of guessing, 2.303
-#    * - ``momentum`` 0.9
-#      - steps add up over about ``1 / (1 - 0.9)`` = 10 steps (lesson 9)
-#      - as a tenth of ``lr``, because the steps no longer add up
-#      - steps add up over 100 steps, and go on long after their direction was right
-#    * - ``weight_decay`` 5e-4
-#      - pulls weights towards 0
-#      - hardly a difference: a step takes away ``lr * weight_decay`` = 1/40,000 of a weight, which matters only in
-#        long runs
-#      - hardly a difference in so few steps
-#    * - ``schedule``, ``warm_up`` 0.1 or 0.2
-#      - the share of the steps in which the rate rises
-#      - little difference here
-#      - 1, the whole run: the rate never falls. Little difference here, since the average takes the place of a fall
-#    * - ``steps``, ``epochs``
-#      - how long it learns. The recipes take 4,300 steps, as many as the original
-#      - knows little
-#      - better, with augmentation; without it, see the first figure
-#    * - ``batch_size`` 32 or 128
-#      - digits in a step
-#      - noisy gradients: ``lr`` would have to be smaller
-#      - better, for ten times the work
-#    * - ``degrees`` 10, ``shift`` 1
-#      - the largest turn and shift of the augmentation
-#      - little difference with 7,000 digits
-#      - digits lie on their side, or half outside: 6 and 9 are the same
-#    * - ``average`` 0.95 or 0.998
-#      - the network is an average of its weights over about ``1 / (1 - average)`` steps: 20 of 150, or 500 of 4,300
-#      - no difference with a schedule that ends at 0: the weights have come to rest by themselves
-#      - no difference either. With a constant rate, an average takes the place of the schedule
-#    * - ``init`` "he_normal"
-#      - variance of the initial weights, 2/fan_in (lessons 9 and 14)
-#      - signals fade: a plateau
-#      - signals explode
-#    * - ``lr`` of Adam, 0.001 to 0.004
-#      - Adam divides each gradient by its size (lesson 10), so its rates are smaller, and have their own range
-#      - too slow
-#      - no worse here: each network has its own range, so test it
+# - ``lr`` 0.05: how far a step goes. Choose it by a range test. The recipes take 0.05 to 0.2 for SGD with momentum. *A
+#   tenth:* too slow: it has not got far when the steps are over. *Ten times:* it learns nothing: the first steps go so
+#   far that the loss stays at that of guessing, 2.303.
+# - ``momentum`` 0.9: steps add up over about ``1 / (1 - 0.9)`` = 10 steps (lesson 9). *A tenth:* as a tenth of ``lr``,
+#   because the steps no longer add up. *Ten times:* steps add up over 100 steps, and go on long after their direction
+#   was right.
+# - ``weight_decay`` 5e-4: pulls weights towards 0. *A tenth:* hardly a difference: a step takes away ``lr *
+#   weight_decay`` = 1/40,000 of a weight, which matters only in long runs. *Ten times:* hardly a difference in so few
+#   steps.
+# - ``schedule``, ``warm_up`` 0.1 or 0.2: the share of the steps in which the rate rises. *A tenth:* little difference
+#   here. *Ten times:* 1, the whole run: the rate never falls. Little difference here, since the average takes the place
+#   of a fall.
+# - ``steps``, ``epochs``: how long it learns. The recipes take 4,300 steps, as many as the original. *A tenth:* knows
+#   little. *Ten times:* better, with augmentation; without it, see the first figure.
+# - ``batch_size`` 32 or 128: digits in a step. *A tenth:* noisy gradients: ``lr`` would have to be smaller. *Ten
+#   times:* better, for ten times the work.
+# - ``degrees`` 10, ``shift`` 1: the largest turn and shift of the augmentation. *A tenth:* little difference with 7,000
+#   digits. *Ten times:* digits lie on their side, or half outside: 6 and 9 are the same.
+# - ``average`` 0.95 or 0.998: the network is an average of its weights over about ``1 / (1 - average)`` steps: 20 of
+#   150, or 500 of 4,300. *A tenth:* no difference with a schedule that ends at 0: the weights have come to rest by
+#   themselves. *Ten times:* no difference either. With a constant rate, an average takes the place of the schedule.
+# - ``init`` "he_normal": variance of the initial weights, 2/fan_in (lessons 9 and 14). *A tenth:* signals fade: a
+#   plateau. *Ten times:* signals explode.
+# - ``lr`` of Adam, 0.001 to 0.004: Adam divides each gradient by its size (lesson 10), so its rates are smaller, and
+#   have their own range. *A tenth:* too slow. *Ten times:* no worse here: each network has its own range, so test it.
 #
 # Four more are not of this kind. ``nesterov`` takes the gradient one step of momentum ahead, which makes little
 # difference here. Adam's ``betas`` 0.9 and 0.999 say that the mean of g goes back over 10 steps and that of its square

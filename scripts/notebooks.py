@@ -24,7 +24,7 @@ LESSONS = sorted((ROOT / "lessons").glob("[0-9][0-9]_*.py"))
 def notebook(lesson: Path) -> str:
     """The notebook of a lesson, as JSON."""
     sys.path.insert(0, str(ROOT / "docs" / "ext"))
-    from lesson_pages import first_cell
+    from notebook_cells import first_cell
 
     _, blocks = split_code_and_text_blocks(str(lesson))
     settings = DEFAULT_GALLERY_CONF | {"first_notebook_cell": first_cell(lesson.name)}

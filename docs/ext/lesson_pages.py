@@ -12,14 +12,13 @@ from textwrap import indent
 from typing import Any
 
 import showing
+from notebook_cells import first_cell
 from sphinx_gallery.scrapers import figure_rst
 
 import scratchnet as sn
 from scratchnet.engine import DEFAULT_ENGINE
 
 OUTPUT = Path(__file__).parents[2] / "lessons" / "output"
-
-FIRST_CELL = Path(__file__).parent / "first_cell.py"
 
 written: dict[Path, int] = {}  # when each figure was written, as of the last call
 shown: dict[Path, bytes] = {}  # the figures that are already on the page of this lesson
@@ -59,11 +58,6 @@ def before_lesson(gallery_conf: dict[str, Any], lesson: str) -> None:
     shown.clear()
     folded.clear()
     showing.fold = lambda title, code: folded.append((title, code))
-
-
-def first_cell(lesson: str) -> str:
-    """The first cell of a lesson's notebook: it finds the folder of the lessons, and sets `__file__` as in a script."""
-    return FIRST_CELL.read_text(encoding="utf-8").replace("LESSON.py", Path(lesson).name)
 
 
 def as_a_script(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -> list[str]:
