@@ -96,7 +96,7 @@ def run(program: str, asked: dict[str, Any]) -> dict[str, float]:
         if process.returncode:
             raise RuntimeError(f"{program} on {asked['ranks']} ranks ended with {process.returncode}:\n{out}{err}")
     text = outputs[0][0]  # an mpiexec may put escape sequences around it
-    reported: dict[str, float] = json.loads(text[text.rindex("{\"step\"") : text.rindex("}") + 1])
+    reported: dict[str, float] = json.loads(text[text.rindex('{"step"') : text.rindex("}") + 1])
     return reported
 
 
