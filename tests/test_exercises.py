@@ -5,6 +5,7 @@ The wrong answers here are written the way a learner would, not taken from the c
 
 from __future__ import annotations
 
+import ast
 import importlib
 import itertools
 import json
@@ -23,9 +24,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 import scratchnet as sn
 from scratchnet import layers, optim
 from scratchnet.cli import main
-from scratchnet.exercises import running
+from scratchnet.exercises import repair, running
 from scratchnet.exercises.checker import EXERCISES, check_file, find_exercise, hint, load_module
-from scratchnet.exercises.diagnose import NotBegun, diagnose, picture
+from scratchnet.exercises.diagnose import NotBegun, diagnose
+from scratchnet.exercises.facts import picture
 from scratchnet.exercises.own_layer import check_own_layer
 
 LESSONS = Path(__file__).parent.parent / "lessons"
@@ -481,7 +483,7 @@ WRONG = [
     (
         "dropout_forward",
         with_options(dropout_otherwise, outside=lambda x, rate: (x, np.ones(x.shape))),
-        "mask: the dtype changed",
+        "mask: the numbers are right, but the dtype changed",
     ),
     ("dropout_forward", with_options(dropout_otherwise, tiny=1e-6), "or a small number was added"),
     ("dropout_forward", dropout_own_draws, "two calls with the same arguments gave different results"),
@@ -576,16 +578,21 @@ WRONG = [
 ]
 
 
-def edit(name, *edits):
-    """A function of lessons/solutions with some of its text replaced."""
+def edited_source(name, *edits):
+    """The text of the solution that holds a function, with some of it replaced."""
     exercise = next(e for e in EXERCISES.values() if any(task.name == name for task in e.tasks))
     path = LESSONS / "solutions" / f"{exercise.name}.py"
     text = path.read_text()
     for old, new in edits:
         assert old in text, old
         text = text.replace(old, new)
+    return text
+
+
+def edit(name, *edits):
+    """A function of lessons/solutions with some of its text replaced."""
     names = {}
-    exec(compile(text, path, "exec"), names)
+    exec(compile(edited_source(name, *edits), name, "exec"), names)
     return names[name]
 
 
@@ -825,7 +832,171 @@ def test_dx_right_and_dw_wrong_is_said(tmp_path):
     assert "dx and db are right" in result
 
 
+# ---------------------------------------------------------------- a change of the learner's own code
+
+# What nobody has written down as a known mistake: the edits, and what the finding says of the line.
+REPAIRED = [
+    ("softmax_gradient", [("p / N", "p / N + 1e-3")], "Line 12: `return p / N` in place of"),
+    ("softmax_gradient", [("    return p / N", "    return p / (N + 1)")], "in place of `return p / (N + 1)`"),
+    ("dense_backward", [("x.T @ dout", "dx.T @ dout")], "`dw = x.T @ dout` in place of `dw = dx.T @ dout`"),
+    ("dense_backward", [("dout.sum(axis=0)", "dw.sum(axis=0)")], "`db = dout.sum(axis=0)` in place of"),
+    ("dense_backward", [("x.T @ dout", "x.T * dout"), ("dout @ w.T", "dout * w.T")], "`@` in place of `*`"),
+    ("relu_backward", [("dout * (x > 0)", "np.where(x > 0, dout, x)")], "`return np.where(x > 0, dout, 0)` in place"),
+    ("im2col", [("KH, KW = kernel_size", "KW, KH = kernel_size")], "`KH, KW = kernel_size` in place of"),
+    ("im2col", [("// stride", "/ stride")], "`(H + 2 * padding - KH) // stride` in place of"),
+    (
+        "col2im",
+        [("range(OH)", "range(OH - 1)"), ("range(OW)", "range(OW - 1)")],
+        "`OH` in place of `OH - 1`, and for the other axis `OW`",
+    ),
+    (
+        "conv2d_backward",
+        [("dout[:, i, j], w, axes=(1, 3)", "dout[:, i, i], w, axes=(1, 3)")],
+        "`dout[:, i, j]` in place of `dout[:, i, i]`",
+    ),
+    ("momentum_step", [("momentum * m + g", "0.9 * m + g")], "`m = momentum * m + g` in place of `m = 0.9 * m + g`"),
+    ("momentum_step", [("momentum * m + g", "momentum * (m + g)")], "`m = momentum * m + g` in place of"),
+    ("momentum_step", [("momentum * m", "lr * m"), ("lr * m, m", "momentum * m, m")], "`lr` and `momentum` exchanged"),
+    ("adam_step", [("lr * m_hat", "lr * g")], "m_hat"),
+    (
+        "softmax_gradient",
+        [
+            (
+                "    p[np.arange(N), labels] -= 1\n    return",
+                "    for n in range(N):\n        p[n, labels[n]] -= 1\n        return",
+            )
+        ],
+        "moved behind the loop",
+    ),
+    ("depthwise_backward", [("w[kh, kw]\n", "w[0, kw]\n")], "`dpadded[met] += dout * w[kh, kw]` in place of"),
+]
+
+
+@pytest.mark.parametrize(("name", "edits", "expected"), REPAIRED)
+def test_one_change_that_makes_it_right_is_found(name, edits, expected):
+    source = edited_source(name, *edits)
+    findings = diagnose(TASKS[name], edit(name, *edits), source)
+    assert any("one change makes every case right" in f and expected in f for f in findings), findings
+
+
+def test_a_known_mistake_and_a_change_are_two_mistakes():
+    edits = [("patch, w, axes=3) + b", "patch, w, axes=3)"), ("j * stride : j * stride + KW", "j : j + KW")]
+    (finding,) = diagnose(
+        TASKS["conv2d_forward"], edit("conv2d_forward", *edits), edited_source("conv2d_forward", *edits)
+    )
+    assert "two mistakes at once" in finding
+    assert "the bias is missing" in finding
+    assert "j * stride:j * stride + KW" in finding
+
+
+def test_one_mistake_is_not_taken_for_two():
+    """By the numbers, x < 0 is the wrong way round and wrong at 0; in the code it is a single sign."""
+    edits = [("x > 0", "x < 0")]
+    (finding,) = diagnose(TASKS["relu_backward"], edit("relu_backward", *edits), edited_source("relu_backward", *edits))
+    assert "`return dout * (x > 0)` in place of `return dout * (x < 0)`" in finding
+
+
+def test_the_search_shows_nothing_asks_nothing_and_ends(capsys, monkeypatch):
+    monkeypatch.setattr(repair, "SECONDS", 0.5)
+    edits = [
+        ("    p /= p", "    print('shown')\n    breakpoint()\n    input() if N < 0 else 0\n    p = p**3\n    p /= p")
+    ]
+    source = edited_source("softmax_gradient", *edits)
+    monkeypatch.setattr(sys, "breakpointhook", lambda: None)
+    begun = time.process_time()
+    assert diagnose(TASKS["softmax_gradient"], edit("softmax_gradient", *edits), source)
+    assert time.process_time() - begun < 5
+    assert capsys.readouterr().out.count("shown") == 1
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_the_code_is_the_same_after_every_change(task):
+    tree = ast.parse(edited_source(task.name))
+    before = ast.dump(tree)
+    assert sum(1 for _ in repair.changes(tree)) > 50
+    assert ast.dump(tree) == before
+
+
+# ---------------------------------------------------------------- what is kept from call to call, and np.empty
+
+
+def test_np_empty_does_not_pass_by_chance():
+    (finding,) = diagnose(TASKS["col2im"], edit("col2im", ("np.zeros", "np.empty")))
+    assert "np.empty makes an array that holds whatever was in memory" in finding
+
+
+TOTAL = 0.0
+
+
+def remembers_in_a_global(value, g, m, lr, momentum):
+    global TOTAL
+    TOTAL = momentum * TOTAL + g
+    return value - lr * TOTAL, TOTAL
+
+
+def remembers_in_a_default(value, g, m, lr, momentum, seen=[]):  # noqa: B006
+    seen.append(momentum * m + g)
+    return value - lr * sum(seen), seen[-1]
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (remembers_in_a_global, "the global TOTAL keeps"),
+        (remembers_in_a_default, "the default value of seen is made once"),
+    ],
+)
+def test_what_is_kept_from_call_to_call_is_named(function, expected):
+    (finding,) = diagnose(TASKS["momentum_step"], function)
+    assert expected in finding
+
+
+def test_the_cases_of_a_wrong_count_are_said():
+    def no_mask_outside(x, draws, rate, training):
+        return dropout(x, draws, rate, training) if training else x
+
+    (finding,) = diagnose(TASKS["dropout_forward"], no_mask_outside)
+    assert "expected 2 results, out, mask; got 1\nAll cases with training off return so many" in finding
+
+
 # ---------------------------------------------------------------- what nothing recognises
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "expected"),
+    [
+        ("relu_backward", lambda dout, x: dout * np.sign(x), "Wrong are exactly those where x < 0."),
+        ("relu_backward", lambda dout, x: dout * np.maximum(x, 0) / x, "Wrong are exactly those where x is 0."),
+        ("relu_backward", lambda dout, x: dout * np.maximum(x, 0) / x, "Some are NaN"),
+        ("relu_backward", lambda dout, x: np.where(x > 0, dout, x), "The wrong ones are x's own numbers."),
+        ("relu_backward", lambda dout, x: 0 * dout, "All numbers are 0"),
+        ("relu_backward", lambda dout, x: np.roll(dout * (x > 0), 1), "They are the right numbers, in other places."),
+        (
+            "max_pool2d_backward",
+            lambda dout, x, pool, stride: (
+                np.roll(pool_backward(dout, x, pool, stride) * 0.5, 1) + pool_backward(dout, x, pool, stride) * 0.5
+            ),
+            "Their sum is right",
+        ),
+        ("momentum_step", lambda value, g, m, lr, momentum: (value, momentum * m + 3 * g), "a multiple of g"),
+        (
+            "conv2d_forward",
+            lambda x, w, b, stride, padding: np.cumsum(conv_forward(x, w, b, stride, padding), axis=3),
+            "Only index 0 along axis 3 (f) is right.",
+        ),
+        (
+            "max_pool2d_backward",
+            lambda dout, x, pool, stride: sum(
+                np.where(pool_backward(dout, x, pool, stride) != 0, pool_backward(dout, x, pool, stride), 7.0)
+                for _ in "1"
+            ),
+            "Wherever yours is wrong, the right number is 0.",
+        ),
+    ],
+)
+def test_what_wrong_entries_share_is_said(name, function, expected):
+    findings = diagnose(TASKS[name], function)
+    assert any(expected in f for f in findings), findings
 
 
 def strange(dout, x, w, stride, padding):
@@ -998,6 +1169,20 @@ def adds_to_grad(self, dout, need_dx=True):
     return dx
 
 
+def adds_to_none(self, dout, need_dx=True):
+    self.w.grad += (self.check_dout(dout) * self.x).sum(axis=(0, 1, 2))
+    return dout
+
+
+def output_shape(self, input_shape):
+    N, _, _, C = input_shape
+    return (N, C)
+
+
+def keeps_nothing(self, x, training=False):
+    return self.check_input(x) * self.w.value.astype(x.dtype)
+
+
 def halves_dw(self, dout, need_dx=True):
     dx = Scale.backward(self, dout)
     self.w.grad = self.w.grad / 2
@@ -1046,6 +1231,11 @@ def no_check(self, dout, need_dx=True):
         ({"output_shape": lambda self, input_shape: input_shape[7]}, "line "),
         ({"backward": no_check}, "check_dout"),
         ({"output_shape": lambda self, input_shape: (1,)}, "output_shape"),
+        ({"output_shape": output_shape}, "given the shape of one example, without N"),
+        ({"forward": lambda self, x: x}, "forward has to take (self, x, training=False)"),
+        ({"backward": lambda self, dout: dout}, "backward has to take (self, dout, need_dx=True)"),
+        ({"backward": adds_to_none}, "Before the first backward, grad is None"),
+        ({"forward": keeps_nothing}, "Nothing has set self.x yet"),
     ],
 )
 def test_a_broken_promise_of_a_layer_is_named(methods, expected):
@@ -1065,6 +1255,21 @@ def test_a_layer_that_modifies_dout_is_told():
 
     module = Module(type("MyLayer", (sn.ReLU,), {"backward": backward}))
     assert any("dout was modified" in f for f in check_own_layer(module))
+
+
+def test_a_layer_that_modifies_x_is_not_told_of_a_kink():
+    class InPlace(sn.Layer):
+        def forward(self, x, training=False):
+            self.mask = self.check_input(x) > 0
+            x[~self.mask] *= 0.01
+            return x
+
+        def backward(self, dout, need_dx=True):
+            return np.where(self.mask, 1, 0.01).astype(dout.dtype) * self.check_dout(dout)
+
+    notes = []
+    assert check_own_layer(Module(InPlace), notes) == ["forward: the input x was modified; it belongs to the caller"]
+    assert notes == []
 
 
 class LeakyReLU(sn.Layer):

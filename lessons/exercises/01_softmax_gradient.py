@@ -8,6 +8,8 @@ Softmax turns the logits z of an example into probabilities p. The loss is the m
 Write the gradient of the loss for the logits. Derive it first: -log p[label] = log(sum of exp(z)) - z[label].
 Logits of 1000 must not give NaN. About 5 lines.
 
+Keep the dtype: float32 in, float32 out.
+
 Run this file, or `.venv/bin/scratchnet check 01`, to check it. Hints: `.venv/bin/scratchnet hint 01`.
 """
 

@@ -5,6 +5,8 @@
 Given dout[n, o], the slope of the loss for each output, find the slopes for x, w and b. The slope for a number is the
 sum over all paths on which it reaches the loss. 3 lines.
 
+Keep the dtype: float32 in, float32 out.
+
 Run this file, or `.venv/bin/scratchnet check 02`, to check it. Hints: `.venv/bin/scratchnet hint 02`.
 """
 

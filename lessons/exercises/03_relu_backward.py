@@ -5,6 +5,8 @@
 Given dout, find dx. At x = 0 there is no single slope; by convention it is 0. dout belongs to the caller, so do not
 change it. 1 line.
 
+Keep the dtype: float32 in, float32 out.
+
 Run this file, or `.venv/bin/scratchnet check 03`, to check it. Hints: `.venv/bin/scratchnet hint 03`.
 """
 

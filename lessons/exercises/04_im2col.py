@@ -11,6 +11,8 @@ then its columns, then the channels. First, pad the image with `padding` rows an
 
 About 10 lines.
 
+Keep the dtype: float32 in, float32 out.
+
 Run this file, or `.venv/bin/scratchnet check 04`, to check it. Hints: `.venv/bin/scratchnet hint 04`.
 """
 

@@ -5,6 +5,8 @@
 The kernel is not flipped: w[0, 0] meets the patch's upper left pixel. You may use loops. With the patches as rows it is
 one matrix product (exercise 4; you may copy your answer here). 5 to 10 lines.
 
+Keep the dtype: float32 in, float32 out.
+
 Run this file, or `.venv/bin/scratchnet check 05`, to check it. Hints: `.venv/bin/scratchnet hint 05`.
 """
 

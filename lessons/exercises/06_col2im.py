@@ -9,6 +9,8 @@ gets the *sum* of their numbers. Then cut off the padding.
 
 About 10 lines.
 
+Keep the dtype: float32 in, float32 out.
+
 Run this file, or `.venv/bin/scratchnet check 06`, to check it. Hints: `.venv/bin/scratchnet hint 06`.
 """
 

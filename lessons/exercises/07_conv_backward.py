@@ -7,6 +7,8 @@ Given dout, find dx, dw and db. The gradient of a number is a sum with one term 
 factor of. dx has the shape of x, so cut off the padding. dout has OH rows and OW columns. 10 to 20 lines, with loops or
 with im2col and col2im (exercises 4 and 6; you may copy your answers here).
 
+Keep the dtype: float32 in, float32 out.
+
 Run this file, or `.venv/bin/scratchnet check 07`, to check it. Hints: `.venv/bin/scratchnet hint 07`.
 """
 

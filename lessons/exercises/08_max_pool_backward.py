@@ -7,6 +7,8 @@ one wins, in row-major order (row by row, from the left). If stride < pool, the 
 several of them. There is no padding: OH = (H - pool) // stride + 1, and OW likewise. The library's function is told
 where the winners are. Yours is not: find them in x. About 8 lines.
 
+Keep the dtype: float32 in, float32 out.
+
 Run this file, or `.venv/bin/scratchnet check 08`, to check it. Hints: `.venv/bin/scratchnet hint 08`.
 """
 

@@ -6,6 +6,8 @@
 Return both as new arrays, and do not change the given ones. (The library's `momentum_update` changes them in place, to
 save memory.) 2 lines.
 
+Keep the dtype: float32 in, float32 out.
+
 Run this file, or `.venv/bin/scratchnet check 10`, to check it. Hints: `.venv/bin/scratchnet hint 10`.
 """
 

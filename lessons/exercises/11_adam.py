@@ -10,6 +10,8 @@ divides by this factor; the returned m and s are not divided:
 
 Return all three as new arrays, and do not change the given ones. 4 to 6 lines.
 
+Keep the dtype: float32 in, float32 out.
+
 Run this file, or `.venv/bin/scratchnet check 11`, to check it. Hints: `.venv/bin/scratchnet hint 11`.
 """
 

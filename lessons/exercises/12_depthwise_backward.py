@@ -6,6 +6,8 @@ Each channel has its own filter, and sees no other channel:
 
 Given dout, find dx and dw. About 10 lines.
 
+Keep the dtype: float32 in, float32 out.
+
 Run this file, or `.venv/bin/scratchnet check 12`, to check it. Hints: `.venv/bin/scratchnet hint 12`.
 """
 

@@ -99,7 +99,7 @@ def check_file(path: Path, quiet: bool = False) -> Result:
 def _checked(exercise: Exercise, path: Path, notes: list[str]) -> tuple[str, tuple[str, ...]]:
     """The status and the findings of an exercise in a file."""
     try:
-        return _judged(exercise, limited(load_module, path), notes)
+        return _judged(exercise, limited(load_module, path), path.read_text(encoding="utf-8"), notes)
     except NotBegun:
         return "not begun", ()
     except bdb.BdbQuit:
@@ -210,7 +210,7 @@ def hint(exercise: Exercise, level: int) -> str:
     return f"hint {level} of {count}: {_wrapped(exercise.hints[level - 1])}\n({more if level < count else last})"
 
 
-def _judged(exercise: Exercise, module: ModuleType, notes: list[str]) -> tuple[str, tuple[str, ...]]:
+def _judged(exercise: Exercise, module: ModuleType, source: str, notes: list[str]) -> tuple[str, tuple[str, ...]]:
     """ "done" or "wrong", and the findings for every function that the exercise asks for."""
     if exercise.check is not None:
         findings = exercise.check(module, notes)
@@ -218,7 +218,7 @@ def _judged(exercise: Exercise, module: ModuleType, notes: list[str]) -> tuple[s
     findings, missing = [], []
     for task in exercise.tasks:
         try:
-            found = _task_findings(task, module)
+            found = _task_findings(task, module, source)
         except NotBegun:
             missing.append(task.name)
             continue
@@ -229,11 +229,11 @@ def _judged(exercise: Exercise, module: ModuleType, notes: list[str]) -> tuple[s
     return ("wrong", tuple(findings)) if findings else ("done", ())
 
 
-def _task_findings(task: Task, module: ModuleType) -> list[str]:
+def _task_findings(task: Task, module: ModuleType, source: str) -> list[str]:
     function = getattr(module, task.name, None)
     if not callable(function):
         return [f"expected a function {task.name} in the file; there is none"]
-    return diagnose(task, function)
+    return diagnose(task, function, source)
 
 
 def _reading_error(path: Path, error: BaseException) -> str:

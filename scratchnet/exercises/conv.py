@@ -35,7 +35,8 @@ def _cases(*names: str, depthwise: bool = False) -> list[Case]:
     cases = []
     for i, (N, H, W, C, KH, KW, stride, padding) in enumerate(SHAPES):
         OH, OW = _places((H, W), (KH, KW), stride, padding)
-        F = C if i == 5 else 3 + i  # once F = C, where exchanged axes do not change the shape
+        # Once F = C, where exchanged axes do not change the shape, and once 1.
+        F = {5: C, 6: 1}.get(i, 3 + i)
         shapes = {
             "x": (N, H, W, C),
             "w": (KH, KW, C) if depthwise else (KH, KW, C, F),
@@ -53,6 +54,7 @@ def _cases(*names: str, depthwise: bool = False) -> list[Case]:
             overlapping_windows=stride < max(KH, KW),
             more_than_one_channel=C > 1,
             a_kernel_that_is_not_square=KH != KW,
+            **({"more_than_one_filter": F > 1} if "w" in names and not depthwise else {}),
         )
         cases.append(Case({name: values[name] for name in names}, special))
     return cases
@@ -66,7 +68,10 @@ def _places(size, kernel_size, stride, padding):
 # ---------------------------------------------------------------- patches taken from an image
 
 FEWER_PLACES = "one place too few down and across: (size + 2 * padding - kernel) // stride + 1"
-PADDED_AFTER = "the padding went on one side only: np.pad takes (before, after) for each axis"
+PADDED_AFTER = (
+    "as if the padding went on one side only, below and to the right: either np.pad did so (it takes (before, after) "
+    "for each axis), or the patches come from x and not from the padded image"
+)
 
 PLACE = "top : top + KH, left : left + KW"
 
@@ -79,6 +84,18 @@ def _add_patch_mistakes(task, stride_ignored, misplaced, unpadded):
     task.slip(unpadded, ("    KH, KW", "    padding = 0\n    KH, KW"))
     task.slip(PADDED_AFTER, ("(padding, padding)", "(0, 2 * padding)"))
     task.slip("the padding went on one side only: above and to the left", ("(padding, padding)", "(2 * padding, 0)"))
+    task.slip(
+        "np.pad(x, padding) pads all four axes, images and channels too: give a pair for each, ((0, 0), (padding, "
+        "padding), (padding, padding), (0, 0))",
+        ("x.shape", "(x := np.pad(x, padding)).shape"),
+        ("((0, 0), (padding, padding), (padding, padding), (0, 0))", "0"),
+        ("    KH, KW", "    padding = 0\n    KH, KW"),
+    )
+    task.slip(
+        "the number of places leaves out the padding: OH = (H + 2 * padding - KH) // stride + 1",
+        ("(H + 2 * padding - KH)", "(H - KH)"),
+        ("(W + 2 * padding - KW)", "(W - KW)"),
+    )
     task.slip(
         "the padding repeats the image's edge: it has to be zeros, which is what np.pad adds without a mode",
         ("(0, 0)))", "(0, 0)), mode='edge')"),
@@ -144,7 +161,9 @@ def _conv_forward(x, w, b, stride, padding):
     return out
 
 
-conv_forward = Task("conv2d_forward", ("out",), _conv_forward, _cases("x", "w", "b", "stride", "padding"))
+conv_forward = Task(
+    "conv2d_forward", ("out",), _conv_forward, _cases("x", "w", "b", "stride", "padding"), {"out": "nhwf"}
+)
 
 _add_patch_mistakes(
     conv_forward,
@@ -249,7 +268,9 @@ def _col2im(columns, x_shape, kernel_size, stride, padding):
     return dpadded[:, padding : padding + H, padding : padding + W]
 
 
-col2im = Task("col2im", ("dx",), _col2im, _cases("columns", "x_shape", "kernel_size", "stride", "padding"))
+col2im = Task(
+    "col2im", ("dx",), _col2im, _cases("columns", "x_shape", "kernel_size", "stride", "padding"), {"dx": "nhwc"}
+)
 
 CROP = "padding : padding + H, padding : padding + W"
 
@@ -262,6 +283,11 @@ def _add_cropping_mistakes(task, not_cropped):
     task.slip(CROPPED_AFTER, (CROP, "2 * padding :, 2 * padding :"))
 
 
+col2im.slip(
+    "the number of places leaves out the padding: OH = (H + 2 * padding - KH) // stride + 1",
+    ("(H + 2 * padding - KH)", "(H - KH)"),
+    ("(W + 2 * padding - KW)", "(W - KW)"),
+)
 _add_cropping_mistakes(
     col2im, "padding not cropped: drop what was added to the padding; the result has the image's shape"
 )
@@ -406,7 +432,11 @@ def _conv_backward(dout, x, w, stride, padding):
 
 
 conv_backward = Task(
-    "conv2d_backward", ("dx", "dw", "db"), _conv_backward, _cases("dout", "x", "w", "stride", "padding")
+    "conv2d_backward",
+    ("dx", "dw", "db"),
+    _conv_backward,
+    _cases("dout", "x", "w", "stride", "padding"),
+    {"dx": "nhwc", "dw": "hwcf", "db": "f"},
 )
 
 
@@ -417,6 +447,18 @@ def _conv_patches(dout, w):
 
 _add_backward_mistakes(conv_backward, _conv_patches)
 
+conv_backward.slip(
+    "only the last filter counts: every filter used the pixel, so sum over them (+= in the loop)",
+    ("dpatch = np.tensordot(dout[:, i, j], w, ", "dpatch = np.tensordot(dout[:, i, j, -1:], w[..., -1:], "),
+)
+conv_backward.slip(
+    "w is missing in dx: each pixel gets dout times the weight that lay on it",
+    ("dpatch = np.tensordot(dout[:, i, j], w,", "dpatch = np.tensordot(dout[:, i, j], np.ones_like(w),"),
+)
+conv_backward.slip(
+    "x is missing in dw: each weight gets dout times the pixel that it met",
+    ("tensordot(pixels,", "tensordot(np.ones_like(pixels),"),
+)
 conv_backward.mistake(
     "`=` where `+=` is needed: every place and every filter used the pixel, and only the last one is left"
 )(
@@ -446,6 +488,7 @@ depthwise = Task(
     ("dx", "dw"),
     _depthwise_backward,
     _cases("dout", "x", "w", "stride", "padding", depthwise=True),
+    {"dx": "nhwc", "dw": "hwc"},
 )
 
 
@@ -457,6 +500,12 @@ def _depthwise_mixed(dout, x, w, stride, padding):
     return _depthwise_backward(total, x, w, stride, padding)
 
 
+depthwise.slip(
+    "w is missing in dx: each pixel gets dout times the weight that lay on it", ("* w\n", "* np.ones_like(w)\n")
+)
+depthwise.slip(
+    "x is missing in dw: each weight gets dout times the pixel that it met", ("(pixels *", "(np.ones_like(pixels) *")
+)
 _add_backward_mistakes(depthwise, lambda dout, w: np.einsum("nijc,hwc->nijhwc", dout, w))
 
 

@@ -19,19 +19,22 @@ def _softmax_gradient(logits, labels):
 
 def _softmax_cases() -> list[Case]:
     cases = []
-    for seed, (N, K, scale) in enumerate([(4, 3, 1.0), (1, 5, 1.0), (3, 3, 1.0), (5, 4, 1000.0)]):
+    # In the last case, all logits lie beyond what exp can take, and a probability is nonetheless neither 0 nor 1.
+    for seed, (N, K, scale, shift) in enumerate(
+        [(4, 3, 1.0, 0.0), (1, 5, 1.0, 0.0), (3, 3, 1.0, 0.0), (5, 4, 1000.0, 0.0), (4, 3, 1.0, 1000.0)]
+    ):
         (logits,) = random_arrays(seed, (N, K))
         labels = np.random.default_rng(seed).integers(0, K, N)
         cases.append(
             Case(
-                {"logits": scale * logits, "labels": labels},
-                traits(more_than_one_example=N > 1, logits_beyond_700=scale > 1),
+                {"logits": scale * logits + shift, "labels": labels},
+                traits(more_than_one_example=N > 1, logits_beyond_700=scale + shift > 700),
             )
         )
     return cases
 
 
-softmax_gradient = Task("softmax_gradient", ("dlogits",), _softmax_gradient, _softmax_cases())
+softmax_gradient = Task("softmax_gradient", ("dlogits",), _softmax_gradient, _softmax_cases(), {"dlogits": "nk"})
 
 
 softmax_gradient.slip(
@@ -72,6 +75,10 @@ softmax_gradient.slip(
     "the label's term is missing: subtract 1 from the probability of the right class",
     ("p[np.arange(N), labels] -= 1", "pass"),
 )
+softmax_gradient.slip(
+    "the label's number was subtracted: the label says *where* to subtract 1, p[np.arange(N), labels] -= 1",
+    ("p[np.arange(N), labels] -= 1", "p = p - labels[:, None]"),
+)
 softmax_gradient.slip("the 1 was added at the label: subtract it", ("-= 1", "+= 1"))
 softmax_gradient.slip(
     "1 was subtracted from whole columns: p[:, labels] takes those columns in every row. One entry a row is "
@@ -101,7 +108,7 @@ def _dense_backward(dout, x, w):
     return dx, dw, db
 
 
-dense = Task("dense_backward", ("dx", "dw", "db"), _dense_backward, _dense_cases())
+dense = Task("dense_backward", ("dx", "dw", "db"), _dense_backward, _dense_cases(), {"dx": "ni", "dw": "io", "db": "o"})
 
 dense.slip(
     "w is not transposed: dx = dout @ w.T. (Without .T the shapes fit only where there are as many inputs as outputs)",

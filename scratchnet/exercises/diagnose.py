@@ -3,51 +3,46 @@
 The function is run on every case of its task. The checks come in the order in which a teacher would ask. First: did it
 run, did it return what was asked for, did it leave its inputs as they were, does it always give the same result? Then,
 for each output ("dx is right, dw is not"): are its numbers those of a known mistake? Are they right but transposed, not
-summed, or times a factor? Are they those of two mistakes at once? Is the dtype kept? If nothing is recognised, the
-finding is a list of facts: which cases fail, the worst entry, and a small picture of where the wrong entries are.
+summed, or times a factor? Are they those of two mistakes at once? Is the dtype kept? If nothing is recognised, a
+search in the learner's own code begins (`repair.py`). If it finds nothing either, the finding is a list of facts
+(`facts.py`): which cases fail, the worst entry, what the wrong entries share, and a picture of where they are.
 """
 
 from __future__ import annotations
 
-import bdb
+import dis
+import functools
 import inspect
 import itertools
 import traceback
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from scratchnet.exercises import running
-from scratchnet.exercises.exercise import Case, Function, Mistake, Task, as_tuple, both
-from scratchnet.exercises.running import TookTooLong, hidden_prints, limited
+from scratchnet.exercises.attempts import Attempt, NotBegun, attempt, counted, same, which_cases
+from scratchnet.exercises.exercise import Function, Mistake, Task, as_tuple, both
+from scratchnet.exercises.facts import facts
+from scratchnet.exercises.repair import Search
+from scratchnet.exercises.running import TookTooLong, hidden_prints
+
+__all__ = ["NotBegun", "diagnose", "learners_frames", "learners_line", "too_long"]
+
+Repairs = Callable[[], dict[int, str]]  # for an output, the change of the learner's code that makes it right
 
 WHOLE_NUMBERS = (
     "An array of whole numbers, such as np.zeros(shape, int) or np.array([0, 0]), cuts off what is written into it; "
     "use dtype=x.dtype"
 )
 FROM_LISTS = "np.stack(rows) or np.array(rows, x.dtype) makes an array of a list"
-RTOL = 1e-7  # of the largest entry; in float64, another order of sums changes a right answer by less than 1e-14
 
 
-class NotBegun(Exception):
-    """The function still raises the NotImplementedError that it came with."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A case, the right outputs, and what the learner's function gave: outputs, or an error."""
-
-    case: Case
-    want: tuple[np.ndarray, ...]
-    got: tuple[Any, ...] = ()
-    error: BaseException | None = None
-    changed: tuple[str, ...] = ()  # the names of arguments that the function changed
-
-
-def diagnose(task: Task, function: Function) -> list[str]:
+def diagnose(task: Task, function: Function, source: str | None = None) -> list[str]:
     """The findings about what is wrong with `function`, each a string; an empty list if it is right.
+
+    source : the text of the file that holds the function, in which a change that makes it right is looked for.
 
     Raises
     ------
@@ -65,33 +60,20 @@ def diagnose(task: Task, function: Function) -> list[str]:
             in_float32 = [attempt(task, function, case, np.float32) for case in task.cases]
     except TookTooLong as error:  # the other cases would take as long
         return [too_long(error, _file(function))]
+
+    @functools.cache
+    def repairs() -> dict[int, str]:
+        return Search(task, source, attempts).repairs() if source else {}
+
     return (
-        errors(task, function, attempts)
+        not_repeated(function, attempts[0], again)
+        or errors(task, function, attempts, repairs)
         or not_arrays(task, attempts)
         or changed_inputs(attempts)
-        or not_repeated(attempts[0], again)
         or other_order(task, attempts)
         or other_order_and_mistake(task, attempts)
-        or wrong_outputs(task, attempts, in_float32)
+        or wrong_outputs(task, attempts, in_float32, repairs)
     )
-
-
-def attempt(task: Task, function: Function, case: Case, dtype: Any = None) -> Attempt:
-    """Run the learner's function on copies of a case's arguments, cast to `dtype` if one is given."""
-    want = as_tuple(task.reference(**case.copy(dtype)))
-    arguments = case.copy(dtype)
-    try:
-        with np.errstate(all="ignore"):
-            got = as_tuple(limited(function, **arguments), len(task.outputs))
-    except bdb.BdbQuit:
-        raise
-    except NotImplementedError as error:
-        raise NotBegun(str(error)) from None
-    except (Exception, SystemExit) as error:
-        return Attempt(case, want, error=error)
-    before = case.copy(dtype)
-    changed = [k for k, v in arguments.items() if isinstance(v, np.ndarray) and not np.array_equal(v, before[k])]
-    return Attempt(case, want, got, changed=tuple(changed))
 
 
 # ---------------------------------------------------------------- did it do what was asked for?
@@ -123,17 +105,27 @@ def too_long(error: BaseException, file: str | None) -> str:
     )
 
 
-def errors(task: Task, function: Function, attempts: Sequence[Attempt]) -> list[str]:
-    """A finding if the function raised an error: the first one, its line, and the cases that raise it."""
+def errors(task: Task, function: Function, attempts: Sequence[Attempt], repairs: Repairs) -> list[str]:
+    """A finding if the function raised an error: the first one, its line, the cases that raise it, and why."""
     failed = [a for a in attempts if a.error is not None]
     if not failed:
         return []
     error = failed[0].error
     assert error is not None
     where = learners_line(error, _file(function))
-    known = (m.what for m in itertools.chain(task.mistakes, task.pairs()) if _same_everywhere(task, m, attempts, None))
     sentence = f"{_said(error)}\n({where}called with {failed[0].case})"
-    return [*itertools.islice(known, 1), sentence + _which_cases(failed, attempts, "raise this", "run")]
+    why = (
+        _explaining(task, task.mistakes, attempts)
+        or list(dict.fromkeys(repairs().values()))
+        or _explaining(task, task.pairs(), attempts)
+    )
+    return [*why, sentence + which_cases(failed, attempts, "raise this", "run")]
+
+
+def _explaining(task: Task, mistakes: Iterable[Mistake], attempts: Sequence[Attempt]) -> list[str]:
+    """The first mistake that does all that the learner's function does, errors included; empty if there is none."""
+    known = (m.what for m in mistakes if _same_everywhere(task, m, attempts, None))
+    return list(itertools.islice(known, 1))
 
 
 def _file(function: Function) -> str | None:
@@ -155,20 +147,36 @@ def _said(error: BaseException) -> str:
 
 def learners_line(error: BaseException, file: str | None) -> str:
     """The last line of the learner's file on the way to an error, followed by a comma; "" if there is none."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    frames = learners_frames(error, file)
     return f"line {frames[-1].lineno}, `{frames[-1].line}`, " if frames else ""
+
+
+def learners_frames(error: BaseException, file: str | None) -> list[traceback.FrameSummary]:
+    """The learner's lines on the way to an error; of one that the library has told in other words, to the first."""
+    while error.__suppress_context__ and error.__context__ is not None:
+        error = error.__context__
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
 
 
 def not_arrays(task: Task, attempts: Sequence[Attempt]) -> list[str]:
     """A finding if the function returned nothing, something other than arrays, or another number of them."""
     asked = ", ".join(task.outputs)
-    for a in attempts:
-        if len(a.got) == 1 and a.got[0] is None:
-            return [f"nothing was returned (None); end the function with: return {asked}"]
+    nothing = [a for a in attempts if len(a.got) == 1 and a.got[0] is None]
+    if nothing:
+        return [
+            f"nothing was returned (None); end the function with: return {asked}"
+            f"{which_cases(nothing, attempts, 'return nothing', 'return something')}"
+        ]
+    other_count = [a for a in attempts if len(a.got) != len(task.outputs)]
+    for a in other_count:
         if len(a.got) == 1 and isinstance(a.got[0], list):
-            return [f"a list was returned, expected {'an array' if len(task.outputs) == 1 else asked}: {FROM_LISTS}"]
-        if len(a.got) != len(task.outputs):
-            return [f"expected {_count(len(task.outputs), 'result')}, {asked}; got {len(a.got)}"]
+            return [f"a list was returned, expected {asked}: {FROM_LISTS}"]
+        expected = counted(len(task.outputs), "result")
+        which = which_cases(other_count, attempts, "return so many", "return as many as they should")
+        return [f"expected {expected}, {asked}; got {len(a.got)}{which}"]
+    for a in attempts:
+        if len(task.outputs) == 1 and isinstance(a.got[0], list):
+            return [f"a list was returned, expected an array: {FROM_LISTS}"]
         strange = [
             f"{name}: expected an array, got {'None' if got is None else type(got).__name__}"
             + (f": {FROM_LISTS}" if isinstance(got, list) else "")
@@ -192,16 +200,37 @@ def changed_inputs(attempts: Sequence[Attempt]) -> list[str]:
     ]
 
 
-def not_repeated(once: Attempt, again: Attempt) -> list[str]:
-    """A finding if the same arguments gave two different results."""
-    if len(again.got) == len(once.got) and all(
-        np.array_equal(a, b, equal_nan=True) for a, b in zip(once.got, again.got, strict=True)
-    ):
+def not_repeated(function: Function, once: Attempt, again: Attempt) -> list[str]:
+    """A finding if the same arguments gave two different results, or an error the second time."""
+    if once.error is not None or (again.error is None and _alike(once.got, again.got)):
         return []
-    return [
-        "two calls with the same arguments gave different results: does it draw random numbers of its own, or keep "
-        "something from call to call? Its result may depend on its arguments only"
-    ]
+    return [f"two calls with the same arguments gave different results: {_memory(function)}"]
+
+
+def _alike(once: Sequence[Any], again: Sequence[Any]) -> bool:
+    numbers = [isinstance(value, (np.ndarray, np.generic, float, int)) for value in (*once, *again)]
+    return not all(numbers) or (
+        len(once) == len(again) and all(np.array_equal(a, b, equal_nan=True) for a, b in zip(once, again, strict=True))
+    )
+
+
+def _memory(function: Function) -> str:
+    """Where a function may keep something from call to call, as far as its code shows it."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    kept = [str(i.argval) for i in dis.get_instructions(code) if i.opname == "STORE_GLOBAL"] if code else []
+    if kept:
+        return f"the global {kept[0]} keeps what the last call left in it. Use the arguments only"
+    given = inspect.signature(function).parameters.values()
+    kept = [p.name for p in given if isinstance(p.default, (list, dict, set, np.ndarray))]
+    if kept:
+        return (
+            f"the default value of {kept[0]} is made once, and every call adds to it. Make it inside the function, new "
+            "for each call"
+        )
+    return (
+        "does it draw random numbers of its own, or keep something from call to call? Its result may depend on its "
+        "arguments only"
+    )
 
 
 def other_order(task: Task, attempts: Sequence[Attempt]) -> list[str]:
@@ -229,11 +258,13 @@ def other_order_and_mistake(task: Task, attempts: Sequence[Attempt]) -> list[str
 # ---------------------------------------------------------------- are the numbers right?
 
 
-def wrong_outputs(task: Task, attempts: Sequence[Attempt], in_float32: Sequence[Attempt]) -> list[str]:
+def wrong_outputs(
+    task: Task, attempts: Sequence[Attempt], in_float32: Sequence[Attempt], repairs: Repairs
+) -> list[str]:
     """A finding for each output that is not right on every case, and the names of those that are."""
     findings, right = [], []
     for i, name in enumerate(task.outputs):
-        reason = wrong_numbers(task, attempts, i) or wrong_dtype(name, attempts, i, in_float32)
+        reason = wrong_numbers(task, attempts, i, repairs) or wrong_dtype(name, attempts, i, in_float32)
         if reason:
             findings.append(f"{name}: {reason}")
         else:
@@ -243,21 +274,34 @@ def wrong_outputs(task: Task, attempts: Sequence[Attempt], in_float32: Sequence[
     return findings
 
 
-def wrong_numbers(task: Task, attempts: Sequence[Attempt], i: int) -> str | None:
+def wrong_numbers(task: Task, attempts: Sequence[Attempt], i: int, repairs: Repairs) -> str | None:
     """What is wrong with the numbers of output i, if anything is."""
     wrong = [a for a in attempts if not same(a.got[i], a.want[i])]
     if not wrong:
         return None
     return (
         _known(task, task.mistakes, attempts, i)
+        or _uninitialised(wrong, i)
         or _not_numbers(wrong, i)
         or _rounded(wrong, i)
         or _in_another_form(wrong, attempts, i)
+        or repairs().get(i)
         or _known(task, task.pairs(), attempts, i)
         or _known_in_another_form(task, attempts, i)
-        or _wrong_shape(wrong, i)
-        or _facts(task.outputs[i], wrong, attempts, i)
+        or _wrong_shape(wrong, attempts, i)
+        or facts(task.outputs[i], task.axes.get(task.outputs[i], ""), wrong, attempts, i)
     )
+
+
+def _uninitialised(wrong: Sequence[Attempt], i: int) -> str | None:
+    """A finding if what np.empty left in an array got into the result; the checker has put NaN there."""
+    for a in wrong:
+        if a.uninitialised and np.isnan(a.got[i]).any() and not np.isnan(a.want[i]).any():
+            return (
+                "np.empty makes an array that holds whatever was in memory (here NaN, so that it shows): np.zeros "
+                "begins with zeros, to which you can add"
+            )
+    return None
 
 
 def _known(task: Task, mistakes: Iterable[Mistake], attempts: Sequence[Attempt], i: int) -> str | None:
@@ -319,21 +363,13 @@ def wrong_dtype(name: str, attempts: Sequence[Attempt], i: int, in_float32: Sequ
     wide = [a for a in in_float32 if np.asarray(a.got[i]).dtype != np.float32]
     if wide:
         return (
-            f"the dtype changed: the inputs are float32, and {name} came back as {np.asarray(wide[0].got[i]).dtype}. "
-            "np.zeros(shape), np.ones(shape) and np.array make float64; np.zeros_like(x), or dtype=x.dtype, keep it"
-            f"{_which_cases(wide, in_float32, 'come back so', 'are right')}"
+            f"the numbers are right, but the dtype changed: the inputs are float32, and {name} came back as "
+            f"{np.asarray(wide[0].got[i]).dtype}. np.zeros(shape), np.ones(shape), np.array and functions of a plain "
+            "number, such as np.sqrt(2), make float64; np.zeros_like(x), dtype=x.dtype and .astype(x.dtype) keep it"
+            f"{which_cases(wide, in_float32, 'come back so', 'are right')}"
         )
     narrow = next((np.asarray(a.got[i]).dtype for a in attempts if np.asarray(a.got[i]).dtype != np.float64), None)
     return f"the dtype changed: the inputs are float64, and {name} came back as {narrow}" if narrow else None
-
-
-def same(got: Any, want: Any, rtol: float = RTOL) -> bool:
-    """Whether two outputs agree in shape and, up to rounding, in every number; True is no number."""
-    got, want = np.asarray(got), np.asarray(want)
-    if got.shape != want.shape or (got.dtype == bool) != (want.dtype == bool):
-        return False
-    finite = np.abs(want[np.isfinite(want)])
-    return np.allclose(got, want, rtol=rtol, atol=rtol * finite.max(initial=0), equal_nan=True)
 
 
 def _same_everywhere(task: Task, mistake: Mistake, attempts: Sequence[Attempt], i: int | None) -> bool:
@@ -405,11 +441,13 @@ def _transposed(wrong: Sequence[Attempt], i: int) -> str | None:
     return None
 
 
-def _wrong_shape(wrong: Sequence[Attempt], i: int) -> str | None:
-    a = next((a for a in wrong if np.shape(a.got[i]) != a.want[i].shape), None)
-    if a is None:
+def _wrong_shape(wrong: Sequence[Attempt], attempts: Sequence[Attempt], i: int) -> str | None:
+    other = [a for a in wrong if np.shape(a.got[i]) != a.want[i].shape]
+    if not other:
         return None
-    return f"wrong shape: expected {a.want[i].shape}, got {np.shape(a.got[i])}\n(called with {a.case})"
+    a = other[0]
+    which = which_cases(other, attempts, "have a wrong shape", "have the right one")
+    return f"wrong shape: expected {a.want[i].shape}, got {np.shape(a.got[i])}\n(called with {a.case}){which}"
 
 
 def _factor(wrong: Sequence[Attempt], attempts: Sequence[Attempt], i: int) -> str | None:
@@ -430,7 +468,7 @@ def _factor(wrong: Sequence[Attempt], attempts: Sequence[Attempt], i: int) -> st
     first = factors[0]
     if not np.allclose(factors, first):  # type: ignore[arg-type]
         return None
-    where = _which_cases(wrong, attempts, "are so", "are right")
+    where = which_cases(wrong, attempts, "are so", "are right")
     if np.isclose(first, -1):  # type: ignore[arg-type]
         return f"the sign is reversed: an extra factor -1{where}"
     return f"an extra factor {first:.6g}: the numbers are the right ones times {first:.6g}{where}"
@@ -443,49 +481,3 @@ def _ratio(got: np.ndarray, want: np.ndarray) -> float | None:
     at = np.unravel_index(np.abs(want).argmax(), want.shape)
     ratio = float(got[at] / want[at])
     return ratio if ratio != 0 and same(got, ratio * want) else None
-
-
-# ---------------------------------------------------------------- if nothing is recognised
-
-
-def _facts(name: str, wrong: Sequence[Attempt], attempts: Sequence[Attempt], i: int) -> str:
-    a = wrong[0]
-    got, want = np.asarray(a.got[i]), a.want[i] + 0.0  # no -0
-    far = np.where(np.isfinite(got), np.abs(got - want), np.inf)
-    worst = tuple(int(k) for k in np.unravel_index(far.argmax(), far.shape))
-    bad = np.asarray(far > RTOL * np.abs(want).max(initial=0))
-    drawn = "" if bad.all() else "\n" + picture(bad, 0 if name == "dw" else 1)
-    return (
-        f"{bad.sum()} of {_count(bad.size, 'number')} {'is' if bad.sum() == 1 else 'are'} wrong; the worst at "
-        f"{list(worst)}: expected {want[worst]:.6g}, got {got[worst]:.6g}\n(called with {a.case})"
-        f"{_which_cases(wrong, attempts, 'are wrong', 'are right')}{drawn}"
-    )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _which_cases(failing: Sequence[Attempt], attempts: Sequence[Attempt], fail: str, fine: str) -> str:
-    """A sentence on which cases fail: the traits that only these have, or else their number."""
-    others = [a for a in attempts if not any(a is f for f in failing)]
-    if not others:
-        return ""
-    common = frozenset.intersection(*(a.case.traits for a in failing))
-    telling = sorted(t for t in common if not any(t in a.case.traits for a in others))
-    if telling:
-        return f"\nAll cases with {', with '.join(telling)} {fail}, all others {fine}."
-    return f"\n{len(failing)} of {len(attempts)} cases {fail}; the others {fine}."
-
-
-def picture(bad: Any, first: int = 1, most: int = 40) -> str:
-    """Where wrong entries are: `#` wrong, `.` right. Of more than two axes, `first` and the next one are drawn.
-
-    For images (N, H, W, C) `first` is 1, for filters (KH, KW, C, F) it is 0.
-    """
-    bad = bad.reshape(1, -1) if bad.ndim < 2 else bad
-    first = first if bad.ndim > 2 else 0
-    flat = bad.any(axis=tuple(k for k in range(bad.ndim) if k not in (first, first + 1)))[:most, :most]
-    rows = "\n".join("    " + "".join("#" if field else "." for field in row) for row in flat)
-    axes = f", axes {first} and {first + 1}" if bad.ndim > 2 else ""
-    return f"where (# wrong, . right{axes}):\n{rows}"

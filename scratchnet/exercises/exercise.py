@@ -75,6 +75,8 @@ class Task:
         The right answer.
     cases : list of Case
         Cases in which mistakes show: non-square, N = 1, stride above 1, overlapping windows, ties.
+    axes : dict
+        A letter for each axis of an output, such as {"dx": "nhwc"}; h and w are rows and columns of images or kernels.
     mistakes : list of Mistake
         The known mistakes; `slip` adds one as edits of the reference, the decorator `mistake` one that is written out.
     """
@@ -83,6 +85,7 @@ class Task:
     outputs: tuple[str, ...]
     reference: Function
     cases: list[Case]
+    axes: dict[str, str] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
 
     def mistake(self, what: str) -> Callable[[Function], Function]:

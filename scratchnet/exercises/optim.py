@@ -156,6 +156,11 @@ adam_step.slip(
     "the betas are exchanged: beta1 belongs to m, the mean of g; beta2 to s, the mean of g**2",
     ("    m = beta1", "    beta1, beta2 = beta2, beta1\n    m = beta1"),
 )
+adam_step.slip(
+    "beta1 stands for both: beta1 belongs to m, the mean of g; beta2 to s, the mean of g**2",
+    ("beta2", "beta1"),
+    ("beta1, beta1", "beta1, beta2"),
+)
 SUMS = "the weight 1 - beta is missing: m and s are running means, beta * old + (1 - beta) * new"
 adam_step.slip(SUMS, ("(1 - beta1) * ", ""), ("(1 - beta2) * ", ""))
 adam_step.slip(SUMS, ("(1 - beta1) * ", ""))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchnet.exercises.diagnose import NotBegun, learners_line, too_long
+from scratchnet.exercises.diagnose import NotBegun, learners_frames, learners_line, too_long
 from scratchnet.exercises.exercise import Exercise
 from scratchnet.exercises.running import TookTooLong, limited
 from scratchnet.gradcheck import Comparison, Report, gradcheck
@@ -66,7 +66,15 @@ def _found(check: Callable[..., list[str]], module: ModuleType, make: Any, x: np
 
 def _raised(error: Exception, module: ModuleType) -> str:
     line = learners_line(error, module.__file__)
-    return f"{type(error).__name__}: {error}" + (f"\n({line.rstrip(', ')})" if line else "")
+    frames = learners_frames(error, module.__file__)
+    meaning = ""
+    if frames and frames[-1].name == "output_shape":
+        meaning = ". output_shape is given the shape of one example, without N, and returns one without N"
+    elif isinstance(error, TypeError) and "NoneType" in str(error) and ".grad" in line:
+        meaning = ". Before the first backward, grad is None: set it (=), do not add to it (+=)"
+    elif isinstance(error, AttributeError) and error.name and isinstance(error.obj, Layer):
+        meaning = f". Nothing has set self.{error.name} yet: forward has to keep what backward needs"
+    return f"{type(error).__name__}: {error}{meaning}" + (f"\n({line.rstrip(', ')})" if line else "")
 
 
 def _changed(make: Any) -> Any:
@@ -108,6 +116,16 @@ def _construction(make: Any) -> list[str]:
     needed = [p.name for p in inspect.signature(make).parameters.values() if p.default is p.empty]
     if needed:
         return [f"the checker makes the layer as MyLayer(): give {', '.join(needed)} a default"]
+    other = [
+        f"{name} has to take {expected}: a network calls it so"
+        for name, expected, option in (
+            ("forward", "(self, x, training=False)", "training"),
+            ("backward", "(self, dout, need_dx=True)", "need_dx"),
+        )
+        if not _takes(getattr(make, name), option)
+    ]
+    if other:
+        return other
     layer = limited(make)
     if not hasattr(layer, "name"):
         return ["__init__ has to begin with super().__init__(): it gives the layer its name"]
@@ -117,6 +135,15 @@ def _construction(make: Any) -> list[str]:
         f"self.{name} is a Parameter, but parameters() does not list it: no optimiser would ever train it"
         for name in lost
     ]
+
+
+def _takes(method: Callable[..., Any], option: str) -> bool:
+    """Whether a method can be called with an array and this option."""
+    try:
+        inspect.signature(method).bind("self", "an array", **{option: True})
+    except TypeError:
+        return False
+    return True
 
 
 def _forward(make: Any, x: np.ndarray) -> list[str]:
@@ -185,7 +212,7 @@ def _gradients(make: Any, x: np.ndarray, notes: list[str], others: bool) -> list
     """`others`: whether something else is wrong already, which may be why the gradients cannot be compared."""
     for training in (False, True):
         try:
-            report = _measured(make, x, training, notes)
+            report = _measured(make, x, training, [] if others else notes)  # what else is wrong may look like a kink
         except ValueError:
             if others:
                 return []

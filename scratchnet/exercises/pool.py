@@ -40,13 +40,17 @@ def _pool_cases() -> list[Case]:
         if ties:
             x = np.round(x).clip(0, 1)  # few different values: most windows hold their maximum more than once
         special = traits(
-            overlapping_windows=stride < pool, ties=ties, windows_with_gaps=stride > pool, more_than_one_image=N > 1
+            overlapping_windows=stride < pool,
+            ties=ties,
+            windows_with_gaps=stride > pool,
+            more_than_one_image=N > 1,
+            more_than_one_channel=C > 1,
         )
         cases.append(Case({"dout": dout, "x": x, "pool": pool, "stride": stride}, special))
     return cases
 
 
-max_pool = Task("max_pool2d_backward", ("dx",), _pool_reference, _pool_cases())
+max_pool = Task("max_pool2d_backward", ("dx",), _pool_reference, _pool_cases(), {"dx": "nhwc"})
 
 
 def _windows(x, pool, stride):

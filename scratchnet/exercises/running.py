@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bdb
 import contextlib
+import functools
 import io
 import os
 import pdb
@@ -18,7 +19,10 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 LIMIT = 10.0  # seconds for each call; an answer needs a few milliseconds
+LARGE = 1 << 26  # bytes: no answer to a case needs as much
 AGAIN = 0.001  # seconds until the next attempt: a loop with `except: pass` can be left only between its rounds
 
 
@@ -31,24 +35,29 @@ def limited(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
 
     There is no limit while a debugger is open.
     """
-    if _debugged():
+    return within(LIMIT, function, *arguments, **named)
+
+
+def within(seconds: float, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """As `limited`, with another limit."""
+    if debugged():
         return function(*arguments, **named)
     # Python runs signal handlers in the main thread only, and Windows has no SIGALRM.
     by_signal = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
-    return (_stopped_by_signal if by_signal else _stopped_by_trace)(function, arguments, named)
+    return (_stopped_by_signal if by_signal else _stopped_by_trace)(seconds, function, arguments, named)
 
 
-def _stopped_by_signal(function: Callable[..., Any], arguments: Any, named: Any) -> Any:
+def _stopped_by_signal(seconds: float, function: Callable[..., Any], arguments: Any, named: Any) -> Any:
     here = sys._getframe()
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        if frame is here or _debugged():  # the function has just ended, or its author is looking at it
+        if frame is here or debugged():  # the function has just ended, or its author is looking at it
             return
         signal.setitimer(signal.ITIMER_REAL, AGAIN)
         raise TookTooLong
 
     before = signal.signal(signal.SIGALRM, stop)
-    left, _ = signal.setitimer(signal.ITIMER_REAL, LIMIT)  # of a call that this one is a part of
+    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)  # of a call that this one is a part of
     try:
         return function(*arguments, **named)
     finally:
@@ -57,9 +66,9 @@ def _stopped_by_signal(function: Callable[..., Any], arguments: Any, named: Any)
         signal.setitimer(signal.ITIMER_REAL, left)
 
 
-def _stopped_by_trace(function: Callable[..., Any], arguments: Any, named: Any) -> Any:
+def _stopped_by_trace(seconds: float, function: Callable[..., Any], arguments: Any, named: Any) -> Any:
     """Look at the clock at each line. This is slower, and cannot stop a single call into C such as `time.sleep`."""
-    end = time.monotonic() + LIMIT
+    end = time.monotonic() + seconds
 
     def look(frame: FrameType, event: str, argument: Any) -> Any:
         if time.monotonic() > end:
@@ -74,7 +83,7 @@ def _stopped_by_trace(function: Callable[..., Any], arguments: Any, named: Any) 
         sys.settrace(before)
 
 
-def _debugged() -> bool:
+def debugged() -> bool:
     """Whether a debugger is open: pdb, or that of an editor."""
     return isinstance(getattr(sys.gettrace(), "__self__", None), bdb.Bdb) or "pydevd" in sys.modules
 
@@ -102,9 +111,42 @@ def watched(quiet: bool) -> Iterator[list[str]]:
 
 
 @contextlib.contextmanager
+def uninitialised_as_nan() -> Iterator[list[str]]:
+    """Inside, np.empty gives NaN, and not zeros now and then by chance; gives a list that is empty if none was made."""
+    made: list[str] = []
+
+    def poisoned(name: str) -> Any:
+        make = getattr(np, name)
+
+        @functools.wraps(make)
+        def empty(*arguments: Any, **named: Any) -> Any:
+            array = make(*arguments, **named)
+            if array.dtype.kind == "f" and array.nbytes < LARGE:
+                made.append(name)
+                array.fill(np.nan)
+            return array
+
+        return _replaced(np, name, empty)
+
+    with poisoned("empty"), poisoned("empty_like"):
+        yield made
+
+
+@contextlib.contextmanager
 def hidden_prints() -> Iterator[None]:
     """Inside, what is printed is not shown."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
+
+
+@contextlib.contextmanager
+def unattended() -> Iterator[None]:
+    """Inside, code runs that nobody asked for: it shows nothing, asks nothing and opens no debugger."""
+    with (
+        hidden_prints(),
+        _replaced(sys, "stdin", io.StringIO()),
+        _replaced(sys, "breakpointhook", lambda *_, **__: None),
+    ):
         yield
 
 
