@@ -86,6 +86,14 @@ batch_norm.slip(
     ("by_var = x_hat", "by_var = deviation**2 * x_hat"),
 )
 batch_norm.slip(
+    "eps is missing on the path through the variance: its slope is -0.5 * (var + eps)**-1.5",
+    ("by_var = x_hat", "by_var = deviation**3 / var**1.5 * x_hat"),
+)
+batch_norm.slip(
+    "the power on the path through the variance: (var + eps)**-1.5 is the deviation to the power -3, and not -1.5",
+    ("by_var = x_hat", "by_var = deviation**1.5 * x_hat"),
+)
+batch_norm.slip(
     "(x - mean) is missing on the path through the variance: x[n] moves the variance by 2 * (x[n] - mean) / N",
     ("by_var = x_hat", "by_var = 1 / deviation"),
 )
