@@ -72,8 +72,8 @@ keep(drawn, "07_max_pool")
 # -------------
 # If two pixels of a window are both the largest, which one gets the gradient? The maximum has no slope there, so we
 # need a convention: the *first* one gets all of it, counted row by row from the left, as in PyTorch's pooling. The
-# gradient must not be given out twice. This happens if you look for the winner with ``x == maximum``, which finds them all.
-# (Ties are common: after a ReLU whole windows are 0.)
+# gradient must not be given out twice. This happens if you look for the winner with ``x == maximum``, which finds them
+# all. (Ties are common: after a ReLU whole windows are 0.)
 
 tie = np.array([[7.0, 1], [7, 7]])[None, :, :, None]
 _, winner = max_pool2d_forward(tie, 2, 2, 0)
@@ -194,8 +194,8 @@ keep(drawn, "07_block")
 #
 # Note what backward needs besides the gradient: the convolution needs x and w, the ReLU z, and the pool ``argmax``. So
 # each layer keeps these arrays in its forward pass. A layer of the library is the two functions, and this memory. (With
-# ``training=True`` the network is told that this is a step of training. None of these three layers cares. Dropout, which
-# comes next, does.)
+# ``training=True`` the network is told that this is a step of training. None of these three layers cares. Dropout,
+# which comes next, does.)
 
 net = sn.Network([sn.Conv2D(1, 1, 2, padding=0), sn.ReLU(), sn.MaxPool2D(2)], input_shape=(3, 3, 1))
 net.layers[0].w.value, net.layers[0].b.value = w, b

@@ -312,9 +312,9 @@ else:
 # Dropout is on in these runs, and Adam keeps two more numbers for each weight: all of it is the same. A run that was
 # begun on four machines can go on with two, or on a laptop with a debugger, where it fails in the same step.
 #
-# One price is time: 8 shards of 4 images are 8 small matrix products instead of one large one, and 7 sums of all weights.
-# Another is that batch normalisation takes the mean and the variance of a shard. If it took those of the whole batch,
-# the ranks would have to wait for each other in every such layer.
+# One price is time: 8 shards of 4 images are 8 small matrix products instead of one large one, and 7 sums of all
+# weights. Another is that batch normalisation takes the mean and the variance of a shard. If it took those of the whole
+# batch, the ranks would have to wait for each other in every such layer.
 
 
 def seconds(parts: list[slice]) -> float:
