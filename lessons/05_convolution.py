@@ -110,8 +110,8 @@ np.testing.assert_array_equal(conv2d_forward(pixel, two_filters, None, 1, 0)[0, 
 #
 # .. math:: OH = \left\lfloor \frac{H + 2 \cdot padding - KH}{stride} \right\rfloor + 1
 #
-# and OW likewise. Take images of 5 rows and 6 columns, and kernels of 3 x 2. Without padding there are ``(5 + 0 - 3) //
-# 1 + 1 = 3`` rows in the result. With stride 2 and padding 1 there are ``(5 + 2 - 3) // 2 + 1 = 3``, too. For a 5 x 5
+# and OW likewise. Take images of 5 rows and 6 columns, and kernels of 3 x 2. Without padding the result has
+# ``(5 + 0 - 3) // 1 + 1 = 3`` rows. With stride 2 and padding 1 it has ``(5 + 2 - 3) // 2 + 1 = 3``, too. For a 5 x 5
 # kernel and stride 1, a padding of 2 keeps the image's size: 28 + 4 - 5 + 1 = 28. The padding ``"same"`` computes this
 # for you.
 
