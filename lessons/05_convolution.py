@@ -83,6 +83,26 @@ movie("05_sliding", places, slide, width=2.5, height=3.2)
 #
 # .. math:: out_{n,i,j,f} = b_f + \sum_{kh,\,kw,\,c} x_{n,\; i \cdot SH + kh,\; j \cdot SW + kw,\; c} \; w_{kh,kw,c,f}
 #
+# SH and SW are the strides down and across (1 here), and x is the padded image. Both come next.
+#
+# So far there was one channel and one filter. Here is one place by hand with two of each. The kernel is 1 x 1, so the
+# patch is a single pixel, and the sum runs over its two channels only:
+#
+# ::
+#
+#     pixel = [3 1]        w = [2 -1]        row c, column f
+#                              [1  4]
+#
+#     out, filter 0:  3*2 + 1*1   =  7
+#     out, filter 1:  3*-1 + 1*4  =  1
+#
+# Each filter adds up all channels, and makes one channel of ``out``.
+
+pixel = np.array([3.0, 1])[None, None, None]  # (N, H, W, C) = (1, 1, 1, 2)
+two_filters = np.array([[2.0, -1], [1, 4]])[None, None]  # (KH, KW, C, F) = (1, 1, 2, 2)
+np.testing.assert_array_equal(conv2d_forward(pixel, two_filters, None, 1, 0)[0, 0, 0], [7, 1])
+
+# %%
 # Size, stride, padding
 # ---------------------
 # On H rows, a kernel of KH rows fits in ``H - KH + 1`` places. With a *stride* of 2 it visits every second place.
@@ -90,9 +110,10 @@ movie("05_sliding", places, slide, width=2.5, height=3.2)
 #
 # .. math:: OH = \left\lfloor \frac{H + 2 \cdot padding - KH}{stride} \right\rfloor + 1
 #
-# Take images of 5 rows and 6 columns, and kernels of 3 x 2. Without padding there are ``(5 + 0 - 3) // 1 + 1 = 3`` rows
-# in the result. With stride 2 and padding 1 there are ``(5 + 2 - 3) // 2 + 1 = 3``, too. For a 5 x 5 kernel and stride
-# 1, a padding of 2 keeps the image's size: 28 + 4 - 5 + 1 = 28. The padding ``"same"`` computes this for you.
+# and OW likewise. Take images of 5 rows and 6 columns, and kernels of 3 x 2. Without padding the result has
+# ``(5 + 0 - 3) // 1 + 1 = 3`` rows. With stride 2 and padding 1 it has ``(5 + 2 - 3) // 2 + 1 = 3``, too. For a 5 x 5
+# kernel and stride 1, a padding of 2 keeps the image's size: 28 + 4 - 5 + 1 = 28. The padding ``"same"`` computes this
+# for you.
 
 assert sn.Conv2D(3, 4, (3, 2), stride=1, padding=0).output_shape((5, 6, 3)) == (3, 5, 4)
 assert sn.Conv2D(3, 4, (3, 2), stride=2, padding=1).output_shape((5, 6, 3)) == (3, 4, 4)
@@ -123,8 +144,8 @@ for stride, padding in [(1, 0), (2, 1), ((2, 1), "same")]:
 # %%
 # On a digit
 # ----------
-# Here are four kernels made by hand, and their response to a digit. A trained network finds such edge and stroke
-# detectors by itself (lesson 11 shows them).
+# Here are four kernels made by hand, and their response to a digit. White is a positive response, black a negative
+# one, and grey is 0. A trained network finds such edge and stroke detectors by itself (lesson 11 shows them).
 
 train, _ = sn.data.load("sample")
 digit = train.images[:1]  # (1, 28, 28, 1)
@@ -187,8 +208,8 @@ keep(drawn, "05_im2col")
 # -------------------
 # Write the function that makes this matrix, in ``lessons/exercises/04_im2col.py``, and run
 # ``.venv/bin/scratchnet check 04``. Begin with loops over the places. Then write exercise 05 once more, with your
-# im2col and a matrix product. This second version is the one to keep: on the engine ``mine`` it computes every
-# convolution, and seven loops would take hours.
+# im2col (copy it into the file of exercise 05) and a matrix product. This second version is the one to keep: on the
+# engine ``mine`` it computes every convolution, and seven loops would take hours.
 #
 # The library's im2col needs no loop, and its convolution is the matrix product. All networks of the NumPy engine train
 # with this code:
@@ -225,8 +246,8 @@ assert loops / product > 20
 # Try it
 # ------
 # 1. Slide the kernel over the image at the top with a stride of 2, by hand. What is ``out``? (Two numbers: 3 and 0.)
-# 2. Turn the kernel by 90 degrees, so that it looks for ink on one side and background *above* it or below. What does
-#    it find in the same image? (Nothing: every column of the image is constant, so all sums are 0.)
+# 2. Turn the kernel by 90 degrees, so that it looks for background above and ink below, or the other way round. What
+#    does it find in the same image? (Nothing: every column of the image is constant, so all sums are 0.)
 #
 # *Next:* ``06_convolution_backward.py``. *In the library:* ``scratchnet/layers/im2col.py``,
 # ``scratchnet/layers/conv.py``.

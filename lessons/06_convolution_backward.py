@@ -135,9 +135,23 @@ movie("06_dx_place_by_place", places, add, width=2.5, height=1.5)
 #
 #     dx[n, i*SH + kh, j*SW + kw, c]  +=  sum over f of  dout[n, i, j, f] * w[kh, kw, c, f]
 #
+# Take lesson 5's place with two channels, two filters and a 1 x 1 kernel, and the ``dout`` 1 and 2 of the two filters:
+#
+# ::
+#
+#     x = [3 1]     w = [2 -1]     dw[c, f] = x[c] * dout[f]:       dw = [3*1 3*2]  =  [3 6]
+#                       [1  4]                                           [1*1 1*2]     [1 2]
+#                                  dx[c] = the sum of dout * w[c]:  dx = [1*2 + 2*-1   1*1 + 2*4]  =  [0 9]
+#
 # Use ``+=`` and not ``=``. With ``=``, each patch would overwrite what the earlier ones have added to the shared
 # pixels. This is the most common mistake of all, and it goes unnoticed as long as patches do not overlap.
-#
+
+pixel, two_filters = np.array([3.0, 1]).reshape(1, 1, 1, 2), np.array([[2.0, -1], [1, 4]]).reshape(1, 1, 2, 2)
+dx_pixel, dw_pixel, _ = conv2d_backward(np.array([1.0, 2]).reshape(1, 1, 1, 2), pixel, two_filters, 1, 0)
+np.testing.assert_array_equal(dw_pixel[0, 0], [[3, 6], [1, 2]])
+np.testing.assert_array_equal(dx_pixel[0, 0, 0], [0, 9])
+
+# %%
 # The same, seen from a pixel
 # ---------------------------
 # With stride 1 and no padding, pixel (h, w) met weight (kh, kw) at the place (h - kh, w - kw). As the index of the
@@ -189,7 +203,7 @@ keep(drawn, "06_dx_with_stride_2")
 # %%
 # The middle pixel is in all four patches, under a different corner of the kernel in each:
 # ``1*3 + 3*2 + 2*-1 + -1*1 = 6``. A common mistake is to forget the stride here, so that all patches go into one
-# corner, a single pixel apart. Pixels that are in no patch get 0: a sixth row or column would be one of them.
+# corner, a single pixel apart. With 6 x 6 pixels, the sixth row and column would be in no patch, and get 0.
 
 assert dx_wide[2, 2] == 1 * 3 + 3 * 2 + 2 * -1 + -1 * 1 == 6
 np.testing.assert_array_equal(dx_wide, sum(put(dout[i, j] * w_wide, (5, 5), (2 * i, 2 * j)) for i, j in places))
@@ -211,8 +225,9 @@ assert dw_wide[2, 2] == 1 * 1 + 1 * 3 + 2 * 2 + 2 * -1 == 6
 # Padding
 # -------
 # Suppose that only the inner 3 x 3 of these pixels are the image, and that forward put the margin around it, filled
-# with zeros. Backward computes the gradient for the padded image, as before, and then drops the margin, because the
-# zeros there are no inputs. dw needs the padded image as well: at the border, these zeros are what the weights met.
+# with zeros. (It is the image of the first section.) Backward computes the gradient for the padded image, as before,
+# and then drops the margin, because the zeros there are no inputs. dw needs the padded image as well: at the border,
+# these zeros are what the weights met.
 
 padded = np.pad(x, 1)
 with_padding, dw_padded, _ = conv2d_backward(dout4, x4, w_wide[:, :, None, None], 2, 1)
@@ -232,10 +247,10 @@ assert dw_padded[0, 0, 0, 0] == 0 * 1 + 0 * 3 + 0 * 2 + 1 * -1 == -1
 #
 # Exercise 06: col2im
 # -------------------
-# Lesson 5 turned a convolution into three steps, and the first was ``columns = im2col(x)``: it copied every patch into
-# a row. A number that was copied gets the *sum* of the gradients of its copies. So the backward of im2col adds every
-# row back to the patch that it came from, and cuts off the padding. This is the movement of dx from above. Only, the
-# four patches now come as four rows:
+# Lesson 5 turned a convolution into three steps: copy the patches into rows (``columns = im2col(x)``), multiply by w,
+# add b. This exercise reverses the first. A number that was copied gets the *sum* of the gradients of its copies. So
+# the backward of im2col adds every row back to the patch that it came from, and cuts off the padding. This is the
+# movement of dx from above. Only, the four patches now come as four rows:
 
 dcolumns = np.array([[1.0, -1, 2, 3], [3, -3, 6, 9], [2, -2, 4, 6], [-1, 1, -2, -3]])  # (4 places, 4 pixels)
 np.testing.assert_array_equal(col2im(dcolumns, (1, 3, 3, 1), 2, 1, 0), dx4)
@@ -283,6 +298,9 @@ np.testing.assert_array_equal(dout_rows @ w.reshape(4, 1).T, dcolumns)  # the fo
 code(conv2d_backward, exercise="07")
 
 # %%
+# Write exercise 07 once more in this way, and keep this version. With a loop for each index, the milestone LeNet takes
+# hours.
+#
 # Check it
 # --------
 # Compare with measured slopes. The sizes are awkward on purpose: a kernel that is not square, strides of 2 and 3, and

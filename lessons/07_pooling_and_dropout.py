@@ -72,8 +72,8 @@ keep(drawn, "07_max_pool")
 # -------------
 # If two pixels of a window are both the largest, which one gets the gradient? The maximum has no slope there, so we
 # need a convention: the *first* one gets all of it, counted row by row from the left, as in PyTorch's pooling. The
-# gradient must not be given out twice. This happens if you look for the winner with ``x == maximum``, which finds both.
-# (Ties are common: after a ReLU whole windows are 0.)
+# gradient must not be given out twice. This happens if you look for the winner with ``x == maximum``, which finds them
+# all. (Ties are common: after a ReLU whole windows are 0.)
 
 tie = np.array([[7.0, 1], [7, 7]])[None, :, :, None]
 _, winner = max_pool2d_forward(tie, 2, 2, 0)
@@ -128,8 +128,8 @@ movie("07_overlap", list(winners), give_back, width=2.5, height=1.5)
 
 # %%
 # Suppose that a loop over the windows uses ``=`` in place of ``+=``. Then the upper 5 keeps only the 2 of its last
-# window, and the middle one only its last 4. Many published implementations have this error. It stays hidden as long as
-# the stride equals the size of the window, and appears when somebody changes the stride.
+# window, and the middle one only its last 4. The error is easily made. It stays hidden as long as the stride equals the
+# size of the window, and appears when somebody changes the stride.
 
 overwritten = np.zeros((3, 3))
 for place, (i, j) in zip(dout.flat, [(0, 1), (0, 1), (1, 1), (1, 1)], strict=True):
@@ -193,7 +193,9 @@ keep(drawn, "07_block")
 # other pixels do not change ``out``. Each array stands beside its gradient, which has its shape.
 #
 # Note what backward needs besides the gradient: the convolution needs x and w, the ReLU z, and the pool ``argmax``. So
-# each layer keeps these arrays in its forward pass. A layer of the library is the two functions, and this memory:
+# each layer keeps these arrays in its forward pass. A layer of the library is the two functions, and this memory. (With
+# ``training=True`` the network is told that this is a step of training. None of these three layers cares. Dropout,
+# which comes next, does.)
 
 net = sn.Network([sn.Conv2D(1, 1, 2, padding=0), sn.ReLU(), sn.MaxPool2D(2)], input_shape=(3, 3, 1))
 net.layers[0].w.value, net.layers[0].b.value = w, b
@@ -259,7 +261,8 @@ keep(drawn, "07_dropout")
 # %%
 # Try it
 # ------
-# 1. In the block above, set the bias to -20. What are ``out``, dw, dx and db? (All 0: no place gets through the ReLU.)
+# 1. On paper: with the bias -20 in the block above, what are ``out``, dw, dx and db? (All 0: no place gets through the
+#    ReLU.)
 # 2. On paper: a window of 3 x 3 with stride 1 slides over 5 x 5 pixels, and the one in the middle is the largest. What
 #    is its gradient if ``dout`` is all ones? (9: all nine windows hold it.)
 #

@@ -45,7 +45,8 @@ the layers of this library have their backward written out all the same.
 #     b:  2 * 14              = 28
 #
 # All that a program needs for this is to keep, with each number, its *parents* (what it was computed from) and its
-# slope for each of them.
+# slope for each of them. And it needs a list of all numbers, parents first: ``history`` makes it. It visits a number
+# twice: first to put its parents on top of the stack ``waiting``, then, when they are done, to put it on the list.
 
 import inspect
 import math
@@ -287,18 +288,18 @@ loss.backward()
 print(f"loss {loss.value:.6f}, computed from {len(loss.history())} numbers")
 
 # %%
-# The same by the book: the backward functions that you know from lessons 2 and 3.
+# The same with the library's backward functions, which you know from lessons 2 and 3:
 
 z = dense_forward(x, w1, b1)
 h = relu_forward(z)
-by_book, dscores = sn.softmax_cross_entropy(dense_forward(h, w2, b2), labels)
+by_library, dscores = sn.softmax_cross_entropy(dense_forward(h, w2, b2), labels)
 dh, dw2, db2 = dense_backward(dscores, h, w2)
 dx, dw1, db1 = dense_backward(relu_backward(dh, z), x, w1)
 
-np.testing.assert_allclose(loss.value, by_book, atol=1e-12)
+np.testing.assert_allclose(loss.value, by_library, atol=1e-12)
 names = ("x", "w1", "b1", "w2", "b2")
-for name, graph, book in zip(names, (X, W1, B1, W2, B2), (dx, dw1, db1, dw2, db2), strict=True):
-    difference = np.abs(gradients(graph) - book).max()
+for name, graph, library in zip(names, (X, W1, B1, W2, B2), (dx, dw1, db1, dw2, db2), strict=True):
+    difference = np.abs(gradients(graph) - library).max()
     print(f"d{name}: the largest difference is {difference:.0e}")
     assert difference < 1e-12
 
@@ -342,14 +343,14 @@ def by_graph() -> tuple[list, list, Number, Number]:
     return pixels, weights, one_bias, total
 
 
-def by_the_book() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same by the book's two functions: dx, dw and db."""
+def by_the_library() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same by the library's two functions: dx, dw and db."""
     conv2d_forward(image, kernel, bias, 1, 0)
     return conv2d_backward(dout, image, kernel, 1, 0)
 
 
 pixels, weights, one_bias, total = by_graph()
-dx, dw, db = by_the_book()
+dx, dw, db = by_the_library()
 np.testing.assert_allclose(gradients(pixels), dx[0, :, :, 0], atol=1e-12)
 np.testing.assert_allclose(gradients(weights), dw[:, :, 0, 0], atol=1e-12)
 np.testing.assert_allclose(one_bias.grad, db[0], atol=1e-12)
@@ -369,14 +370,14 @@ def seconds(function, repeats: int) -> float:
     return float(np.median(times))
 
 
-graph_time, book_time = seconds(by_graph, 3), seconds(by_the_book, 50)
+graph_time, library_time = seconds(by_graph, 3), seconds(by_the_library, 50)
 print(
-    f"forward and backward: {1000 * graph_time:.0f} ms by the graph, {1000 * book_time:.2f} ms by the book, "
-    f"{graph_time / book_time:,.0f} times"
+    f"forward and backward: {1000 * graph_time:.0f} ms by the graph, {1000 * library_time:.2f} ms by the library, "
+    f"{graph_time / library_time:,.0f} times"
 )
 
 # %%
-# The book does the same multiplications, but in one matrix product, without a Python object for each of them.
+# The library does the same multiplications, but in one matrix product, without a Python object for each of them.
 #
 # Then the memory. A graph can be thrown away only when the backward pass is done, so all of these numbers exist at the
 # same time. The layer keeps its input, and that is all:
@@ -385,10 +386,10 @@ tracemalloc.start()
 kept = by_graph()
 graph_bytes, _ = tracemalloc.get_traced_memory()
 tracemalloc.stop()
-book_bytes = image.nbytes + kernel.nbytes + bias.nbytes
+layer_bytes = image.nbytes + kernel.nbytes + bias.nbytes
 each = graph_bytes / count
-print(f"the graph: {graph_bytes / 1e6:.1f} MB, {each:.0f} bytes a number; the layer: {book_bytes / 1e6:.3f} MB")
-assert graph_bytes > 300 * book_bytes
+print(f"the graph: {graph_bytes / 1e6:.1f} MB, {each:.0f} bytes a number; the layer: {layer_bytes / 1e6:.3f} MB")
+assert graph_bytes > 300 * layer_bytes
 
 net = sn.models.standard_cnn()
 inputs = net.output_shapes()[:-1]  # of each layer; the first is the image
@@ -407,7 +408,7 @@ assert 2 * 128 * multiply_adds * each > 100e9
 # They keep a graph of *arrays*. A node is a whole operation: a convolution, a ReLU. The list of the operations of a
 # forward pass is called a *tape*. A product of two numbers has a slope, but an operation on arrays needs a function
 # instead: one that turns the gradient of its output into the gradients of its inputs. You know these functions. They
-# are the backward functions of the book. So a tape of arrays takes a few lines more:
+# are the backward functions of the library. So a tape of arrays takes a few lines more:
 
 
 class Array(Number):
@@ -490,7 +491,7 @@ except OverflowError as error:
 else:
     raise AssertionError("exp(1000) should be too large for a float")
 safe, dsafe = sn.softmax_cross_entropy(np.array([[1000.0, 0.0]]), np.array([0]))
-print("by the book: loss", safe, "gradient", dsafe + 0)
+print("by the library: loss", safe, "gradient", dsafe + 0)
 assert safe == 0
 
 # %%
