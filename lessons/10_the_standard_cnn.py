@@ -64,8 +64,9 @@ assert wrong_on_new < 0.35
 assert half[1] > 1.5 * half[0]
 
 # %%
-# The network learns wrong labels by heart as well; it only takes more steps. The hundred digits cannot show that their labels
-# are wrong, but new digits can. This is why you need both tests. Now the wrong sign, which moves the weights uphill:
+# The network learns wrong labels by heart as well; it only takes more steps. The hundred digits cannot show that their
+# labels are wrong, but new digits can. This is why you need both tests. Now the wrong sign, which moves the weights
+# uphill:
 
 uphill = sn.models.standard_cnn(seed=0)
 optimizer = sn.SGD(uphill.parameters(), lr=0.01)
