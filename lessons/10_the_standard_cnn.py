@@ -172,7 +172,14 @@ history = sn.fit(
 on_new = [e["test_accuracy"] for e in history.epochs]  # fit calls the set that it looks at a test set
 print("accuracy on the validation digits after each epoch:", [f"{share:.1%}" for share in on_new])
 assert on_new[-1] > 0.95
-keep(sn.plots.training_curves({"standard_cnn": history}), "10_curves")
+
+losses = np.array([s["loss"] for s in history.steps])
+drawn, (above, below) = figure(2, 1, width=5.6, height=5.6)
+above.semilogy(range(10, len(losses) + 1), np.convolve(losses, np.ones(10) / 10, mode="valid"), color="black")
+above.set(xlabel="step", ylabel="loss, mean of 10 steps (nats)", title="Training digits")
+below.plot(range(1, epochs + 1), [100 * share for share in on_new], "o-", color="black")
+below.set(xlabel="epoch", ylabel="accuracy (%)", title="Validation digits", xticks=range(1, epochs + 1))
+keep(drawn, "10_curves")
 
 # %%
 # How to read the curves: the loss should fall fast at first and then slowly. It jitters, because each batch is another
@@ -202,8 +209,8 @@ assert 20 < len(wrong) < 80
 
 # %%
 # Some of these digits nobody could read. Others show what the network looks at: it takes a 6 whose loop is open for a
-# 0, and a 3 with a long, flat top for a 7. In the confusion matrix, the numbers off the diagonal count the pairs of
-# classes that it confuses.
+# 0, and a 3 whose lower bow is hardly bent for a 7. In the confusion matrix, the numbers off the diagonal count the
+# pairs of classes that it confuses.
 #
 # Does it know when it does not know?
 # -----------------------------------
