@@ -206,7 +206,7 @@ measured = {
     "all three, weight decay 0.001": curves(small_network(dropout=0.5), weight_decay=0.001, augment=augment),
 }
 styles = (("-", "black"), (":", "#0072b2"), ("-.", "#d55e00"), ("--", "#009e73"), ("o-", "0.6"))
-drawn, axes = figure(width=7.5, height=4)
+drawn, axes = figure(width=5.6, height=4)
 for (name, losses), (style, colour) in zip(measured.items(), styles, strict=True):
     axes.semilogy(range(1, 31), losses[:, 1], style, color=colour, markevery=4, markersize=5, label=name)
 axes.set(xlabel="epoch", ylabel="validation loss (nats)", title="The same 400 digits, five ways", ylim=(0.15, 1.2))

@@ -202,7 +202,7 @@ resolutions[1.0] = widths[1.0]
 drawn, axes = figure(width=5.6, height=4)
 for name, points, style, offset in (
     ("width", widths, "o-", (6, -12)),
-    ("resolution", resolutions, "s--", (8, -4)),
+    ("resolution", resolutions, "s--", (-10, 6)),
 ):
     axes.plot(
         [p[0] for _, p in sorted(points.items())],
@@ -231,6 +231,7 @@ for name, points in (("width", widths), ("resolution", resolutions)):
         print(f"{name} {value:<6g} {adds:>9,} multiply-adds  {accuracy:.1%}")
 assert widths[1.0][1] > widths[1 / 16][1] + 0.02
 assert abs(np.sqrt(0.95 * 0.05 / 2000) - 0.005) < 0.0002
+assert abs(widths[1.0][1] - widths[0.5][1]) < 0.02
 assert 15 < widths[1.0][0] / widths[1 / 16][0] < 20
 for units, share in ((128, 0.40), (1024, 0.84)):
     whole = sn.models.separable_cnn(dense_units=units).multiply_adds()
@@ -238,9 +239,9 @@ for units, share in ((128, 0.40), (1024, 0.84)):
 
 # %%
 # Read such a plot with care. It has only one random seed and 2,000 digits. By lesson 12's formula, chance alone moves
-# an accuracy of 95 % by 0.5 points. So differences of one or two points may vanish with the next seed. And
-# multiply-adds are not time. A depthwise layer moves much memory for little arithmetic, and how long it takes depends
-# on the code (lessons 17 and 18).
+# an accuracy of 95 % by 0.5 points. So differences of one or two points may vanish with the next seed, such as that
+# between the full width and half of it. And multiply-adds are not time. A depthwise layer moves much memory for little
+# arithmetic, and how long it takes depends on the code (lessons 17 and 18).
 #
 # Try it
 # ------

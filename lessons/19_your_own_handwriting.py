@@ -509,7 +509,7 @@ def read_own(folder: Path) -> list[tuple[str, int, np.ndarray]]:
             continue
         if not written.isdecimal() or len(found) != len(written):
             print(
-                f"left out: {path.name} should show {written!r}, by its name, and {len(found)} digits were found in it; "
+                f"left out: {path.name}: it should show {written!r}, by its name, and {len(found)} digits were found; "
                 "take another picture, or name it after all that it shows, as 17_two.png"
             )
             continue
