@@ -56,7 +56,8 @@ np.testing.assert_allclose(sn.softmax(z + 1000), p)
 # ----------
 # Suppose that the last class is the right one. The network gave it the probability 5/8. The loss, called
 # *cross-entropy*, is ``-log(5/8) = 0.470``. It is 0 for a network that was sure and right, and grows without bound for
-# one that was sure and wrong. The loss of a batch is the mean over its examples.
+# one that was sure and wrong. The loss of a batch is the mean over its examples. (Its unit is the *nat*,
+# as the logarithm is the natural one.)
 
 label = np.array([2])
 loss, dz = sn.softmax_cross_entropy(z, label)

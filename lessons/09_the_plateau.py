@@ -89,14 +89,22 @@ assert weak[-1] < 0.003
 #
 # Why it fades: one line of statistics
 # ------------------------------------
-# An output is a sum of ``fan_in`` products. If weights and inputs are independent, the variance of a sum is
+# The *variance* is the mean squared distance from the mean, and its root is the standard deviation. ``E[x^2]`` is the
+# mean of the squares of x. An output is a sum of ``fan_in`` products ``x * w``. The weights are random, with mean 0,
+# and independent of the inputs and of each other. Then each product has the variance ``Var(w) * E[x^2]``, and the
+# variances of such products add up (lesson 14 measures it):
 #
 # .. math:: \mathrm{Var}(z) = fan\_in \cdot \mathrm{Var}(w) \cdot \mathrm{E}[x^2]
 #
-# A uniform distribution in ±a has the variance a²/3. With a = 1/sqrt(fan_in), the variance of an output is a third of
-# the mean square of the inputs. A ReLU halves the mean square. So from the output of one layer to the output of the
-# next, 1/6 of the variance is left: the signal shrinks by a factor of sqrt(6), about 2.4. From conv1 to the logits
-# there are five such steps, which leave ``6**-2.5 = 0.011`` of it.
+# Uniform numbers from -a to a have the mean 0. Their variance is the mean of w² there, which is a²/3. With
+# a = 1/sqrt(fan_in), the variance of an output is a third of the mean square of the inputs. A ReLU sets the negative
+# numbers to 0. They are about half, so it halves the mean square. From the output of one layer to the output of the
+# next, 1/6 is left.
+#
+# The *difference* between two images fades like that, too. A layer computes the difference of its outputs from the
+# difference of its inputs, with the same weights: a third is left of its mean square. Where both images are below 0, a
+# ReLU leaves nothing of it: about half. So the signal shrinks by a factor of sqrt(6), about 2.4. From conv1 to the
+# logits there are five such steps, which leave ``6**-2.5 = 0.011`` of it. (Pooling is left out of this estimate.)
 
 assert abs(6**-2.5 - 0.011) < 0.0005
 print(f"measured: {weak[-1] / weak[0]:.3f}")
@@ -104,6 +112,16 @@ assert 0.005 < weak[-1] / weak[0] < 0.02
 w = fresh.layers[7].w.value  # conv4's filters: fan_in is 5*5*16
 print("Var(w) * fan_in:", float(w.var() * np.prod(w.shape[:3])))
 assert abs(w.var() * np.prod(w.shape[:3]) - 1 / 3) < 0.02
+
+x, left_over = train.images[:256], {}
+for layer in fresh.layers:
+    out = layer.forward(x)
+    left_over[layer.name] = ((out[:128] - out[128:]) ** 2).mean() / ((x[:128] - x[128:]) ** 2).mean()  # image pairs
+    x = out
+for name in ("dense1", "relu5"):
+    print(f"{name}: {left_over[name]:.2f} of the squared difference is left")
+assert abs(left_over["dense1"] - 1 / 3) < 0.03
+assert abs(left_over["relu5"] - 1 / 2) < 0.05
 
 # %%
 # He's rule (2015) sets the variance to 2/fan_in, so that nothing fades. The 2 makes up for the ReLU. Each rule is a

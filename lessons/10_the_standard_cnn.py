@@ -34,7 +34,7 @@ hundred = train[:100]
 
 net = sn.models.standard_cnn(seed=0)
 print(net.summary())
-sn.fit(net, hundred, optimizer=sn.Adam(net.parameters(), 1e-3), steps=60, batch_size=50, progress=False)
+learned = sn.fit(net, hundred, optimizer=sn.Adam(net.parameters(), 1e-3), steps=60, batch_size=50, progress=False)
 by_heart = sn.evaluate(net, hundred)[1]
 on_new = sn.evaluate(net, validation)[1]
 print(f"after 60 steps: {by_heart:.0%} of the hundred right, {on_new:.1%} of 1,000 new digits")
@@ -52,14 +52,21 @@ assert 0.6 < on_new < 0.9
 
 shuffled = sn.Dataset(hundred.images, np.random.default_rng(0).permutation(hundred.labels), "wrong labels")
 memory = sn.models.standard_cnn(seed=0)
-sn.fit(memory, shuffled, optimizer=sn.Adam(memory.parameters(), 1e-3), steps=60, batch_size=50, progress=False)
+memorised = sn.fit(
+    memory, shuffled, optimizer=sn.Adam(memory.parameters(), 1e-3), steps=60, batch_size=50, progress=False
+)
 wrong_by_heart, wrong_on_new = (sn.evaluate(memory, data)[1] for data in (shuffled, validation))
 print(f"wrong labels: {wrong_by_heart:.0%} by heart, {wrong_on_new:.1%} of new digits")
+half = [next(s["step"] for s in history.steps if s["loss"] < 0.5) for history in (learned, memorised)]
+print(f"the loss falls below 0.5 at step {half[0]} with the right labels, at step {half[1]} with the wrong ones")
+assert wrong_by_heart >= 0.95
 assert wrong_on_new < 0.35
+assert half[1] > 1.5 * half[0]
 
 # %%
-# The network learns wrong labels by heart as well, only more slowly. The hundred digits cannot show that their labels
-# are wrong, but new digits can. This is why you need both tests. Now the wrong sign, which moves the weights uphill:
+# The network learns wrong labels by heart as well; it only takes more steps. The hundred digits cannot show that their
+# labels are wrong, but new digits can. This is why you need both tests. Now the wrong sign, which moves the weights
+# uphill:
 
 uphill = sn.models.standard_cnn(seed=0)
 optimizer = sn.SGD(uphill.parameters(), lr=0.01)
@@ -88,10 +95,18 @@ assert after > before
 #     s'    = s / (1 - beta2^t)
 #     value = value - lr * m' / (sqrt(s') + eps)      eps = 1e-8 only prevents a division by 0
 #
-# Why m' and s'? Both means start at 0, so at first they are too small. After t steps, the gradients in m have the
-# weights ``(1 - beta1) * (1 + beta1 + ... + beta1^(t - 1))``. By the geometric series of lesson 9, this is
-# ``1 - beta1^t``: 0.1 at the first step, and nearly 1 after fifty. Dividing by it makes m a mean again. This is called
-# *bias correction*. Only the update uses m' and s'; the next step goes on from m and s.
+# Why m' and s'? Both means start at 0, so at first they are too small. In m, the newest gradient has the factor
+# ``1 - beta1``, and each older one beta1 times that of the next. After t steps, the factors add up to
+#
+# ::
+#
+#     S         = (1 - beta1) * (1 + beta1 + beta1^2 + ... + beta1^(t - 1))
+#     beta1 * S = (1 - beta1) * (    beta1 + beta1^2 + ... + beta1^(t - 1) + beta1^t)
+#
+# As in lesson 9, subtract: all terms cancel but the first and the last. So ``(1 - beta1) * S = (1 - beta1) *
+# (1 - beta1^t)``, and ``S = 1 - beta1^t``: 0.1 at the first step, and nearly 1 after fifty. (For s, with 0.999, that
+# takes thousands.) Dividing by S makes m a mean again. This is called *bias correction*. Only the update uses m' and
+# s'; the next step goes on from m and s.
 #
 # Here are two weights with ``lr = 0.1``, computed by hand:
 #
@@ -100,7 +115,7 @@ assert after > before
 #     step 1                           weight 1      weight 2
 #       g                              0.1           -20
 #       m  = 0.9 * 0 + 0.1 * g         0.01          -2           m: a running mean of g, starting at 0
-#       m' = m / (1 - 0.9)             0.1           -20          m': m divided by the sum of the weights in it
+#       m' = m / (1 - 0.9)             0.1           -20          m': m divided by S
 #       s  = 0.999 * 0 + 0.001 * g^2   0.00001       0.4          s and s': the same for g^2
 #       s' = s / (1 - 0.999)           0.01          400
 #       0.1 * m' / sqrt(s')            0.1           -0.1         the same size, from gradients 200 times apart
@@ -124,7 +139,7 @@ for t, g, by_hand in ((1, [0.1, -20.0], [0.1, -0.1]), (2, [0.1, 0.0], [0.1, -0.0
 np.testing.assert_allclose(s, [0.00001999, 0.3996])
 np.testing.assert_allclose(m, [0.019, -1.8])
 np.testing.assert_allclose([0.1 * sum(0.9**k for k in range(t)) for t in (1, 2, 50)], [0.1, 0.19, 1 - 0.9**50])
-assert 1 - 0.9**50 > 0.99
+assert 1 - 0.9**50 > 0.99 > 1 - 0.999**4000 > 0.98
 
 # %%
 # Exercise 11: Adam
@@ -135,8 +150,9 @@ assert 1 - 0.9**50 > 0.99
 code(sn.optim.adam_update, exercise="11")
 
 # %%
-# ``sn.fit`` is the loop that you know from lesson 2. The object ``run`` takes care of the progress bar, the log and the
-# checkpoints.
+# ``sn.fit`` is the loop that you know from lesson 2: its lines from ``net.forward`` to ``optimizer.step``. The object
+# ``run`` takes care of the progress bar, the log and the checkpoints. Schedules, augmentation and averages come in
+# lesson 12.
 
 code(sn.fit)
 
@@ -150,13 +166,20 @@ history = sn.fit(
     optimizer=sn.Adam(net.parameters()),
     epochs=epochs,
     batch_size=batch_size,
-    schedule=sn.one_cycle(0.004, steps),
+    schedule=sn.one_cycle(0.004, steps),  # a learning rate that rises and then falls (lesson 12)
     progress=False,
 )
 on_new = [e["test_accuracy"] for e in history.epochs]  # fit calls the set that it looks at a test set
 print("accuracy on the validation digits after each epoch:", [f"{share:.1%}" for share in on_new])
 assert on_new[-1] > 0.95
-keep(sn.plots.training_curves({"standard_cnn": history}), "10_curves")
+
+losses = np.array([s["loss"] for s in history.steps])
+drawn, (above, below) = figure(2, 1, width=5.6, height=5.6)
+above.semilogy(range(10, len(losses) + 1), np.convolve(losses, np.ones(10) / 10, mode="valid"), color="black")
+above.set(xlabel="step", ylabel="loss, mean of 10 steps (nats)", title="Training digits")
+below.plot(range(1, epochs + 1), [100 * share for share in on_new], "o-", color="black")
+below.set(xlabel="epoch", ylabel="accuracy (%)", title="Validation digits", xticks=range(1, epochs + 1))
+keep(drawn, "10_curves")
 
 # %%
 # How to read the curves: the loss should fall fast at first and then slowly. It jitters, because each batch is another
@@ -165,7 +188,7 @@ keep(sn.plots.training_curves({"standard_cnn": history}), "10_curves")
 #
 # Look at the mistakes
 # --------------------
-# Nothing is left to choose, so look at the test digits: this is the only line of the lesson that does.
+# Nothing is left to choose, so now look at the test digits:
 
 probabilities = net.predict(test.images)
 predicted = probabilities.argmax(axis=1)
@@ -186,8 +209,8 @@ assert 20 < len(wrong) < 80
 
 # %%
 # Some of these digits nobody could read. Others show what the network looks at: it takes a 6 whose loop is open for a
-# 0, and a 3 with a long, flat top for a 7. In the confusion matrix, the numbers off the diagonal count the pairs of
-# classes that it confuses.
+# 0, and a 3 whose lower bow is hardly bent for a 7. In the confusion matrix, the numbers off the diagonal count the
+# pairs of classes that it confuses.
 #
 # Does it know when it does not know?
 # -----------------------------------

@@ -163,7 +163,7 @@ def draw_watched(seen: dict[str, np.ndarray], title: str, name: str) -> None:
     a.set(title=f"{title}\n\nactivations: median, and 5 to 95 %")
     g.set(title="size of dw; the first layer is black, the last light", ylim=(1e-5, 1))
     r.set(xlabel="step", title="step / weights", ylim=(1e-6, 1))
-    a.legend(loc="upper left")
+    a.legend(loc="lower right")
     r.legend(loc="upper right")
     keep(drawn, name)
 
@@ -180,10 +180,18 @@ assert too_fast["loss"][-20:].mean() > 2.0
 assert 3e-4 < np.median(fine["ratios"]) < 3e-2
 
 # %%
-# At a learning rate of 0.01 the sizes of all layers stay within bounds, and the loss falls. At 0.05 a few large steps
-# in the beginning push the numbers of whole channels below 0. Behind the ReLU all is 0 then, for every digit: the units
-# are *dead*. If a whole layer is dead, the layers behind it see the same for each digit, and no gradient passes back.
-# (Lines that leave the middle picture below are at 0.) The loss stays at 2.3. Count them:
+# At a learning rate of 0.01 the sizes of all layers grow at first and then stay within bounds, and the loss falls. At
+# 0.05 a few large steps in the beginning push the numbers of whole channels below 0. Behind the ReLU all is 0 then, for
+# every digit: the units are *dead*. If a whole layer is dead, the layers behind it see the same for each digit, and no
+# gradient passes back. The loss stays at 2.3. (A line that drops out of the middle picture is at 0, or nearly. In the
+# lowest picture the steps still shrink evenly: without a gradient to speak of, momentum makes each step 0.9 times the
+# one before.) Count the dead:
+
+gone = (too_fast["gradients"][-4:] < 1e-6).all(axis=0)  # convolutions with hardly a gradient
+last_ratios = too_fast["ratios"][-2:, gone]
+print(f"{gone.sum()} of 12 convolutions get hardly any gradient")
+assert gone.any()
+np.testing.assert_allclose(last_ratios[1] / last_ratios[0], 0.9**5, rtol=0.05)  # five steps lie between two looks
 
 
 def dead_shares(net: sn.Network) -> tuple[list[float], float]:
@@ -234,8 +242,9 @@ assert dead_shares(hurried)[1] < 0.05 * dead_shares(plain)[1]
 
 stack = [sn.Conv2D(1, 1, 3), sn.Conv2D(1, 1, 3), sn.AvgPool2D(2), sn.Conv2D(1, 1, 3), sn.Conv2D(1, 1, 3)]
 by_hand = (3, 5, 6, 10, 14)
-drawn, grid = figure(1, 5, width=9.5, height=2.4)
-for depth, (axes, side) in enumerate(zip(grid, by_hand, strict=True), start=1):
+drawn, grid = figure(2, 3, width=5.6, height=4.2)
+grid[1, 2].axis("off")
+for depth, (axes, side) in enumerate(zip(grid.flat, by_hand, strict=False), start=1):
     net = sn.Network(stack[:depth], input_shape=(28, 28, 1))
     for p in net.parameters():
         p.value = np.ones_like(p.value)
@@ -335,7 +344,7 @@ np.testing.assert_allclose([db, dw, dmean, dvar], [4, -0.4, -1.6, 0.016])
 np.testing.assert_allclose(through_var, [-0.056, -0.008, 0.008, 0.056])
 np.testing.assert_allclose(dx, [-0.056, 0.392, -0.392, 0.056])
 
-drawn, (values, gradients) = figure(1, 2, width=9.5, height=3)
+drawn, (values, gradients) = figure(2, 1, width=4.6, height=6.2)
 numbers(values, np.stack([x, x - mean, x_hat, out]), "forward")
 numbers(gradients, np.stack([direct, through_mean, through_var, dx]), "backward", form="{:.3f}")
 for axes, names in ((values, ("x", "x - mean", "x_hat", "out")), (gradients, ("direct", "mean", "variance", "dx"))):
@@ -360,21 +369,41 @@ slopes = [(loss_at(x + h) - loss_at(x - h)) / 2e-5 for h in 1e-5 * np.eye(4)]
 np.testing.assert_allclose(slopes, dx, atol=1e-8)
 
 # %%
-# Put in letters, the paths through mean and variance become short. Take ``1 / sqrt(var)`` out of all three. What is
-# left of the second is the mean of dx_hat, and what is left of the third is x_hat times the mean of ``dx_hat * x_hat``:
+# Put in letters, the paths through mean and variance become short. The first is dx_hat / sqrt(var). The second is
+#
+# ::
+#
+#     through mean  =  dmean / N  =  -mean(dx_hat) / sqrt(var)
+#
+# For the third, put in dvar, and then ``x - mean = x_hat * sqrt(var)``, twice:
+#
+# ::
+#
+#     dvar          =  sum(dx_hat * (x - mean)) * -0.5 * var**-1.5
+#     through var   =  dvar * 2 * (x - mean) / N
+#                   =  -mean(dx_hat * (x - mean)) * (x - mean) / (var * sqrt(var))
+#                   =  -mean(dx_hat * x_hat) * x_hat / sqrt(var)
+#
+# All three have the factor 1 / sqrt(var). Take it out:
 #
 # .. math:: dx_n = \frac{1}{\sqrt{var + eps}} \Big( dx\_hat_n - \frac1N \sum_m dx\_hat_m
 #           - x\_hat_n \, \frac1N \sum_m dx\_hat_m \, x\_hat_m \Big)
 #
 # In the example: ``([2 4 0 2] - 2 - x_hat * -0.2) / 5``.
 
+np.testing.assert_allclose(-dx_hat.mean() / deviation, through_mean)
+np.testing.assert_allclose(-(dx_hat * (x - mean)).mean() * (x - mean) / (var * deviation), through_var)
+np.testing.assert_allclose(-(dx_hat * x_hat).mean() * x_hat / deviation, through_var)
 np.testing.assert_allclose((dx_hat - dx_hat.mean() - x_hat * (dx_hat * x_hat).mean()) / deviation, dx)
 
 # %%
-# **Now it is your turn:** ``lessons/exercises/14_batch_norm_backward.py``, and ``.venv/bin/scratchnet check 14``. Write
-# it for rows of several channels, with ``axis=0``. Use the three paths or the short formula.
+# Exercise 14: batch normalisation, backward
+# ------------------------------------------
+# Write it in ``lessons/exercises/14_batch_norm_backward.py``, and run ``.venv/bin/scratchnet check 14``. Use the three
+# paths or the short formula. Write it for rows of several channels: every sum and every mean gets ``axis=0``. And
+# ``var`` becomes ``var + eps``, also in ``var**-1.5``.
 #
-# When you have done it, compare with the library's. It uses that the two sums are those of db and dw, apart from w, and
+# The library's function uses that the two sums are those of db and dw, apart from w, and
 # it calls N, the count of numbers in a channel, P:
 
 code(sn.layers.batch_norm_backward, exercise="14")
@@ -435,6 +464,8 @@ assert np.abs(careful - careless).max() < 0.01 * careful.std()
 #
 #     running  <-  (1 - momentum) * running + momentum * newest,      with momentum 0.1
 #
+# (This ``momentum`` has nothing to do with that of lesson 9. It is the share of the newest statistics.)
+#
 # Three ways to get it wrong: the running statistics are not saved with the weights, so they begin anew at 0 and 1;
 # training mode is left on, so that each digit is read with the statistics of its own batch, here of one digit; or the
 # batch is there, but all of its digits are of one class.
@@ -451,6 +482,7 @@ def accuracy_in_batches(digits: sn.Dataset, batch_size: int) -> float:
     return right / len(digits)
 
 
+# training=True also moves the running statistics, so keep them, to put them back at the end.
 snapshot = {name: array.copy() for name, array in normalised.state().items()}
 found = {
     "running statistics": sn.evaluate(normalised, validation)[1],
@@ -560,16 +592,16 @@ def gradients_on_the_way(net: sn.Network) -> list[float]:
 
 without = gradients_on_the_way(deep_network(depth=19, scale=0.7))
 with_it = gradients_on_the_way(residual_network(scale=0.7))
-drawn, (left, right) = figure(2, 1, width=6, height=6)
-left.semilogy(range(1, 20), without, "v--", color="#0072b2", label="plain")
-left.semilogy([1, *range(3, 20, 2)], with_it, "o-", color="black", label="residual")
-left.set(
+drawn, (above, below) = figure(2, 1, width=6, height=6)
+above.semilogy(range(1, 20), without, "v--", color="#0072b2", label="plain")
+above.semilogy([1, *range(3, 20, 2)], with_it, "o-", color="black", label="residual")
+above.set(
     xlabel="convolution",
     ylabel="length of its output's gradient",
     title="The way back, at the start",
     xticks=range(1, 20, 3),
 )
-left.legend()
+above.legend()
 print(f"gradient at the first layer beside the last: plain {without[0] / without[-1]:.4f}, "
       f"residual {with_it[0] / with_it[-1]:.2f}")  # fmt: skip
 assert without[0] < 0.05 * without[-1]
@@ -586,9 +618,9 @@ for (name, net), style, colour in zip(
         net, train, optimizer=sn.SGD(net.parameters(), 0.01, 0.9), steps=120, batch_size=32, progress=False
     )
     losses[name] = np.array([step["loss"] for step in history.steps])
-    right.plot(smooth(losses[name]), style, color=colour, label=f"{name}, He's weights")
-right.set(xlabel="step", ylabel="loss, mean of 10 steps (nats)", title="19 layers, lr 0.01", ylim=(0, 2.6))
-right.legend()
+    below.plot(smooth(losses[name]), style, color=colour, label=f"{name}, He's weights")
+below.set(xlabel="step", ylabel="loss, mean of 10 steps (nats)", title="19 layers, lr 0.01", ylim=(0, 2.6))
+below.legend()
 keep(drawn, "14_residual")
 ends = {name: curve[-20:].mean() for name, curve in losses.items()}
 print({name: f"loss of the last 20 steps {end:.3f}" for name, end in ends.items()})
@@ -600,14 +632,12 @@ assert ends["residual"] < 0.6 * ends["plain"]
 # of four layers there is nothing to shorten. And the sum needs a block that keeps the shape: where channels or sizes
 # change, the way around needs a convolution of its own.
 #
-# Exercises
-# ---------
-# 1. ``lessons/exercises/14_batch_norm_backward.py``, if you have not done it yet, and
-#    ``.venv/bin/scratchnet check 14``.
-# 2. Leave ``through_mean`` out of dx above, and train with such a layer (a subclass of ``sn.BatchNorm``). Does it still
+# Try it
+# ------
+# 1. Leave ``through_mean`` out of dx above, and train with such a layer (a subclass of ``sn.BatchNorm``). Does it still
 #    learn? (Often it does, only worse. A wrong backward can go unnoticed: that is why there is ``sn.gradcheck``.)
-# 3. Put batch normalisation into the blocks, before each ReLU. Which is the largest learning rate now?
-# 4. What is the receptive field of ``deep_network`` before its dense layer, in pixels of the original image? (A pool of
+# 2. Put batch normalisation into the blocks, before each ReLU. Which is the largest learning rate now?
+# 3. What is the receptive field of ``deep_network`` before its dense layer, in pixels of the original image? (A pool of
 #    2, four convolutions, a pool and eight convolutions: 2 + 4 * 4 + 2 + 8 * 8 = 84, three times the image.)
 #
 # *Next:* ``15_step_through_backprop.py``. *In the library:* ``scratchnet/layers/batch_norm.py``,

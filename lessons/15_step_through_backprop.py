@@ -173,8 +173,9 @@ code(sn.layers.conv2d_backward)
 # In pdb
 # ------
 # pdb comes with Python and works over ssh. Here the lesson starts itself under pdb, in a process of its own, and types
-# the commands for you. To type them yourself, run ``python -m pdb lessons/15_step_through_backprop.py``. The commands
-# of this lesson are:
+# the commands for you. To type them yourself, run ``.venv/bin/python -m pdb lessons/15_step_through_backprop.py``.
+# Begin with ``b LINE``, where LINE is that of ``net.backward(dlogits)`` (it is printed below), and then ``c``. At the
+# end of the lesson pdb starts it anew; ``q`` quits. The commands of this lesson are:
 #
 # .. code-block:: text
 #
@@ -184,6 +185,9 @@ code(sn.layers.conv2d_backward)
 #     n             run a line, and calls in it whole      u, d          look at the frame above, and back down
 #     s             step into the call                     q             quit
 #     r             run to the end of this function        until LINE    run on to that line of this function
+#     cl N          clear breakpoint N
+#
+# Some variables have the name of a command: w, b, n and c. Print them with ``p w``.
 
 HERE = Path(__file__).resolve()
 BACKWARD = 1 + next(
@@ -228,6 +232,7 @@ transcript = in_pdb(
     ],
     SCRATCHNET_ENGINE="numpy",
 )  # fmt: skip
+print(f"net.backward(dlogits) is line {BACKWARD}\n")
 print(transcript)
 
 # %%
@@ -311,13 +316,18 @@ if kernel_transcript:
 # %%
 # Try it
 # ------
-# 1. In pdb, at the end of ``conv2d_backward``, set ``dw[:] = 0`` and continue. Which layers still learn, and which does
-#    not?
+# 1. Which layers still learn if the ``dw`` of conv2 is lost? In pdb, stop at ``net.backward(dlogits)``, and set two
+#    more breakpoints: ``tbreak`` with the number of the next line, and ``tbreak sn.layers.conv.conv2d_backward``. ``c``
+#    stops in conv2 first, because backward begins at the end. Go to ``return dx, dw, db`` with ``n``, and type
+#    ``dw[:] = 0``. (``dw = 0`` would not write into the array.) ``c`` leads to ``optimizer.step()``. Look at
+#    ``p net.layers[3].w.value[0, 0]`` before and after that line. (In this step, the filters of conv2 stay as they are.
+#    Its biases, conv1 and dense1 still learn.)
 # 2. Find out with ``net.steps`` where a gradient becomes 0. Build the network anew, and set all of
 #    ``net.layers[0].b.value`` to -10. From which stage on is the gradient all zeros, and why? (From relu2's backward
 #    on. relu1 returns only zeros. The biases of conv2 are 0 in a new network, so its outputs are 0 as well, and ReLU
 #    passes no gradient at 0. Only the last bias still learns, and nothing else ever changes again.) If you do the
 #    same after ``train_a_little``, the gradient is 0 only from relu1 on. Why? (By then the biases of conv2 are not 0.)
 # 3. Exercise 13, ``.venv/bin/scratchnet check 13``: write a layer of your own, and step through it in the same way.
+#    (Lesson 14's ``Residual`` is one. The exercise's file says what a layer has to do.)
 #
 # *Next:* ``16_data_parallel.py``: one step, shared by several processes. *In the library:* ``scratchnet/network.py``.

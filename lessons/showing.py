@@ -2,7 +2,7 @@
 
 A lesson runs as it is (`python lessons/01_look_at_the_data.py`), cell by cell in an editor that knows `# %%`, and as a
 page of the documentation. `keep`, `movie` and `code` work in all three: a script says where a figure is, a notebook and
-a page show it.
+a page show it. The same holds for code that answers an exercise.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def movie(
 def code(*functions: Callable, exercise: str = "") -> None:
     """Print the source of the library's functions, without their docstrings.
 
-    If they answer an exercise, give its number: a page and a notebook fold them, and a script says first what follows.
+    If they answer an exercise, give its number: a page and a notebook fold them, and a script says only where they are.
     """
     sources = "\n\n".join(source(function) for function in functions)
     title = f"The library's own code for exercise {exercise}: open it when your answer passes"
@@ -96,7 +96,14 @@ def code(*functions: Callable, exercise: str = "") -> None:
 
         display(HTML(f"<details><summary>{title}</summary><pre>{html.escape(sources)}</pre></details>"))
     else:
-        print(f"{title}\n\n{sources}")
+        places = "; ".join(place(function) for function in functions)
+        print(f"The library's own code for exercise {exercise}: {places}. Look at it when your answer passes.")
+
+
+def place(function: Callable) -> str:
+    """The file of a function, from the project's folder, and its first line."""
+    function = getattr(function, "py_func", function)  # a compiled kernel's Python source
+    return f"{function.__module__.replace('.', '/')}.py, line {inspect.getsourcelines(function)[1]}"
 
 
 def source(function: Callable) -> str:
@@ -107,8 +114,7 @@ def source(function: Callable) -> str:
     if ast.get_docstring(definition) is not None:
         docstring = definition.body[0]
         del lines[docstring.lineno - 1 : docstring.end_lineno]
-    where = f"# {function.__module__.replace('.', '/')}.py, line {inspect.getsourcelines(function)[1]}"
-    return "\n".join([where, *lines])
+    return "\n".join([f"# {place(function)}", *lines])
 
 
 # ---------------------------------------------------------------- drawing

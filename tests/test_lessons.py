@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import re
 import subprocess
@@ -157,13 +158,20 @@ def showing(monkeypatch):
 TITLE = "The library's own code for exercise 03: open it when your answer passes"
 
 
-def test_code_that_answers_an_exercise_is_announced_in_a_script(showing, capsys):
+def test_a_script_says_only_where_the_code_is_that_answers_an_exercise(showing, capsys):
     showing.code(relu_forward)
-    assert capsys.readouterr().out.startswith("# scratchnet/layers/relu.py, line ")
+    shown = capsys.readouterr().out
+    assert shown.startswith("# scratchnet/layers/relu.py, line ")
+    assert "def relu_forward(" in shown
     showing.code(relu_forward, relu_backward, exercise="03")
-    first, *rest = capsys.readouterr().out.splitlines()
-    assert first == TITLE
-    assert [line.split("(")[0] for line in rest if line.startswith("def")] == ["def relu_forward", "def relu_backward"]
+    said = capsys.readouterr().out
+    found = re.fullmatch(
+        r"The library's own code for exercise 03: scratchnet/layers/relu.py, line (\d+); "
+        r"scratchnet/layers/relu.py, line (\d+). Look at it when your answer passes.\n",
+        said,
+    )
+    lines = Path(inspect.getfile(relu_forward)).read_text().splitlines()
+    assert [lines[int(n) - 1].split("(")[0] for n in found.groups()] == ["def relu_forward", "def relu_backward"]
 
 
 def test_code_that_answers_an_exercise_is_folded_on_a_page_and_in_a_notebook(showing, capsys, monkeypatch):
