@@ -847,7 +847,7 @@ REPAIRED = [
     (
         "col2im",
         [("range(OH)", "range(OH - 1)"), ("range(OW)", "range(OW - 1)")],
-        "`OH` in place of `OH - 1`, and for the other axis `OW`",
+        "`OH` in place of `OH - 1`, and likewise `OW`",
     ),
     (
         "conv2d_backward",
@@ -907,6 +907,20 @@ def test_the_search_shows_nothing_asks_nothing_and_ends(capsys, monkeypatch):
     assert diagnose(TASKS["softmax_gradient"], edit("softmax_gradient", *edits), source)
     assert time.process_time() - begun < 5
     assert capsys.readouterr().out.count("shown") == 1
+
+
+def test_an_output_that_only_an_error_spoils_has_no_mistake_of_its_own():
+    """A loop that never runs would make db right, as it is made without a loop: that is not told."""
+    edits = [("+= np.tensordot(dout[:, i, j], w, axes=(1, 3))", "+= np.einsum('nf,hwcf->nwhc', dout[:, i, j], w) ** 2")]
+    source = edited_source("conv2d_backward", *edits)
+    (finding,) = diagnose(TASKS["conv2d_backward"], edit("conv2d_backward", *edits), source)
+    assert finding.startswith("ValueError")
+
+
+def test_without_a_search_the_facts_are_said(tmp_path):
+    path = edited(tmp_path, "02_dense_backward", "x.T @ dout", "dx.T @ dout")
+    assert "one change" in check_file(path).findings[0]
+    assert "the worst at" in check_file(path, search=False).findings[0]
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)

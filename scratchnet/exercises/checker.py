@@ -80,10 +80,11 @@ def check(path: str | Path) -> bool:
     return result.status == "done"
 
 
-def check_file(path: Path, quiet: bool = False) -> Result:
+def check_file(path: Path, quiet: bool = False, search: bool = True) -> Result:
     """Check the exercise in a file, without printing. Raises the errors of `check`.
 
     quiet : show nothing that the file prints, and open no debugger where it calls breakpoint().
+    search : try changes of a wrong answer for some seconds, to say where it is wrong.
     """
     exercise = EXERCISES.get(path.name[:2])
     if exercise is None or path.stem != exercise.name:
@@ -92,14 +93,15 @@ def check_file(path: Path, quiet: bool = False) -> Result:
     if not path.is_file():
         raise FileNotFoundError(f"there is no {path}; git restore {path} brings the original back")
     with watched(quiet) as notes:
-        status, findings = _checked(exercise, path, notes)
+        status, findings = _checked(exercise, path, notes, search)
     return Result(exercise, status, findings, tuple(notes))
 
 
-def _checked(exercise: Exercise, path: Path, notes: list[str]) -> tuple[str, tuple[str, ...]]:
+def _checked(exercise: Exercise, path: Path, notes: list[str], search: bool) -> tuple[str, tuple[str, ...]]:
     """The status and the findings of an exercise in a file."""
     try:
-        return _judged(exercise, limited(load_module, path), path.read_text(encoding="utf-8"), notes)
+        module = limited(load_module, path)
+        return _judged(exercise, module, path.read_text(encoding="utf-8") if search else None, notes)
     except NotBegun:
         return "not begun", ()
     except bdb.BdbQuit:
@@ -210,7 +212,9 @@ def hint(exercise: Exercise, level: int) -> str:
     return f"hint {level} of {count}: {_wrapped(exercise.hints[level - 1])}\n({more if level < count else last})"
 
 
-def _judged(exercise: Exercise, module: ModuleType, source: str, notes: list[str]) -> tuple[str, tuple[str, ...]]:
+def _judged(
+    exercise: Exercise, module: ModuleType, source: str | None, notes: list[str]
+) -> tuple[str, tuple[str, ...]]:
     """ "done" or "wrong", and the findings for every function that the exercise asks for."""
     if exercise.check is not None:
         findings = exercise.check(module, notes)
@@ -229,7 +233,7 @@ def _judged(exercise: Exercise, module: ModuleType, source: str, notes: list[str
     return ("wrong", tuple(findings)) if findings else ("done", ())
 
 
-def _task_findings(task: Task, module: ModuleType, source: str) -> list[str]:
+def _task_findings(task: Task, module: ModuleType, source: str | None) -> list[str]:
     function = getattr(module, task.name, None)
     if not callable(function):
         return [f"expected a function {task.name} in the file; there is none"]

@@ -245,7 +245,7 @@ def answers(folder: Path) -> Yours:
     results: dict[str, Result] = {}
     for number in dict.fromkeys(exercise for exercise, _ in ADAPTERS):
         path = folder / f"{EXERCISES[number].name}.py"
-        results[number] = check_file(path, quiet=True)
+        results[number] = check_file(path, quiet=True, search=False)
         if results[number].status == "done":
             kernels |= kernels_of(number, load_module(path))
     if "max_pool2d_backward" in kernels:

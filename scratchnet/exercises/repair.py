@@ -18,6 +18,7 @@ import ast
 import copy
 import itertools
 import re
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -27,12 +28,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scratchnet.console import is_terminal
 from scratchnet.exercises.attempts import Attempt, same
 from scratchnet.exercises.exercise import Function, Mistake, Task, as_tuple, both
 from scratchnet.exercises.running import TookTooLong, debugged, unattended, uninitialised_as_nan, within
+from scratchnet.progress import progress_bar
 
 Outputs = Sequence[tuple[Any, ...]]  # of a function, for each case
-SECONDS = 5.0  # of computing, for one search; most end in one
+SECONDS = 4.0  # of computing, for one search; most end in one
 CALL = 0.5  # seconds for one call of a changed function
 
 # ---------------------------------------------------------------- places in the code, and what to write there
@@ -395,7 +398,7 @@ def in_place_of(line: int, before: str, around: ast.AST) -> str:
 
 
 def also_in_the_mirror(lines: Sequence[int], old: str, new: str) -> str:
-    return f"{_lines(lines)}: `{new}` in place of `{old}`, and for the other axis `{in_the_mirror(new)}`"
+    return f"{_lines(lines)}: `{new}` in place of `{old}`, and likewise `{in_the_mirror(new)}`"
 
 
 def _lines(lines: Sequence[int]) -> str:
@@ -516,7 +519,8 @@ class Search:
         self.task = task
         self.source = source
         self.tree = ast.parse(source)
-        self.attempts = sorted(attempts, key=_work)
+        # First the cases that are wrong, and of these the small ones: most changes are given up after one call.
+        self.attempts = sorted(attempts, key=lambda a: (all(map(a.right, range(len(task.outputs)))), _work(a)))
         self.wrong = [i for i in range(len(task.outputs)) if not all(a.right(i) for a in attempts)]
         self.right = [a.want for a in self.attempts]
         self.raises = any(a.error is not None for a in attempts)
@@ -530,7 +534,7 @@ class Search:
             return {}
         with unattended():
             found = self._one_change()
-            return found if len(found) == len(self.wrong) else self._two_changes() | found
+            return found if self.raises or len(found) == len(self.wrong) else self._two_changes() | found
 
     def _one_change(self) -> dict[int, str]:
         """Also remembers changes that lead to a known mistake: their numbers, and the mistake's."""
@@ -538,7 +542,7 @@ class Search:
         known = self._known()
         self.towards: dict[int, tuple[int, Mistake]] = {}  # by output: the number of a change, and where it leads
         end = time.process_time() + SECONDS
-        for number, change in enumerate(changes(self.tree)):
+        for number, change in enumerate(_shown(changes(self.tree))):
             if time.process_time() > end:
                 break
             reached = self._reached(self.wrong, [(None, self.right), *known])
@@ -548,7 +552,7 @@ class Search:
                 return dict.fromkeys(mended, finding)
             found = dict.fromkeys(mended, finding) | found
             for i, mistake in reached:
-                if mistake is not None:
+                if mistake is not None and i not in found:
                     self.towards.setdefault(i, (number, mistake))
             if len(found) == len(self.wrong) and not self.raises:
                 break
@@ -562,7 +566,7 @@ class Search:
             at_number = changes(self.tree)
             first = next(itertools.islice(at_number, number, None))
             what = _sentence(first.what())
-            for second in changes(self.tree):
+            for second in _shown(changes(self.tree)):
                 if time.process_time() > end:
                     break
                 if not first.touched & second.touched and self._reached([i], [(None, self.right)]):
@@ -572,7 +576,10 @@ class Search:
         return found
 
     def _known(self) -> list[tuple[Mistake | None, Outputs]]:
-        """The known mistakes, and their outputs on every case; not those that raise an error."""
+        """The known mistakes, and their outputs on every case; not those that raise an error.
+
+        An output that the mistake leaves right is None: it says nothing about the mistake.
+        """
         known: list[tuple[Mistake | None, Outputs]] = []
         for mistake in self.task.mistakes:
             try:
@@ -580,7 +587,11 @@ class Search:
                     made = [as_tuple(mistake.function(**a.case.copy())) for a in self.attempts]
             except Exception:
                 continue
-            known.append((mistake, made))
+            harmed = [
+                not all(same(outputs[i], a.want[i]) for outputs, a in zip(made, self.attempts, strict=True))
+                for i in range(len(self.task.outputs))
+            ]
+            known.append((mistake, [tuple(o if h else None for o, h in zip(one, harmed, strict=True)) for one in made]))
         return known
 
     def _reached(
@@ -611,6 +622,13 @@ class Search:
         return names.get(self.task.name)
 
 
+def _shown(all_changes: Iterator[Change]) -> Iterator[Change]:
+    """The changes, with a progress bar at a terminal if they take longer than a second."""
+    if not is_terminal(sys.stderr):
+        return all_changes
+    return iter(progress_bar(all_changes, "trying changes of your code", True, unit="", delay=1, leave=False))
+
+
 def _sentence(change: str) -> str:
     return change[0].upper() + change[1:]
 
@@ -621,6 +639,8 @@ def _work(attempt: Attempt) -> int:
 
 def _alike(got: Any, want: Any) -> bool:
     """As `same`, but with a look at one entry first: most are not alike, and `same` takes its time."""
+    if want is None:
+        return False
     got, want = np.asarray(got), np.asarray(want)
     if got.shape != want.shape or not want.size or got.dtype.kind not in "fiu":
         return False
