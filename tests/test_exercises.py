@@ -872,13 +872,21 @@ REPAIRED = [
 ]
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """A search ends when it has found something, not when a busy machine has no more time for it."""
+    monkeypatch.setattr(repair, "SECONDS", 120.0)
+
+
 @pytest.mark.parametrize(("name", "edits", "expected"), REPAIRED)
+@pytest.mark.usefixtures("patient")
 def test_one_change_that_makes_it_right_is_found(name, edits, expected):
     source = edited_source(name, *edits)
     findings = diagnose(TASKS[name], edit(name, *edits), source)
     assert any("one change makes every case right" in f and expected in f for f in findings), findings
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_known_mistake_and_a_change_are_two_mistakes():
     edits = [("patch, w, axes=3) + b", "patch, w, axes=3)"), ("j * stride : j * stride + KW", "j : j + KW")]
     (finding,) = diagnose(
@@ -889,6 +897,7 @@ def test_a_known_mistake_and_a_change_are_two_mistakes():
     assert "j * stride:j * stride + KW" in finding
 
 
+@pytest.mark.usefixtures("patient")
 def test_one_mistake_is_not_taken_for_two():
     """By the numbers, x < 0 is the wrong way round and wrong at 0; in the code it is a single sign."""
     edits = [("x > 0", "x < 0")]

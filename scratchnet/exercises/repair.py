@@ -35,7 +35,7 @@ from scratchnet.exercises.running import TookTooLong, debugged, unattended, unin
 from scratchnet.progress import progress_bar
 
 Outputs = Sequence[tuple[Any, ...]]  # of a function, for each case
-SECONDS = 4.0  # of computing, for one search; most end in one
+SECONDS = 5.0  # of computing, for one search; most end in one
 CALL = 0.5  # seconds for one call of a changed function
 
 # ---------------------------------------------------------------- places in the code, and what to write there
@@ -541,9 +541,9 @@ class Search:
         found: dict[int, str] = {}
         known = self._known()
         self.towards: dict[int, tuple[int, Mistake]] = {}  # by output: the number of a change, and where it leads
-        end = time.process_time() + SECONDS
+        over = _time_limit()
         for number, change in enumerate(_shown(changes(self.tree))):
-            if time.process_time() > end:
+            if over():
                 break
             reached = self._reached(self.wrong, [(None, self.right), *known])
             mended = [i for i, mistake in reached if mistake is None]
@@ -562,12 +562,12 @@ class Search:
         """For outputs that one change leads to a known mistake: whether a second one elsewhere makes them right."""
         found: dict[int, str] = {}
         for i, (number, mistake) in self.towards.items():
-            end = time.process_time() + SECONDS
+            over = _time_limit()
             at_number = changes(self.tree)
             first = next(itertools.islice(at_number, number, None))
             what = _sentence(first.what())
             for second in _shown(changes(self.tree)):
-                if time.process_time() > end:
+                if over():
                     break
                 if not first.touched & second.touched and self._reached([i], [(None, self.right)]):
                     found[i] = both(mistake.what, what)
@@ -620,6 +620,12 @@ class Search:
         except Exception:
             return None
         return names.get(self.task.name)
+
+
+def _time_limit() -> Callable[[], bool]:
+    """A function that says whether SECONDS of computing, or on a busy machine three times as many, are over."""
+    computing, waiting = time.process_time() + SECONDS, time.monotonic() + 3 * SECONDS
+    return lambda: time.process_time() > computing or time.monotonic() > waiting
 
 
 def _shown(all_changes: Iterator[Change]) -> Iterator[Change]:
