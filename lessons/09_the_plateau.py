@@ -1,6 +1,6 @@
 """
-9. The first network, and why it learns nothing for a thousand steps
-====================================================================
+9. A network that learns nothing for a thousand steps
+=====================================================
 
 *After this lesson you can* train a network with the library, recognise a plateau, find its cause by measuring signals
 layer by layer, and get past it in three different ways.
