@@ -202,7 +202,7 @@ resolutions[1.0] = widths[1.0]
 drawn, axes = figure(width=5.6, height=4)
 for name, points, style, offset in (
     ("width", widths, "o-", (6, -12)),
-    ("resolution", resolutions, "s--", (-10, 6)),
+    ("resolution", resolutions, "s--", (8, -4)),
 ):
     axes.plot(
         [p[0] for _, p in sorted(points.items())],
@@ -213,8 +213,9 @@ for name, points, style, offset in (
     )
     for value, (adds, accuracy) in points.items():
         if name == "width" or value != 1.0:
+            place = (-10, 6) if value == 0.75 else offset  # not on the other line
             axes.annotate(
-                str(Fraction(value)), (adds, 100 * accuracy), xytext=offset, textcoords="offset points", fontsize=9
+                str(Fraction(value)), (adds, 100 * accuracy), xytext=place, textcoords="offset points", fontsize=9
             )
 axes.set(
     xscale="log",

@@ -163,7 +163,7 @@ def draw_watched(seen: dict[str, np.ndarray], title: str, name: str) -> None:
     a.set(title=f"{title}\n\nactivations: median, and 5 to 95 %")
     g.set(title="size of dw; the first layer is black, the last light", ylim=(1e-5, 1))
     r.set(xlabel="step", title="step / weights", ylim=(1e-6, 1))
-    a.legend(loc="lower right")
+    a.legend(loc="lower right", ncols=3, fontsize=8)
     r.legend(loc="upper right")
     keep(drawn, name)
 
