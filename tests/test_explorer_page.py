@@ -588,6 +588,7 @@ def compare(theirs, ours, where):
     for one, other in zip(theirs["sums"], ours["sums"], strict=True):
         assert one["over"] == other["over"], where
         assert one["factors"] == other["factors"], where
+        assert one["turned"] == other["turned"], where
         assert one["total"] == pytest.approx(other["total"], rel=1e-4, abs=1e-9), where
         for key in ("first", "layer"):
             assert one.get(key) == other.get(key), (where, key)

@@ -40,7 +40,7 @@ export function setUpCopying(present) {
     if (found.why) { tell(found.why); return; }
     const text = kind === "pdb" ? found.pdb : JSON.stringify(found.vscode, null, 2);
     try { await navigator.clipboard.writeText(text); } catch { tell(text); return; }
-    tell(kind === "pdb" ? "Copied. Paste it into a terminal: pdb stops at the marked line, with this image." : `Copied. Add it to .vscode/launch.json, and set a breakpoint at ${found.at}.`);
+    tell(kind === "pdb" ? "Copied. Paste it into a terminal: pdb stops at the marked line, with this image." : `Copied. Paste it into the list configurations of .vscode/launch.json, and set a breakpoint at ${found.at}.`);
   };
   byId("copy-pdb").onclick = () => copy("pdb");
   byId("copy-vscode").onclick = () => copy("vscode");

@@ -129,7 +129,7 @@ function point(array, index, focus = false) {
   for (const view of state.views) {
     if (view.name === array) view.show(index); else view.mark(null);
   }
-  showCode(state.info.sources[state.at], array);
+  showCode(stageNow().source, array);
   guard(askFor)(state.at, array, index, state.layer, focus);
 }
 

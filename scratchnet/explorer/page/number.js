@@ -67,7 +67,7 @@ function bar(share) {
 /** The factors and the products of a sum over places, side by side. */
 function gridsOf(part) {
   const [rows, columns] = part.over;
-  const grids = part.grid.flatMap((grid, k) => [gridOf(grid, part.factors[k], part), make("span", { class: "sign" }, k < part.grid.length - 1 ? "×" : "=")]);
+  const grids = part.grid.flatMap((grid, k) => [gridOf(grid, part.turned[k] ? `${part.factors[k]}, turned by 180°` : part.factors[k], part), make("span", { class: "sign" }, k < part.grid.length - 1 ? "×" : "=")]);
   if (part.grid.length === 1 && part.scale === 1) grids.length = 0;
   return make("div", { class: "grids", "data-columns": part.products[0].length > CELLS ? "many" : "few", title: `rows are ${rows}, columns ${columns}` },
     ...grids, gridOf(part.products, part.grid.length === 1 && part.scale === 1 ? part.factors[0] : "product", part));
