@@ -28,7 +28,7 @@ from scratchnet.explorer.drawing import image_of, strokes_in
 from scratchnet.explorer.export import in_one
 from scratchnet.explorer.kinds import KINDS
 from scratchnet.explorer.opening import Opened, Weights
-from scratchnet.explorer.recording import Recording
+from scratchnet.explorer.recording import Recording, Row
 from scratchnet.explorer.server import Explorer
 from scratchnet.explorer.session import ACTIONS, Session, answer
 from scratchnet.explorer.source import source_of
@@ -193,6 +193,18 @@ def test_an_unknown_layer_is_shown_as_arrays(sample, numpy_engine):
     assert recording.packed()
 
 
+def test_what_a_stage_makes_beside_its_output_is_explained(sample, numpy_engine):
+    """All arrays that are shown are sums, or go in or come out, or have a sentence in number.js."""
+    text = (ROOT / "scratchnet/explorer/page/number.js").read_text(encoding="utf-8")
+    explained = {quoted or plain for quoted, plain in re.findall(r'^  (?:"(.+?)"|(\w+)): "', text, re.M)}
+    recording = Recording(every_layer(), sample[1].images[:1], 3, True)
+    found = set()
+    for stage, numbers in zip(recording.header(Row())["stages"], recording.numbers, strict=True):
+        found |= {*stage["shown"]} - {*numbers} - {"x", "w", "b", "out", "dout", "dw", "db", "z", "p", "loss", "dloss"}
+    assert {"argmax", "mask", "is label"} <= found
+    assert found == explained
+
+
 def test_the_line_that_makes_an_array_is_marked(sample, numpy_engine):
     recording = Recording(every_layer(), sample[1].images[:1], 3, True)
     for stage, numbers in zip(recording.stages, recording.numbers, strict=True):
@@ -321,7 +333,10 @@ def test_reset_takes_all_changes_back(session):
         answer(session, "what-if", {"kind": "weight", "name": "dense1.w", "index": [5, 5], "delta": delta})
         answer(session, "what-if", {"kind": "pixel", "index": [3, 3, 0], "delta": delta})
     answer(session, "label", {"label": (label + 1) % 10})
-    assert answer(session, "undo", {"all": True})["undo"] == 0
+    last = answer(session, "undo", {})
+    assert (last["undone"], last["undo"]) == (["label"], 4)
+    rest = answer(session, "undo", {"all": True})
+    assert (rest["undone"], rest["undo"]) == (["pixel", "weight"] * 2, 0)
     assert session.label == label
     np.testing.assert_array_equal(session.x, image)
     np.testing.assert_array_equal(session.net.parameters()[4].value, before.values["dense1.w"])
@@ -346,6 +361,7 @@ def test_training_looked_at_rewound_and_the_same_again(session):
         assert not paused["running"]
         histories.append(paused["losses"][:26])
         assert paused["accuracies"][0][0] == 25
+        assert paused["tested"] == 50
         answer(session, "rewind", {})
         for p in session.net.parameters():
             np.testing.assert_array_equal(p.value, first.values[p.name])

@@ -141,7 +141,8 @@ class Session:
 
         The losses are computed in float64: the difference of two float32 losses would be mostly rounding.
         """
-        delta, kind = finite(request, "delta"), str(request.get("kind"))
+        delta = finite(request, "delta")
+        kind = "pixel" if request.get("kind") == "pixel" else "weight"
         recording = self._walk()
         if kind == "pixel":
             array, grads, place = self.x, recording.stages[-1].step.output, request.get("index")
@@ -168,11 +169,14 @@ class Session:
 
     def undo(self, request: Request) -> dict[str, Any]:
         """Take the last change back, or all of them."""
+        undone = []
         while self.changes:
-            self.changes.pop()[1]()
+            what, take_back = self.changes.pop()
+            take_back()
+            undone.append(what)
             if not request.get("all"):
                 break
-        return self._seen(self._predict())
+        return {"undone": undone, **self._seen(self._predict())}
 
     def _remember(self, what: str, take_back: Callable[[], None]) -> None:
         self.changes.append((what, take_back))
@@ -220,6 +224,7 @@ class Session:
             "fault": trainer.fault,
             "losses": floats(trainer.losses[since:]),
             "accuracies": list(trainer.accuracies),
+            "tested": len(trainer.test),
             **self._seen(self._predict()),
         }
 
