@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import inspect
 import io
 import json
 import re
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,11 +28,12 @@ from scratchnet.explorer.drawing import image_of, strokes_in
 from scratchnet.explorer.export import in_one
 from scratchnet.explorer.kinds import KINDS
 from scratchnet.explorer.opening import Opened, Weights
-from scratchnet.explorer.recording import Recording
+from scratchnet.explorer.recording import Recording, Row
 from scratchnet.explorer.server import Explorer
 from scratchnet.explorer.session import ACTIONS, Session, answer
 from scratchnet.explorer.source import source_of
 from scratchnet.network import Loss
+from scratchnet.show.stages import walk
 from scratchnet.show.subject import small_cnn
 
 THREE = [[[0.3, 0.2], [0.7, 0.3], [0.45, 0.5], [0.7, 0.7], [0.3, 0.8]]]
@@ -128,6 +131,24 @@ def test_the_patch_the_kernel_and_the_products_of_a_convolution(sample, numpy_en
     assert bias["values"] == [pytest.approx(float(net.layers[3].b.value[2]))]
 
 
+def test_the_kernel_in_the_gradient_of_the_image_is_turned(sample, numpy_engine):
+    recording = Recording(every_layer(), sample[1].images[:1], 3, True)
+    names = [stage.name for stage in recording.stages]
+    for name in ("conv2 backward", "depthwise1 backward"):
+        stage = names.index(name)
+        place = tuple(size // 2 for size in recording.arrays[stage]["dx"].shape)
+        (part,) = recording.explain(stage, "dx", place)["sums"]
+        assert dict(zip(part["factors"], part["turned"], strict=True)) == {"dout": False, "w": True}
+        read = [float(v) for row in part["grid"][1] for v in row]
+        ranges = part["touched"]["w"]
+        kernel = recording.arrays[stage]["w"][tuple(slice(low, high + 1) for low, high in ranges[:2])]
+        flipped = kernel[::-1, ::-1, ranges[2][0], part.get("layer", 0)]
+        if name == "conv2 backward":  # its stride is 1: every weight is read
+            np.testing.assert_allclose(read, flipped.ravel(), rtol=1e-6)
+        (dw,) = recording.explain(stage, "dw", (0,) * 4)["sums"]
+        assert not any(dw["turned"])
+
+
 def test_the_winner_of_a_pool_gets_the_gradient(sample, numpy_engine):
     recording = Recording(small_cnn(), sample[1].images[:1], 3, True)
     x, out = recording.arrays[2]["x"], recording.arrays[2]["out"]
@@ -170,6 +191,18 @@ def test_an_unknown_layer_is_shown_as_arrays(sample, numpy_engine):
     assert found == {"value": pytest.approx(2 * float(sample[1].images[0, 14, 14, 0]))}
     assert source_of(recording.stages[0].step.layer, "backward")["title"].endswith("Twice.backward")
     assert recording.packed()
+
+
+def test_what_a_stage_makes_beside_its_output_is_explained(sample, numpy_engine):
+    """All arrays that are shown are sums, or go in or come out, or have a sentence in number.js."""
+    text = (ROOT / "scratchnet/explorer/page/number.js").read_text(encoding="utf-8")
+    explained = {quoted or plain for quoted, plain in re.findall(r'^  (?:"(.+?)"|(\w+)): "', text, re.M)}
+    recording = Recording(every_layer(), sample[1].images[:1], 3, True)
+    found = set()
+    for stage, numbers in zip(recording.header(Row())["stages"], recording.numbers, strict=True):
+        found |= {*stage["shown"]} - {*numbers} - {"x", "w", "b", "out", "dout", "dw", "db", "z", "p", "loss", "dloss"}
+    assert {"argmax", "mask", "is label"} <= found
+    assert found == explained
 
 
 def test_the_line_that_makes_an_array_is_marked(sample, numpy_engine):
@@ -300,7 +333,10 @@ def test_reset_takes_all_changes_back(session):
         answer(session, "what-if", {"kind": "weight", "name": "dense1.w", "index": [5, 5], "delta": delta})
         answer(session, "what-if", {"kind": "pixel", "index": [3, 3, 0], "delta": delta})
     answer(session, "label", {"label": (label + 1) % 10})
-    assert answer(session, "undo", {"all": True})["undo"] == 0
+    last = answer(session, "undo", {})
+    assert (last["undone"], last["undo"]) == (["label"], 4)
+    rest = answer(session, "undo", {"all": True})
+    assert (rest["undone"], rest["undo"]) == (["pixel", "weight"] * 2, 0)
     assert session.label == label
     np.testing.assert_array_equal(session.x, image)
     np.testing.assert_array_equal(session.net.parameters()[4].value, before.values["dense1.w"])
@@ -325,6 +361,7 @@ def test_training_looked_at_rewound_and_the_same_again(session):
         assert not paused["running"]
         histories.append(paused["losses"][:26])
         assert paused["accuracies"][0][0] == 25
+        assert paused["tested"] == 50
         answer(session, "rewind", {})
         for p in session.net.parameters():
             np.testing.assert_array_equal(p.value, first.values[p.name])
@@ -361,6 +398,75 @@ def test_the_debugger_stops_at_the_line_with_the_drawn_image(session, sample, tm
     assert "dw = (columns.T @ dout_rows)" in printed
     assert f"((1, 14, 14, 16), {round(float(session.recording.arrays[14]['x'].sum()), 3)})" in printed
     assert "scratchnet.explorer.again" in found["pdb"]
+
+
+def debugged(session, path, monkeypatch, capsys, typed="q\n", **place):
+    """What pdb prints for the command that the page copies."""
+    sn.save(session.opened.net, path)
+    session.opened.opened_as[:] = [str(path)]
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    monkeypatch.setattr(sys, "gettrace", lambda: None)
+    again.main(answer(session, "debug", place)["vscode"]["args"])
+    return capsys.readouterr().out
+
+
+def test_the_debugger_gets_a_pixel_that_was_changed(session, tmp_path, monkeypatch, capsys):
+    answer(session, "what-if", {"kind": "pixel", "index": [3, 4, 0], "delta": -0.123456789})
+    typed = "p float(x[0, 3, 4, 0]), float(x.sum())\nq\n"
+    printed = debugged(session, tmp_path / "net.safetensors", monkeypatch, capsys, typed, stage=0, array="out")
+    assert f"({float(session.x[0, 3, 4, 0])}, {float(session.x.sum())})" in printed
+
+
+def test_changed_weights_are_not_those_of_the_command(session):
+    place = {"stage": 0, "array": "out"}
+    changes = [
+        ("what-if", {"kind": "weight", "name": "conv1.w", "index": [0, 0, 0, 0], "delta": 0.1}, "undo"),
+        ("learn", {"optimizer": "sgd", "lr": 0.1}, "rewind"),
+    ]
+    for change, how, back in changes:
+        answer(session, change, how)
+        assert "Rewind or reset first" in answer(session, "debug", place)["why"]
+        answer(session, back, {})
+        assert answer(session, "debug", place)["why"] == ""
+
+
+def test_dropout_that_is_off_shows_where_it_returns(opened, sample, tmp_path, monkeypatch, capsys):
+    net = sn.Network([sn.Flatten(), sn.Dropout(0.5), sn.Dense(784, 10)], (28, 28, 1))
+    session = Session(opened._replace(net=net))
+    for in_training, forward, backward in ((True, "x * mask, mask", "dout * mask"), (False, "x", "dout")):
+        answer(session, "walk", {"training": in_training})
+        for stage, name, line in ((1, "out", forward), (6, "dx", backward)):
+            source = session.recording.sources[stage]
+            assert dict(source["lines"])[source["marks"][name]].split("#")[0].strip() == f"return {line}"
+            assert ("no dropout" in session.recording.formulas[stage][0]) != in_training
+    printed = debugged(session, tmp_path / "net.safetensors", monkeypatch, capsys, stage=1, array="out")
+    assert "-> return x" in printed
+    assert "did not reach" not in printed
+    again.stop_in(session.recording.stages[1], line_of(sn.layers.dropout_forward, "return x * mask"))
+    assert "dropout1 forward did not reach line" in capsys.readouterr().out
+
+
+def line_of(function, text):
+    lines, first = inspect.getsourcelines(function)
+    return first + next(number for number, line in enumerate(lines) if text in line)
+
+
+def test_vs_code_gets_all_that_it_needs(session):
+    launch = answer(session, "debug", {"stage": 0, "array": "out"})["vscode"]
+    assert (launch["python"], launch["cwd"], launch["console"]) == (
+        sys.executable,
+        str(Path.cwd()),
+        "integratedTerminal",
+    )
+
+
+def test_breakpoints_of_vs_code_hold_in_the_stage_alone(session, tmp_path, monkeypatch, capsys):
+    events = []
+    monkeypatch.setitem(sys.modules, "debugpy", SimpleNamespace(trace_this_thread=events.append))
+    monkeypatch.setattr(again, "walk", lambda *given: [events.append("walk"), *walk(*given)][1:])
+    monkeypatch.setattr(again, "call", lambda *given: events.append("stage"))
+    debugged(session, tmp_path / "net.safetensors", monkeypatch, capsys, stage=0, array="out")
+    assert events == [False, "walk", True, "stage"]
 
 
 WEIGHT, PIXEL = {"kind": "weight", "name": "conv1.w"}, {"kind": "pixel", "index": [0, 0, 0]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import threading
 import time
@@ -374,11 +375,13 @@ def test_learning_on_the_page(serve, visit, good):
     assert session.trainer.running
     page.page.locator("#strip button[aria-label^='stage 4:']").click()  # to look inside meanwhile
     page.until("document.getElementById('where').textContent.includes('stage 4 of 18')")
+    page.until("document.getElementById('learn-result').textContent.includes('test images')")
     page.page.click("#train")
     page.until("document.getElementById('train').textContent === 'Go on training'")
     steps = len(session.trainer.losses)
     page.settled()
     assert f"{steps} steps" in page.page.inner_text("#learn-result")
+    assert "of the first 60 test images right" in page.page.inner_text("#learn-result")
     page.page.click("#rewind")
     page.settled()
     np.testing.assert_array_equal(session.net.layers[3].w.value, good[0].layers[3].w.value)
@@ -513,6 +516,7 @@ def test_the_first_visit_has_a_tour_that_can_be_skipped(serve, visit, good):
     assert page.page.locator(".toured").get_attribute("id") == "draw"
     page.page.keyboard.press("Escape")
     assert not page.page.is_visible("#tour")
+    assert page.page.evaluate("document.activeElement.ariaLabel").startswith("stage 1:")
     page.page.reload()
     page.page.wait_for_selector("body[data-ready]")
     assert not page.page.is_visible("#tour"), "once is enough"
@@ -531,6 +535,167 @@ def test_a_server_that_has_ended_is_said_in_a_sentence(serve, visit, good):
     assert "Load it again" in page.page.inner_text("#fault")
     assert all("400" in text for text in page.wrong), page.wrong
     page.wrong.clear()
+
+
+# ---------------------------------------------------------------- nothing that misleads
+
+
+@pytest.mark.slow
+def test_zeros_have_no_power_of_ten_and_no_bar(serve, visit, good):
+    explorer = serve(*good)
+    page = visit(explorer.address)
+    page.go(14)  # conv2 backward
+    (session,) = explorer.pages.values()
+    rows, columns, _ = session.recording.arrays[14]["dx"].shape
+    channel = page.number()[1][-1]
+    place = next(
+        (i, j)
+        for i, j in np.ndindex(rows, columns)
+        if 0 in session.recording.explain(14, "dx", (i, j, channel))["sums"][0]["layers"]
+    )
+    page.point_at("dx", *place, rows, columns)
+    bars = page.page.evaluate(
+        """[...document.querySelectorAll(".layers button")].map((button) =>
+            [button.title.split(": ")[1], button.firstChild.style.height])"""
+    )
+    assert any(float(value) == 0 for value, _ in bars)
+    assert all((float(value) == 0) == (height == "0%") for value, height in bars)
+    assert "w, turned by 180°" in page.page.inner_text("#number-parts")
+    page.page.click("#clear")
+    page.settled()
+    page.go(0)
+    captions = page.page.locator("#number-parts figcaption").all_inner_texts()
+    assert captions[::2] == ["x", "product"]
+
+
+@pytest.mark.slow
+def test_the_next_drawing_gets_its_own_label_and_an_image_can_be_chosen_again(serve, visit, good):
+    explorer = serve(*good)
+    page = visit(explorer.address)
+    (session,) = explorer.pages.values()
+    own = (int(session.net.predict(image_drawn(page, session))[0].argmax()) + 1) % 10
+    page.page.fill("#digit", "0")
+    page.page.press("#digit", "Enter")
+    page.settled()
+    assert not session.drawn
+    page.page.select_option("#label", str(own))
+    page.settled()
+    page.draw_three()
+    assert session.label != own
+    assert page.page.input_value("#digit") == ""
+
+
+def image_drawn(page, session):
+    page.draw_three()
+    return session.x
+
+
+@pytest.mark.slow
+def test_results_of_what_is_no_more_are_cleared(serve, visit, good):
+    page = visit(serve(*good).address)
+    page.page.locator("[data-array='w'] .map").click()
+    page.settled()
+
+    def said():
+        return [page.page.inner_text(f"#{name}-result") for name in ("what-if", "learn")]
+
+    page.page.click("#what-if-form button[type=submit]")
+    page.page.wait_for_selector("#happened")
+    page.page.click("#undo")
+    page.until("document.getElementById('what-if-result').textContent.startsWith('Taken back')")
+    assert said() == ["Taken back: the change of the weight.", ""]
+    page.page.click("#one-step")
+    page.page.wait_for_selector("#step-after")
+    page.settled()
+    assert said()[0] == ""
+    page.page.click("#copy-pdb")
+    page.until("document.getElementById('copied').textContent.includes('weights were changed')")
+    page.go(3)
+    assert page.page.inner_text("#copied") == ""
+    page.page.fill("#digit", "4")
+    page.page.press("#digit", "Enter")
+    page.settled()
+    assert said() == ["", ""]
+
+
+@pytest.mark.slow
+def test_a_network_that_is_sure_has_tiny_gradients_and_says_so(serve, visit, good, sample):
+    net = copy.deepcopy(good[0])
+    last = net.layers[-1]
+    last.w.value, last.b.value = 40 * last.w.value, 40 * last.b.value
+    right = net.predict(sample[1].images[:60]).argmax(axis=1) == sample[1].labels[:60]
+    digit = int(np.flatnonzero(right)[0])
+    page = visit(serve(net).address)
+    page.page.fill("#digit", str(digit))
+    page.page.press("#digit", "Enter")
+    page.settled()
+    assert page.page.is_visible("#sure")
+    page.page.select_option("#label", str((int(sample[1].labels[digit]) + 1) % 10))
+    page.settled()
+    assert not page.page.is_visible("#sure")
+
+
+@pytest.mark.slow
+def test_the_weights_of_a_pointwise_number_are_framed_and_an_argmax_is_explained(serve, visit):
+    page = visit(serve(net_of_every_kind()).address)
+    page.go(6)
+    f = page.number()[1][-1]
+    frame = page.page.evaluate(
+        "(({ left, top, width, height }) => [left, top, width, height].map(parseFloat))"
+        "(document.querySelector('[data-array=w] .touched').style)"
+    )
+    assert frame == [25 * f, 0, 25, 100]
+    page.go(7)
+    page.point_at("argmax", 0, 0, 4, 4)
+    assert "Which number of the window" in page.page.inner_text("#number-parts")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("click", ["#strip button[aria-label^='stage 6:']", "[data-array='out'] .map"])
+def test_a_click_pauses(serve, visit, good, click):
+    page = visit(serve(*good).address)
+    page.page.click("#play")
+    assert page.page.inner_text("#play") == "Pause"
+    page.page.locator(click).click()
+    page.settled()
+    assert page.page.inner_text("#play") == "Play"
+
+
+@pytest.mark.slow
+def test_the_row_is_one_stop_of_the_tab_key(serve, visit, good):
+    page = visit(serve(*good).address)
+    page.go(4)
+    assert page.page.locator("#strip button[tabindex='0']").count() == 1
+    page.page.keyboard.press("ArrowRight")
+    page.settled()
+    assert page.page.evaluate("document.activeElement.ariaLabel").startswith("stage 6:")
+    page.page.keyboard.press("Tab")
+    assert not page.page.evaluate("document.getElementById('strip').contains(document.activeElement)")
+
+
+@pytest.mark.slow
+def test_after_copying_the_page_says_how_to_see_the_number(serve, visit, good):
+    page = visit(serve(*good).address, permissions=["clipboard-read", "clipboard-write"])
+    for stage, said in ((14, "Type n, then p dx[0, "), (1, "Type n, then retval.")):
+        page.go(stage)
+        page.page.click("#copy-pdb")
+        page.until("document.getElementById('copied').textContent.includes('Type n')")
+        assert said in page.page.inner_text("#copied")
+        assert "scratchnet.explorer.again" in page.page.evaluate("navigator.clipboard.readText()")
+
+
+@pytest.mark.slow
+def test_long_lines_and_narrow_windows_cut_nothing(serve, visit, good):
+    page = visit(serve(*good).address, (1245, 900))
+    page.page.evaluate("document.getElementById('fault').hidden = false; scrollTo(0, 1e5)")
+    assert page.page.locator("#fault").bounding_box()["y"] >= 0
+    for stage in (0, 14):
+        page.go(stage)
+        tops = [page.page.locator("#main-arrays .array").nth(k).bounding_box()["y"] for k in range(2)]
+        assert tops[0] == tops[1]
+        assert page.page.evaluate(
+            "(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth)(document.getElementById('code-lines'))"
+        )
 
 
 # ---------------------------------------------------------------- the exported page
@@ -561,6 +726,20 @@ def test_an_exported_page_opens_from_disk_with_no_network(exported, visit, name)
         assert page.page.locator("#code-lines [aria-current]").count() == 1
     assert not page.page.is_visible("#pad")
     assert not page.page.is_visible("#learn")
+    assert not page.page.is_visible("#copy-pdb")
+    strip, last = page.page.locator("#strip").bounding_box(), page.page.locator(".column").last.bounding_box()
+    assert last["x"] + last["width"] <= strip["x"] + strip["width"] + 1, "the loss is in view"
+
+
+@pytest.mark.slow
+def test_the_tour_of_an_exported_page_speaks_of_no_pad(exported, visit):
+    page = visit((exported / "small.html").as_uri(), tour=True, offline=True)
+    said = []
+    while page.page.is_visible("#tour"):
+        said.append(page.page.inner_text("#tour-text"))
+        page.page.click("#tour-next")
+    assert len(said) == 6
+    assert not any("Draw" in text or "button" in text for text in said)
 
 
 @pytest.mark.slow
@@ -588,6 +767,7 @@ def compare(theirs, ours, where):
     for one, other in zip(theirs["sums"], ours["sums"], strict=True):
         assert one["over"] == other["over"], where
         assert one["factors"] == other["factors"], where
+        assert one["turned"] == other["turned"], where
         assert one["total"] == pytest.approx(other["total"], rel=1e-4, abs=1e-9), where
         for key in ("first", "layer"):
             assert one.get(key) == other.get(key), (where, key)

@@ -30,14 +30,15 @@ from scratchnet.show.stages import Stage, walk
 def main(arguments: Sequence[str] | None = None) -> None:
     """Open the network, walk to a stage, and stop in it."""
     options = _options(arguments)
+    _heed_breakpoints(False)
     if options.engine:
         sn.use_engine(options.engine)  # that of the page: it may have trained the network
     given = opened_for_explorer(options)
     sn.use_engine(READABLE_ENGINE)  # the one to step through
     x, label = given.data.images[options.digit : options.digit + 1], options.label
     if options.image:
-        levels = np.frombuffer(zlib.decompress(base64.urlsafe_b64decode(options.image)), np.uint8)
-        x = (levels / 255).astype(np.float32).reshape(1, *x.shape[1:])
+        numbers = np.frombuffer(zlib.decompress(base64.urlsafe_b64decode(options.image)), "<f4")
+        x = numbers.astype(np.float32).reshape(x.shape)
     stages = walk(given.net, x, np.array([label]), options.training)
     if not 1 <= options.stage <= len(stages):
         raise SystemExit(f"--stage: expected 1 to {len(stages)}, got {options.stage}")
@@ -47,16 +48,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def stop_in(stage: Stage, line: int) -> None:
     """Run a stage again, from the same state, and stop at this line of its source."""
     stage.net.set_state(stage.state)
+    _heed_breakpoints(True)
     if sys.gettrace() is not None:  # a debugger runs this already
         breakpoint()
         call(stage, lambda function, *given: function(*given))
         return
     debugger = pdb.Pdb(nosigint=True)
     source = source_of(stage.step.layer, stage.step.direction)
-    fault = debugger.set_break(source["path"], line)
-    if not fault:
+    is_top = line == source["lines"][0][0]  # pdb stops there by itself
+    has_break = not is_top and not debugger.set_break(source["path"], line)
+    if has_break:
         debugger.rcLines.append("continue")
     call(stage, debugger.runcall)
+    if has_break and not any(point.hits for point in debugger.get_breaks(source["path"], line)):
+        print(f"{stage.name} did not reach line {line}: it returned before.")
+
+
+def _heed_breakpoints(on: bool) -> None:
+    """Whether breakpoints of VS Code's debugger hold, if it runs this: the walk passes the same lines before."""
+    debugpy = sys.modules.get("debugpy")
+    if debugpy is not None:
+        debugpy.trace_this_thread(on)
 
 
 def call(stage: Stage, run: Callable[..., Any]) -> None:
@@ -77,7 +89,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name, what in (("stage", "from 1"), ("line", "of its source"), ("label", "of the image")):
         parser.add_argument(f"--{name}", type=int, required=True, help=what)
     parser.add_argument("--digit", type=int, default=0, help="which image of the data set")
-    parser.add_argument("--image", help="or the image itself: its bytes, compressed, in base64")
+    parser.add_argument("--image", help="or the image itself: its float32 numbers, compressed, in base64")
     parser.add_argument("--no-training", dest="training", action="store_false", help="without dropout")
     return parser.parse_args(arguments)
 

@@ -75,5 +75,5 @@ def _drawn(strokes: Sequence[np.ndarray], side: int, scale: float) -> np.ndarray
         away = pixels[:, None] - starts[part] - reach.clip(0, 1)[..., None] * along[part]
         nearest = np.minimum(nearest, (away**2).sum(axis=-1).min(axis=1))
     ink = ((PEN + SOFT / 2) * scale - np.sqrt(nearest)) / (SOFT * scale)
-    levels = np.round(ink.clip(0, 1) * 255)  # bytes, as in a file of images, so that the debugger gets the same image
+    levels = np.round(ink.clip(0, 1) * 255)  # bytes, as in a file of images
     return (levels / 255).reshape(side, side).astype(np.float32)

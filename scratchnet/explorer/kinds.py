@@ -36,7 +36,12 @@ class Kind(NamedTuple):
 
 def kind_of(layer: Any) -> Kind | None:
     """The record of a layer; None for one that is not known. A subclass may compute something else."""
-    return KINDS.get(type(layer))
+    return OFF if is_off(layer) else KINDS.get(type(layer))
+
+
+def is_off(layer: Any) -> bool:
+    """Whether the layer's last forward was the identity: dropout outside training."""
+    return type(layer) is book.Dropout and layer.mask is None
 
 
 # ---------------------------------------------------------------- where a window stands
@@ -314,3 +319,6 @@ KINDS: dict[type, Kind] = {
         },
     ),
 }
+
+# Dropout outside training: its functions are not called, and the layer returns early.
+OFF = Kind(book.Dropout.forward, book.Dropout.backward, dropout, {"out": "return x", "dx": "return dout"})

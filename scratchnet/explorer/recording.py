@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from scratchnet.explorer.kinds import Numbers, kind_of, loss_extras
+from scratchnet.explorer.kinds import Numbers, is_off, kind_of, loss_extras
+from scratchnet.explorer.source import source_of
 from scratchnet.explorer.sums import as_data, take_apart, total
 from scratchnet.network import Loss, Network
 from scratchnet.show.stages import Stage, arrays, math, walk
@@ -33,6 +34,10 @@ class Recording:
         Of each stage: its arrays by their names in the code, without the axis of the batch.
     numbers : list of dict
         Of each stage: what the numbers of its arrays are sums of; empty for a layer that is not known.
+    sources : list of dict
+        Of each stage: the function that computed it, see `source_of`.
+    formulas : list of list of str
+        Of each stage: its math.
     loss : float
     """
 
@@ -43,6 +48,8 @@ class Recording:
         extras: dict[int, dict[str, np.ndarray]] = {}
         self.arrays: list[dict[str, np.ndarray]] = []
         self.numbers: list[Numbers] = []
+        self.sources: list[dict[str, Any]] = []
+        self.formulas: list[list[str]] = []
         for stage in self.stages:
             layer = stage.step.layer
             if id(stage.forward) not in extras:  # after the walk, so that a layer has all that it keeps
@@ -53,6 +60,8 @@ class Recording:
             both = kind.numbers(layer, x_shape, out_shape) if kind else ({}, {})
             numbers = both[stage.step.direction == "backward"]
             self.numbers.append({name: number for name, number in numbers.items() if name in self.arrays[-1]})
+            self.sources.append(source_of(layer, stage.step.direction))
+            self.formulas.append(_formulas(stage))
 
     def explain(self, stage: int, array: str, index: Sequence[int], layer: int | None = None) -> dict[str, Any]:
         """One number of a stage, counted from 0: its value, and the sums that it is made of (none if not known).
@@ -80,7 +89,8 @@ class Recording:
     def header(self, row: Row) -> dict[str, Any]:
         """All that a page shows of the walk, with the arrays in `row`."""
         stages = []
-        for stage, held, numbers in zip(self.stages, self.arrays, self.numbers, strict=True):
+        every = zip(self.stages, self.arrays, self.numbers, self.sources, self.formulas, strict=True)
+        for stage, held, numbers, source, formulas in every:
             layer = stage.step.layer
             stages.append(
                 {
@@ -89,7 +99,8 @@ class Recording:
                     "kind": type(layer).__name__,
                     "direction": stage.step.direction,
                     "made": "" if isinstance(layer, Loss) else repr(layer),
-                    "math": math(stage.step),
+                    "math": formulas,
+                    "source": source,
                     "arrays": {name: row.add(array) for name, array in held.items()},
                     "named": {name: number.letters for name, number in numbers.items()},
                     "shown": [*held] if isinstance(layer, Loss) else _shown(held, numbers),
@@ -161,6 +172,12 @@ def _arrays(stage: Stage) -> dict[str, np.ndarray]:
     order = ("x", "dout", "w", "b", "out", "dx", "dw", "db")
     every = single | grads | {name: value for name, value in weights.items() if name not in single}
     return {name: every[name] for name in (*[n for n in order if n in every], *[n for n in every if n not in order])}
+
+
+def _formulas(stage: Stage) -> list[str]:
+    if is_off(stage.step.layer):
+        return ["out = x (no dropout)" if stage.step.direction == "forward" else "dx = dout (no dropout)"]
+    return math(stage.step)
 
 
 def _extras(stage: Stage) -> dict[str, np.ndarray]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import copy
+import sys
 import time
 import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,6 @@ from scratchnet.engine import READABLE_ENGINE, current_engine, is_compiled, use_
 from scratchnet.explorer.drawing import image_of, strokes_in
 from scratchnet.explorer.opening import Opened, Weights
 from scratchnet.explorer.recording import Recording
-from scratchnet.explorer.source import source_of
 from scratchnet.explorer.training import COMPUTE, OPTIMIZERS, Trainer
 from scratchnet.layers.base import Parameter, snapshot
 from scratchnet.loss import softmax, softmax_cross_entropy
@@ -64,7 +65,6 @@ class Session:
             "parameters": {p.name: list(p.value.shape) for p in self.net.parameters()},
             "optimizers": list(OPTIMIZERS),
             "first": self.opened.first is not None,
-            "sources": self._sources(),
             "changes_in_training": bool(self.net.state()),
         }
 
@@ -114,20 +114,24 @@ class Session:
         """The command that stops in a debugger, in a stage, at the line that makes an array, with this very image."""
         recording = self.recording or self._walk()
         number = whole(request, "stage", len(recording.stages))
-        source = self._sources()[number]
+        source = recording.sources[number]
         line = source["marks"].get(str(request.get("array")), source["lines"][0][0])
         if self.opened.opened_as is None:
             return {"pdb": "", "why": "This network is only in memory. Save it with sn.save, and open its file."}
+        if self._weights_changed():
+            why = "The weights were changed on this page, and the command opens the file's. Rewind or reset first."
+            return {"pdb": "", "why": why}
         image = ["--digit", str(self.digit)]
-        if self.drawn:
-            levels = np.round(self.x * 255).astype(np.uint8).tobytes()
-            image = ["--image", base64.urlsafe_b64encode(zlib.compress(levels, 9)).decode()]
+        if not np.array_equal(self.x, self.data.images[self.digit : self.digit + 1]):  # drawn, or with other pixels
+            packed = zlib.compress(self.x.astype("<f4").tobytes(), 9)
+            image = [f"--image={base64.urlsafe_b64encode(packed).decode()}"]
         mode = [] if self.training else ["--no-training"]
         module = ["-m", "scratchnet.explorer.again"]
         given = [*self.opened.opened_as, "--stage", str(number + 1)]
         given += ["--line", str(line), "--label", str(self.label), *mode, *image]
         launch: dict[str, Any] = {"name": f"{recording.stages[number].name}", "type": "debugpy", "request": "launch"}
-        launch |= {"module": module[1], "args": given, "justMyCode": False}
+        launch |= {"module": module[1], "args": given, "justMyCode": False, "console": "integratedTerminal"}
+        launch |= {"python": sys.executable, "cwd": str(Path.cwd())}  # so that the file and the package are found
         return {"pdb": python_line(*module, *given), "vscode": launch, "at": f"{source['path']}:{line}", "why": ""}
 
     # ---------------------------------------------------------------- what if
@@ -137,7 +141,8 @@ class Session:
 
         The losses are computed in float64: the difference of two float32 losses would be mostly rounding.
         """
-        delta, kind = finite(request, "delta"), str(request.get("kind"))
+        delta = finite(request, "delta")
+        kind = "pixel" if request.get("kind") == "pixel" else "weight"
         recording = self._walk()
         if kind == "pixel":
             array, grads, place = self.x, recording.stages[-1].step.output, request.get("index")
@@ -164,11 +169,14 @@ class Session:
 
     def undo(self, request: Request) -> dict[str, Any]:
         """Take the last change back, or all of them."""
+        undone = []
         while self.changes:
-            self.changes.pop()[1]()
+            what, take_back = self.changes.pop()
+            take_back()
+            undone.append(what)
             if not request.get("all"):
                 break
-        return self._seen(self._predict())
+        return {"undone": undone, **self._seen(self._predict())}
 
     def _remember(self, what: str, take_back: Callable[[], None]) -> None:
         self.changes.append((what, take_back))
@@ -216,6 +224,7 @@ class Session:
             "fault": trainer.fault,
             "losses": floats(trainer.losses[since:]),
             "accuracies": list(trainer.accuracies),
+            "tested": len(trainer.test),
             **self._seen(self._predict()),
         }
 
@@ -247,9 +256,9 @@ class Session:
         self.net.set_state(before)
         return self.recording
 
-    def _sources(self) -> list[dict[str, Any]]:
-        recording = self.recording or self._walk()
-        return [source_of(stage.step.layer, stage.step.direction) for stage in recording.stages]
+    def _weights_changed(self) -> bool:
+        opened = self.as_opened.values
+        return any(not np.array_equal(p.value, opened[p.name], equal_nan=True) for p in self.net.parameters())
 
     def _predict(self) -> np.ndarray:
         probabilities: np.ndarray = self.net.predict(self.x)[0]

@@ -89,11 +89,11 @@ def take_apart(number: Number, arrays: Arrays, index: Sequence[int], layer: int 
     Returns
     -------
     list of dict
-        One for each sum: "total"; "touched", of each array the range of the indices that made terms; and the terms in
-        one of three forms. No index: "values", a number for each factor. One index: "terms", the largest ones, and
-        "rest", how many more there are and their sum. Two or three: "grid", the factors, and "products", over the first
-        two indices, with None where there is no term; and "layers", the partial sums over these two for each value of
-        the third index.
+        One for each sum: "total"; "touched", of each array the range of the indices that made terms; "turned", of
+        each factor whether it is shown turned by 180 degrees; and the terms in one of three forms. No index: "values",
+        a number for each factor. One index: "terms", the largest ones, and "rest", how many more there are and their
+        sum. Two or three: "grid", the factors, and "products", over the first two indices, with None where there is no
+        term; and "layers", the partial sums over these two for each value of the third index.
     """
     places = number.named(index)
     return [_sum_of(part, arrays, places, layer) for part in number.sums]
@@ -115,6 +115,7 @@ def _sum_of(part: Sum, arrays: Arrays, places: Mapping[str, int], layer: int | N
     products = np.where(there, math.prod(values, start=np.float64(part.scale)), 0.0)
     shown = {"factors": _names(part), "scale": part.scale, "over": names, "total": float(products.sum())}
     shown["touched"] = _touched(part, grid, there)
+    shown["turned"] = [_is_turned(factor, part) for factor in part.factors if factor.array != "window"]
     visible = [value for factor, value in zip(part.factors, values, strict=True) if factor.array != "window"]
     if not names:
         return shown | {"values": [_plain(value) for value in visible]}
@@ -147,6 +148,11 @@ def _evaluate(form: Affine, grid: Mapping[str, Any]) -> Any:
 def _names(part: Sum) -> list[str]:
     tests = {"": "{}", "positive": "{} > 0", "equals": "wins"}
     return [tests[factor.test].format(factor.array) for factor in part.factors if factor.array != "window"]
+
+
+def _is_turned(factor: Entry, part: Sum) -> bool:
+    """Whether an array is read backward along the sum's indices: a kernel in dx, which is turned by 180 degrees."""
+    return any(form.get(name, 0) < 0 for form in factor.at for name in part.over)
 
 
 def _touched(part: Sum, grid: Mapping[str, Any], there: np.ndarray) -> dict[str, list[list[int]]]:

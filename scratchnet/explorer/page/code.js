@@ -1,6 +1,6 @@
 // The book's own source for the present stage, with the line marked that makes the selected array.
 import { ask, recorded } from "./api.js";
-import { byId, make } from "./dom.js";
+import { byId, make, nameOf } from "./dom.js";
 
 let shown = "";
 
@@ -36,14 +36,22 @@ function coloured(text) {
 export function setUpCopying(present) {
   if (recorded) return;
   const copy = async (kind) => {
-    const found = await ask("debug", present());
+    const { source, index, ...held } = present();
+    const found = await ask("debug", held);
     if (found.why) { tell(found.why); return; }
     const text = kind === "pdb" ? found.pdb : JSON.stringify(found.vscode, null, 2);
     try { await navigator.clipboard.writeText(text); } catch { tell(text); return; }
-    tell(kind === "pdb" ? "Copied. Paste it into a terminal: pdb stops at the marked line, with this image." : `Copied. Add it to .vscode/launch.json, and set a breakpoint at ${found.at}.`);
+    tell(kind === "pdb" ? `Copied. Paste it into a terminal: pdb stops before the marked line, with this image. ${howToSee(source, held.array, index)}` : `Copied. Paste it into the list configurations of .vscode/launch.json, and set a breakpoint at ${found.at}.`);
   };
   byId("copy-pdb").onclick = () => copy("pdb");
   byId("copy-vscode").onclick = () => copy("vscode");
+}
+
+/** What to type once pdb has stopped, to see the held number made. */
+function howToSee(source, array, index) {
+  const text = source.lines.find(([number]) => number === source.marks[array])?.[1].trim() ?? "";
+  if (text.startsWith("return ")) return "Type n, then retval.";
+  return text.startsWith(`${array} = `) && array.startsWith("d") ? `Type n, then p ${nameOf(array, index)}` : "Type n to run it.";
 }
 
 function tell(text) {

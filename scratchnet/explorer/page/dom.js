@@ -23,9 +23,10 @@ export function short(value) {
   return size >= 1e5 || size < 1e-4 ? value.toExponential(3) : value.toPrecision(4);
 }
 
-/** How numbers are written in small cells: all divided by one power of ten, so that they are short; and its name. */
+/** How numbers are written in small cells: all divided by one power of ten, so that they are short; and its name.
+ * `most` is 1e-30 if all are 0. */
 export function cellScale(most) {
-  const power = most >= 100 || most < 0.1 ? Math.floor(Math.log10(most)) : 0;
+  const power = most >= 100 || (most < 0.1 && most > 1e-30) ? Math.floor(Math.log10(most)) : 0;
   return { factor: 10 ** -power, name: power ? ` in 10${[...String(power)].map((sign) => "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"["0123456789-".indexOf(sign)]).join("")}` : "" };
 }
 

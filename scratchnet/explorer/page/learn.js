@@ -19,7 +19,7 @@ export function setUpLearning(info, changed) {
     await stop(changed);
     const answer = await ask("learn", chosen());
     byId("learn-result").replaceChildren(...stepResult(answer));
-    changed(answer);
+    changed(answer, "learn-result");
   };
   byId("train").onclick = async () => {
     if (running) { await stop(changed); return; }
@@ -32,7 +32,7 @@ export function setUpLearning(info, changed) {
       const answer = await ask("rewind", { first });
       show(answer);
       byId("learn-result").textContent = first ? "These are the weights before any training." : "These are the weights that the network was opened with.";
-      changed(answer);
+      changed(answer, "learn-result");
     };
   }
   drawCurve([]);
@@ -42,7 +42,7 @@ async function stop(changed) {
   if (!running) return;
   const answer = await ask("train", { go: false });
   show(answer);
-  changed(answer);
+  changed(answer, "learn-result");
 }
 
 async function poll(changed) {
@@ -51,7 +51,7 @@ async function poll(changed) {
     if (!running) return;
     const answer = await ask("progress", { since: losses.length });
     show({ ...answer, losses: [...losses, ...answer.losses] });
-    await changed(answer);
+    await changed(answer, "learn-result");
   }
 }
 
@@ -64,7 +64,7 @@ function show(answer) {
   const accuracy = answer.accuracies.at(-1);
   const text = [`${answer.step} steps`];
   if (losses.length) text.push(`mean loss of the last ones ${short(meanOf(losses.slice(-20)))}`);
-  if (accuracy) text.push(`${(100 * accuracy[1]).toFixed(1)} % of the test images right`);
+  if (accuracy) text.push(`${(100 * accuracy[1]).toFixed(1)} % of the first ${answer.tested} test images right`);
   byId("learn-result").textContent = answer.fault || text.join(" · ");
   drawCurve(losses);
 }

@@ -13,6 +13,7 @@ import { buildRow, drawLegend, drawRow, madeBy, markRow } from "./row.js";
 import { setUpTour } from "./tour.js";
 import { setTarget, setUpWhatIf, showLabelChange, targetOf } from "./whatif.js";
 
+const SURE = 1e-3; // a loss below this one has gradients that are all tiny
 const LARGE = 236, SMALL = 132; // pixels of a map's longer side
 const state = { info: null, walked: null, at: 0, held: null, layer: null, views: [], playing: null, ownLabel: null };
 
@@ -21,7 +22,7 @@ const state = { info: null, walked: null, at: 0, held: null, layer: null, views:
 const takeWalk = oneAtATime(async () => {
   const first = state.walked === null;
   state.walked = await walk(byId("training").checked);
-  if (first) buildRow(state.walked.stages, go);
+  if (first) buildRow(state.walked.stages, (at) => { pause(); go(at); });
   drawRow(state.walked.stages);
   if (first) go(0); else refresh();
   if (!recorded) drawHistograms(state.walked.stages, madeBy);
@@ -39,6 +40,7 @@ const stageNow = () => state.walked.stages[state.at];
 function sayWhere() {
   const { stages, loss } = state.walked;
   byId("where").replaceChildren(`stage ${state.at + 1} of ${stages.length}: `, make("b", {}, stageNow().name), make("span", { class: "quiet" }, ` · loss ${short(loss)}`));
+  byId("sure").hidden = !(loss < SURE);
 }
 
 function go(at) {
@@ -86,12 +88,14 @@ function defaultNumber(stage) {
 // ---------------------------------------------------------------- one number
 
 function select(array, index) {
+  pause();
   state.layer = null;
   hold({ array, index });
 }
 
 function hold(number) {
   state.held = number;
+  byId("copied").replaceChildren(); // that command was for another number
   point(number.array, number.index);
   setTarget(targetOf(state.walked.stages, state.at, number.array, number.index));
 }
@@ -129,7 +133,7 @@ function point(array, index, focus = false) {
   for (const view of state.views) {
     if (view.name === array) view.show(index); else view.mark(null);
   }
-  showCode(state.info.sources[state.at], array);
+  showCode(stageNow().source, array);
   guard(askFor)(state.at, array, index, state.layer, focus);
 }
 
@@ -137,6 +141,7 @@ function point(array, index, focus = false) {
 function turn(name, axis, channel) {
   const view = state.views.find((each) => each.name === name);
   const held = state.held?.array === name ? [...state.held.index] : null;
+  pause();
   if (!held) return;
   held[held.length - channelsIn(view.array.shape, held).length + axis] = channel;
   select(name, held);
@@ -151,8 +156,14 @@ function seen(answer) {
   byId("undo").disabled = byId("reset").disabled = !answer.undo;
 }
 
-/** After anything that changes the image, the label or the weights. */
-function changed(answer) {
+/** Clear what was said of an image, a label or weights that are no more, but for the result of the change itself. */
+function forget(result = "") {
+  for (const id of ["what-if-result", "learn-result", "copied"]) if (id !== result) byId(id).replaceChildren();
+}
+
+/** After anything that changes the image, the label or the weights; `result` is where its own result stands. */
+function changed(answer, result) {
+  forget(result);
   seen(answer);
   return guard(takeWalk)();
 }
@@ -164,11 +175,17 @@ function setUpImage() {
     if (ended) guard(takeWalk)();
   });
   setUpPad(guard((strokes, ended) => {
-    if (!strokes.length) state.ownLabel = null; // a new drawing gets the most likely label, until another is chosen
+    const isNew = !strokes.length || (strokes.length === 1 && strokes[0].length === 1);
+    if (isNew) { // a new drawing gets the most likely label, until another is chosen
+      state.ownLabel = null;
+      byId("digit").value = ""; // so that the same image can be chosen again
+    }
+    forget();
     return draw(strokes, ended);
   }));
   byId("digit").max = state.info.data.count - 1;
   byId("digit").onchange = guard(async () => {
+    if (byId("digit").value === "") return;
     clearPad();
     state.ownLabel = null;
     changed(await ask("choose", { digit: Number(byId("digit").value) }));
@@ -177,9 +194,9 @@ function setUpImage() {
     state.ownLabel = Number(byId("label").value);
     const answer = await ask("label", { label: state.ownLabel });
     showLabelChange(answer);
-    changed(answer);
+    changed(answer, "what-if-result");
   });
-  byId("training").onchange = guard(takeWalk);
+  byId("training").onchange = () => { forget(); guard(takeWalk)(); };
   byId("training-box").hidden = !state.info.changes_in_training;
   byId("pad-area").classList.toggle("no-pad", !state.info.can_draw);
 }
@@ -196,6 +213,8 @@ function play() {
   byId("play").textContent = state.playing ? "Pause" : "Play";
   byId("play").setAttribute("aria-label", state.playing ? "Pause" : "Play");
 }
+
+const pause = () => { if (state.playing) play(); };
 
 function turnHeld(step) {
   const view = state.views.find((each) => each.name === state.held?.array);
@@ -265,7 +284,7 @@ async function begin() {
     setUpImage();
     setUpWhatIf(changed);
     setUpLearning(state.info, changed);
-    setUpCopying(() => ({ stage: state.at, array: state.held?.array ?? "" }));
+    setUpCopying(() => ({ stage: state.at, array: state.held?.array ?? "", index: state.held?.index ?? [], source: stageNow().source }));
     seen(await ask("choose", { digit: 0 }));
     await takeWalk();
   }

@@ -205,7 +205,8 @@ export class ArrayView {
     if (!this.canvas) { return; }
     if (!ranges) { this.touched.hidden = true; return; }
     const { shape } = this.array;
-    if (shape.length >= 3) this.frame(this.touched, ranges.slice(0, 2));
+    if (shape.length === 4 && shape[0] * shape[1] === 1) this.frame(this.touched, ranges.slice(2));
+    else if (shape.length >= 3) this.frame(this.touched, ranges.slice(0, 2));
     else if (ranges[0][0] === ranges[0][1]) this.frame(this.touched, planeOf(shape, []).place(ranges.map((r) => r[0])).map((k) => [k, k]));
     else this.touched.hidden = true;
   }

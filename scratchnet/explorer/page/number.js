@@ -3,13 +3,26 @@ import { css, isDark, paint } from "./colour.js";
 import { byId, cellScale, make, nameOf, short, tiny } from "./dom.js";
 
 const CELLS = 7; // a grid of up to so many columns has its numbers written in it
+const MADE_BESIDE = { // what a stage makes on its way to what it returns, or keeps for its backward
+  mask: "The mask that the forward drew: 0 drops a number, and the others scale what is kept, so that the mean stays.",
+  argmax: "Which number of the window was the largest, counted row by row from 0. The forward keeps it; the gradient goes there alone.",
+  xhat: "x, less the mean of its channel and divided by the deviation: what w scales and b shifts.",
+  "w/deviation": "The scale w of each channel, divided by the deviation of its numbers.",
+  "1/count": "1 over how many numbers of the image are in the window: padding is not counted.",
+  A: "How much of each row of x is in each row of out: the weights of the interpolation.",
+  B: "How much of each column of x is in each column of out: the weights of the interpolation.",
+  "exp(z - max)": "e to the power of the logit less the largest one, so that nothing overflows. Divided by their sum, it is p.",
+  "1/sum": "1 over the sum of exp(z - max) of all classes: it makes the p add up to 1.",
+  "-log p": "Minus the logarithm of p: what the loss would be if this class were the label.",
+  "is label": "1 for the class of the label, 0 for all others.",
+};
 
 /** Show where a number comes from. `choose(layer)` asks for another value of a sum's third index, `takeWeight(index)` for
  * a weight that the reader wants to change. */
 export function showNumber(array, index, found, choose, takeWeight) {
   const name = nameOf(array, index);
   byId("number-value").replaceChildren(make("b", {}, name), " = ", make("output", { id: "value" }, short(found.value)));
-  byId("number-parts").replaceChildren(...(found.sums ? partsOf(found, choose, takeWeight) : [make("p", { class: "quiet" }, "An input of this stage, not made by it. Select a number of what the stage makes to see its terms.")]));
+  byId("number-parts").replaceChildren(...(found.sums ? partsOf(found, choose, takeWeight) : [make("p", { class: "quiet" }, MADE_BESIDE[array] ?? "An input of this stage, not made by it. Select a number of what the stage makes to see its terms.")]));
 }
 
 export function showNoNumber() {
@@ -67,7 +80,7 @@ function bar(share) {
 /** The factors and the products of a sum over places, side by side. */
 function gridsOf(part) {
   const [rows, columns] = part.over;
-  const grids = part.grid.flatMap((grid, k) => [gridOf(grid, part.factors[k], part), make("span", { class: "sign" }, k < part.grid.length - 1 ? "×" : "=")]);
+  const grids = part.grid.flatMap((grid, k) => [gridOf(grid, part.turned[k] ? `${part.factors[k]}, turned by 180°` : part.factors[k], part), make("span", { class: "sign" }, k < part.grid.length - 1 ? "×" : "=")]);
   if (part.grid.length === 1 && part.scale === 1) grids.length = 0;
   return make("div", { class: "grids", "data-columns": part.products[0].length > CELLS ? "many" : "few", title: `rows are ${rows}, columns ${columns}` },
     ...grids, gridOf(part.products, part.grid.length === 1 && part.scale === 1 ? part.factors[0] : "product", part));
@@ -104,7 +117,7 @@ function layersOf(part, choose) {
   const name = part.over[2];
   const buttons = part.layers.map((value, k) => {
     const fill = make("i");
-    fill.style.setProperty("height", `${Math.max((Math.abs(value) / most) * 100, 4)}%`);
+    fill.style.setProperty("height", `${value === 0 ? 0 : Math.max((Math.abs(value) / most) * 100, 4)}%`);
     fill.className = value < 0 ? "minus" : "plus";
     return make("button", { type: "button", "aria-pressed": k === part.layer, "aria-label": `${name} = ${k}: ${short(value)}`, title: `${name} = ${k}: ${short(value)}`, tabindex: k === part.layer ? "0" : "-1",
       click: () => choose(k), keydown: (e) => { const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key]; if (step) { e.preventDefault(); e.stopPropagation(); choose(k + step, true); } } }, fill);

@@ -38,6 +38,7 @@ export function markRow(at) {
   cells.forEach((cell, k) => {
     cell.setAttribute("aria-current", k === at ? "step" : "false");
     cell.classList.toggle("passed", k < at);
+    cell.tabIndex = k === at ? 0 : -1; // one stop for Tab; the arrow keys go on from there
   });
   const strip = byId("strip"), column = cells[at].parentElement;
   if (strip.contains(document.activeElement)) cells[at].focus({ preventScroll: true });

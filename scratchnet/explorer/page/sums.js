@@ -51,7 +51,7 @@ function keptSum(part, arrays, named, kept, k) {
   const total = kept.totals[k];
   const shown = terms.reduce((sum, term) => sum + term.product, 0);
   const count = Object.values(part.over)[0] - terms.length;
-  return { factors: part.factors.map(nameOfFactor), scale: 1, over: Object.keys(part.over), total, terms, rest: { count, sum: total - shown }, touched: {} };
+  return { factors: part.factors.map(nameOfFactor), scale: 1, over: Object.keys(part.over), total, terms, rest: { count, sum: total - shown }, touched: {}, turned: [false, false] };
 }
 
 function sumOf(part, arrays, named, layer) {
@@ -70,7 +70,8 @@ function sumOf(part, arrays, named, layer) {
     });
     return { product: term.product, values: visible.map((k) => term.found[k].value) };
   };
-  const shown = { factors: visible.map((k) => nameOfFactor(part.factors[k])), scale: part.scale, over: names, touched };
+  const shown = { factors: visible.map((k) => nameOfFactor(part.factors[k])), scale: part.scale, over: names, touched,
+    turned: visible.map((k) => part.factors[k].at.some((form) => names.some((name) => form[name] < 0))) };
   if (!names.length) {
     const term = visit(named);
     return { ...shown, total, values: term?.values ?? [] };

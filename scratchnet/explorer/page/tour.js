@@ -14,6 +14,10 @@ const STOPS = [
   ["what-if", "Change a weight or a pixel, and compare the slope's prediction with what the loss really does."],
   ["learn", "Let the network learn: one step on your digit, or many on the data while you look on. Rewind whenever you like."],
 ];
+const INSTEAD = recorded ? { // a recorded page has no pad, and nothing to copy
+  draw: "The image, and the probabilities that the network gives it. The framed one is its label; the loss and all gradients depend on it.",
+  code: "The function that computes this stage, from the book of the library. The marked line makes the selected array.",
+} : {};
 
 let at = -1;
 
@@ -38,7 +42,7 @@ function goOn(to) {
   const places = stops();
   if (to >= places.length) { endTour(); return; }
   at = to;
-  byId("tour-text").textContent = to < 0 ? HELLO : places[to][1];
+  byId("tour-text").textContent = to < 0 ? HELLO : INSTEAD[places[to][0]] ?? places[to][1];
   byId("tour-count").textContent = to < 0 ? "" : `${to + 1} of ${places.length}`;
   byId("tour-next").textContent = to < 0 ? "Show me" : to === places.length - 1 ? "Done" : "Next";
   mark(to < 0 ? null : byId(places[to][0]));
@@ -52,6 +56,7 @@ function mark(section) {
 
 function endTour() {
   byId("tour").close();
+  byId("strip").querySelector("[tabindex='0']")?.focus({ preventScroll: true }); // where the keys go on
   try { localStorage.setItem("scratchnet-explorer-tour", "seen"); } catch { /* a page from disk may not remember */ }
 }
 

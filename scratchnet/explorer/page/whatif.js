@@ -11,10 +11,15 @@ export function setUpWhatIf(changed) {
     if (!target) return;
     const answer = await ask("what-if", { ...target, delta: Number(byId("delta").value) });
     byId("what-if-result").replaceChildren(...resultOf(answer));
-    changed(answer);
+    changed(answer, "what-if-result");
   };
-  byId("undo").onclick = async () => changed(await ask("undo"));
-  byId("reset").onclick = async () => { byId("what-if-result").replaceChildren(); changed(await ask("undo", { all: true })); };
+  const takeBack = (all) => async () => {
+    const answer = await ask("undo", { all });
+    byId("what-if-result").replaceChildren(`Taken back: the change of ${answer.undone.map((what) => `the ${what}`).join(", of ")}.`);
+    changed(answer, "what-if-result");
+  };
+  byId("undo").onclick = takeBack(false);
+  byId("reset").onclick = takeBack(true);
   setTarget(null);
 }
 
@@ -29,6 +34,7 @@ export function targetOf(stages, at, array, index) {
 
 /** Choose what the form changes; null keeps what it was, so that moving on does not lose it. */
 export function setTarget(found) {
+  if (found && target && JSON.stringify(found) !== JSON.stringify(target)) byId("what-if-result").replaceChildren(); // it was of another one
   target = found ?? target;
   byId("what-if-form").querySelector("button[type=submit]").disabled = !target;
   byId("what-if-target").replaceChildren(...(target
