@@ -648,14 +648,19 @@ def test_the_command_ends_with_ctrl_c_and_with_its_terminal(tmp_path, number):
     path = tmp_path / "net.safetensors"
     sn.save(small_cnn(), path)
     command = [sys.executable, "-m", "scratchnet", "explore", str(path), "--no-browser", "--engine", "numpy"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signalled = getattr(signal, number)
+    ours = signal.signal(signalled, signal.SIG_DFL)  # what is ignored here, as in a background job, is so in the command
+    try:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signalled, ours)
     line = process.stdout.readline()
     assert "small_cnn is at http://127.0.0.1:" in line, process.stderr.read() if process.poll() else line
     port = int(re.search(r":(\d+)/", line)[1])
-    process.send_signal(getattr(signal, number))
+    process.send_signal(signalled)
     _, err = process.communicate(timeout=20)
     assert "Traceback" not in err
-    assert process.returncode == (0 if number == "SIGINT" else -getattr(signal, number))
+    assert process.returncode == (0 if number == "SIGINT" else -signalled)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=5)
 
