@@ -649,7 +649,7 @@ def test_the_command_ends_with_ctrl_c_and_with_its_terminal(tmp_path, number):
     sn.save(small_cnn(), path)
     command = [sys.executable, "-m", "scratchnet", "explore", str(path), "--no-browser", "--engine", "numpy"]
     signalled = getattr(signal, number)
-    ours = signal.signal(signalled, signal.SIG_DFL)  # what is ignored here, as in a background job, is so in the command
+    ours = signal.signal(signalled, signal.SIG_DFL)  # a command inherits what is ignored
     try:
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     finally:
