@@ -2,7 +2,7 @@
 
 The lists of known mistakes start from the reference, and hold what somebody has thought of. This search starts from the
 learner's own code. It tries small changes one after the other: another name, operator, number or axis, a line moved
-into a loop or out of it. If with one of them all numbers are right on every case, it is told, with its line. It need not
+into a loop or out of it. If with one of them all numbers are right on every case, it is told, with its line. It may not
 be the change that its author would make, but it has been tried, and it is a place where the code can be mended.
 
 If no change is enough, there may be two mistakes. Then a change is looked for that leads to a known mistake, and a
