@@ -2,8 +2,8 @@
 
     out[n, i, j, f] = b[f] + sum over kh, kw, c of  padded[n, i*stride + kh, j*stride + kw, c] * w[kh, kw, c, f]
 
-The kernel is not flipped: w[0, 0] meets the patch's upper left pixel. You may use loops. With the patches as rows it is
-one matrix product (exercise 4; you may copy your answer here). 5 to 10 lines.
+The kernel is not flipped: w[0, 0] meets the patch's upper left pixel. You may use loops. (Later, with exercise 4, it is
+one matrix product: copy your im2col into this file.) 5 to 10 lines.
 
 Keep the dtype: float32 in, float32 out.
 

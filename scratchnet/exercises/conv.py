@@ -531,10 +531,10 @@ EXERCISES = (
         tasks=(conv_forward,),
         hints=(
             "One entry of the output is the sum of a patch times a filter, entry by entry, plus the filter's bias.",
-            "With the patches as the rows of a matrix and the filters as the columns of another, all those sums are "
-            "one matrix product. You wrote im2col in exercise 4.",
-            "out = columns @ w.reshape(KH*KW*C, F) + b, reshaped to (N, OH, OW, F). A loop over places with "
-            "np.tensordot(patch, w, 3) is as good.",
+            "Pad first: np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0))). Then loop over n, i, j "
+            "and f, add up over kh, kw and c, and add b[f] once.",
+            "A loop over places is enough: out[:, i, j] = np.tensordot(patch, w, 3) + b. With the im2col of exercise 4 "
+            "it is one matrix product: columns @ w.reshape(KH*KW*C, F) + b, reshaped to (N, OH, OW, F).",
         ),
     ),
     Exercise(
@@ -556,12 +556,12 @@ EXERCISES = (
         lesson=6,
         tasks=(conv_backward,),
         hints=(
-            "The forward is: columns = im2col(x); out = columns @ w + b. It is a dense layer whose examples are "
-            "patches.",
-            "So dw and db are a dense layer's: columns^T @ dout and the sum of dout's rows, with dout as (N*OH*OW, F). "
-            "The gradient of the *columns* is dout @ w^T.",
-            "And columns came from x by copying, so dx = col2im(dcolumns): exercise 6. In loops over places instead: "
-            "dpadded[:, patch] += the sum over f of dout[:, i, j, f] * w[..., f], and dw += patch times dout, over n.",
+            "Go place by place: which pixels and which weights were multiplied into out[n, i, j, f]? Work on the "
+            "padded image, and cut the margin off dx at the end.",
+            "For each place: dpadded[:, patch] += the sum over f of dout[:, i, j, f] * w[..., f], and dw += patch "
+            "times dout, over n. db is the sum of dout over n, i and j.",
+            "Without loops: columns = im2col(x); out = columns @ w + b is a dense layer whose examples are patches. So "
+            "dw = columns^T @ dout, with dout as (N*OH*OW, F), and dx = col2im(dout @ w^T): exercise 6.",
         ),
     ),
     Exercise(
