@@ -21,8 +21,11 @@ help:
 train: $(VENV)/installed
 	$(BIN)/scratchnet reproduce --overwrite
 
+# Each process takes the tests of one file after the other. The site is built by the first, while others test on.
+SPREAD := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SPREAD)
 
 # What is declared must run: the engines, the layers, files, runs and commands with the oldest release of every package,
 # on the oldest Python. Newer releases of what those packages need themselves may warn that an old one is out of date.
@@ -32,7 +35,7 @@ OLD_TESTS := $(addprefix tests/test_,layers.py network.py fast.py train.py check
   data.py own_data.py augment.py plots.py cli.py step.py platforms.py compiled.py ahead.py)
 
 test-oldest: $(OLD)/installed
-	$(OLD)/bin/python -m pytest -m "not slow" -W ignore::DeprecationWarning -p no:cacheprovider $(OLD_TESTS)
+	$(OLD)/bin/python -m pytest $(SPREAD) -m "not slow" -W ignore::DeprecationWarning -p no:cacheprovider $(OLD_TESTS)
 
 $(OLD)/installed: setup.cfg scripts/oldest.py
 	rm -rf $(OLD)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -116,41 +112,6 @@ def copy_project(to):
     shutil.copytree(ROOT, to, ignore=left_out)
 
 
-class SiteBuild:
-    """The building of the pages, in a process of its own.
-
-    It builds from a copy, so that the project stays clean and no earlier build is used. It runs all lessons, and fails
-    if one of them does. Their time is shown, so what the networks need is compiled before.
-    """
-
-    def __init__(self):
-        subprocess.run([sys.executable, "-m", "scratchnet", "warm-up", "--engine", "numba"], cwd=ROOT, check=True)
-        self.folder = tempfile.TemporaryDirectory(prefix="scratchnet-site-")
-        copy_project(Path(self.folder.name, "project"))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "project/docs", "html"],
-            cwd=self.folder.name,
-            env={k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "COVERAGE", "SCRATCHNET"))},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def pages(self):
-        """Wait for the end of the build; the folder with the pages."""
-        output, _ = self.process.communicate(timeout=1200)
-        assert self.process.returncode == 0, output
-        return Path(self.folder.name, "html")
-
-    def remove(self):
-        self.process.kill()
-        self.process.communicate()
-        self.folder.cleanup()
-
-
-SITE_BUILD = pytest.StashKey[SiteBuild]()
-
-
 def pytest_configure(config):
     """SIGTERM ends the tests as an error would, so that processes are ended and temporary folders removed."""
 
@@ -161,19 +122,9 @@ def pytest_configure(config):
     config.add_cleanup(lambda: signal.signal(signal.SIGTERM, before))
 
 
-def pytest_collection_finish(session):
-    """Begin to build the site if a test needs it. That keeps one core busy for minutes, and tests can run meanwhile."""
-    needed = any("site" in getattr(item, "fixturenames", ()) for item in session.items)
-    if needed and not session.config.option.collectonly and importlib.util.find_spec("sphinx_gallery"):
-        build = session.config.stash[SITE_BUILD] = SiteBuild()
-        session.config.add_cleanup(build.remove)
-
-
-@pytest.fixture(scope="session")
-def site(pytestconfig):
-    """The folder of the built pages."""
-    pytest.importorskip("sphinx_gallery", reason=INSTALL)
-    return pytestconfig.stash[SITE_BUILD].pages()
+def pytest_collection_modifyitems(items):
+    """The site's tests first: its build takes minutes, in which another process can run the tests of other files."""
+    items.sort(key=lambda item: "site" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="module")

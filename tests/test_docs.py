@@ -5,14 +5,17 @@ from __future__ import annotations
 import html
 import importlib
 import json
+import os
 import re
 import runpy
+import subprocess
+import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from conftest import INSTALL, ROOT
+from conftest import INSTALL, ROOT, copy_project
 
 import scratchnet as sn
 from scratchnet.engine import KERNELS
@@ -20,6 +23,8 @@ from scratchnet.engine import KERNELS
 LESSONS = sorted((ROOT / "lessons").glob("[0-9][0-9]_*.py"))
 MATH = sorted(path for path in (ROOT / "docs" / "math").glob("*.rst") if path.stem != "index")
 DESKTOP, PHONE = (1280, 800), (390, 844)
+LIMIT = 240  # seconds that a lesson may take, without compilation: 60 on a machine that does nothing else
+BUILD_LIMIT = 2400  # seconds
 
 # Run in a loaded page: returns a list of what is wrong with it.
 LOOK = """() => {
@@ -37,6 +42,30 @@ LOOK = """() => {
     if (width > innerWidth) wrong.push(`${width} pixels wide, in a window of ${innerWidth}`);
     return wrong;
 }"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the built pages.
+
+    They are built from a copy, so that the project stays clean and no earlier build is used. The build runs all
+    lessons, and fails if one of them does. Their time is shown, so what the networks need is compiled before.
+    """
+    pytest.importorskip("sphinx_gallery", reason=INSTALL)
+    subprocess.run([sys.executable, "-m", "scratchnet", "warm-up", "--engine", "numba"], cwd=ROOT, check=True)
+    folder = tmp_path_factory.mktemp("site")
+    copy_project(folder / "project")
+    built = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "project/docs", "html"],
+        cwd=folder,
+        env={k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST", "COVERAGE", "SCRATCHNET"))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=BUILD_LIMIT,
+    )
+    assert built.returncode == 0, built.stdout
+    return folder / "html"
 
 
 class Reader:
@@ -254,6 +283,17 @@ def test_every_formula_of_a_page_is_set(site, source):
     assert not {line[4:] for block in blocks_of(module) for line in block.splitlines()} & set(shown)
     for name in re.findall(r":pyobject: (\S+)", text):
         assert any(re.match(rf"(def|class) {name}\(", line) for line in shown)
+
+
+@pytest.mark.slow
+def test_no_lesson_takes_long(site):
+    """The pages give the time of each lesson, and the seconds spent on compilation by its end."""
+    compiled = 0.0
+    for path in LESSONS:
+        page = (site / "lessons" / f"{path.stem}.html").read_text(encoding="utf-8")
+        minutes, seconds = re.search(r"Total running time of the script:\D+(\d+) minutes (\d+\.\d+)", page).groups()
+        before, compiled = compiled, max([compiled, *map(float, re.findall(r"done \((\d+\.\d+) s so far", page))])
+        assert 60 * int(minutes) + float(seconds) - (compiled - before) < LIMIT, path.name
 
 
 # ---------------------------------------------------------------- in a browser
