@@ -15,57 +15,65 @@ import numpy as np
 import scratchnet as sn
 from benchmarks.peers import LEARNING_RATE
 from benchmarks.scaling import OURS
-from scratchnet.parallel import train as train_in_shards
+from scratchnet.parallel.journey import Traffic
 from scratchnet.parallel.team import whole_team
+from scratchnet.parallel.train import ShardedRun
 
 
 class Stopwatch:
-    """The seconds spent in a team's methods, which send or wait: all that one process alone would not do."""
+    """The seconds spent in some methods, for each step: time that one inside another takes counts once."""
 
-    def __init__(self, team: Any) -> None:
-        self.seconds = 0.0
-        for name in ("gather", "meet", "exchange", "gather_pieces"):
-            setattr(team, name, self.timed(getattr(team, name)))
+    def __init__(self, *methods: tuple[Any, str]) -> None:
+        self.seconds, self.inside = 0.0, False
+        for owner, name in methods:
+            setattr(owner, name, self.timed(getattr(owner, name)))
 
     def timed(self, method: Any) -> Any:
         """The method, with the seconds of its calls added up."""
 
         def call(*arguments: Any, **options: Any) -> Any:
-            began = time.perf_counter()
+            if self.inside:
+                return method(*arguments, **options)
+            self.inside, began = True, time.perf_counter()
             try:
                 return method(*arguments, **options)
             finally:
+                self.inside = False
                 self.seconds += time.perf_counter() - began
 
         return call
 
 
 def ours(asked: dict[str, Any]) -> dict[str, Any]:
-    """The median step of `fit`, the part of it that is spent between the ranks, and how long rank 0 computed its shards
-    in each step but the first third; in seconds."""
+    """The median step of `fit`, the part of it that is spent with sums, messages and waiting, and how long rank 0
+    computed its shards in each step but the first third; in seconds."""
     train, _ = sn.data.load("sample")
     net = sn.models.ARCHITECTURES[asked["model"]].make(seed=0)
     optimizer = sn.SGD(net.parameters(), lr=LEARNING_RATE)
-    watch = Stopwatch(whole_team())
-    computing: list[float] = []
-    own_sums = train_in_shards.own_sums
+    team = whole_team()
+    meeting = Stopwatch((team, "gather"), (team, "meet"))
+    travelling = Stopwatch((Traffic, "set_out"), (Traffic, "finish"))
+    passes = Stopwatch((ShardedRun, "forward"), (ShardedRun, "backward"))
+    marks = [0.0]
+    backward = ShardedRun.backward
 
-    def timed(*arguments: Any) -> Any:
-        began = time.perf_counter()
-        sums = own_sums(*arguments)
-        computing.append(time.perf_counter() - began)
-        return sums
+    def marked(*arguments: Any) -> None:
+        backward(*arguments)
+        marks.append(passes.seconds - travelling.seconds)
 
-    train_in_shards.own_sums = timed
+    ShardedRun.backward = marked  # type: ignore[method-assign]
     history = sn.fit(
         net, train, optimizer=optimizer, steps=asked["steps"], batch_size=asked["batch_size"], shards=asked["shards"],
         progress=False,
     )  # fmt: skip
     bits = hashlib.sha256(b"".join(p.value.tobytes() for p in net.parameters())).hexdigest()
     return {
-        "step": 1 / history.steps_per_second(), "between": watch.seconds / asked["steps"], "bits": bits,
-        "bytes": sum(p.value.nbytes for p in net.parameters()), "computing": computing[len(computing) // 3 :],
-    }  # fmt: skip
+        "step": 1 / history.steps_per_second(),
+        "between": (meeting.seconds + travelling.seconds) / asked["steps"],
+        "bits": bits,
+        "bytes": sum(p.value.nbytes for p in net.parameters()),
+        "computing": np.diff(marks)[asked["steps"] // 3 :].tolist(),
+    }
 
 
 def torchs(asked: dict[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def fit(
     resume: bool = False,
     checkpoint_every: int | None = None,
     shards: int | None = None,
+    synchronised: bool = False,
     progress: bool = True,
 ) -> History:
     """Train a network by backprop on seeded batches.
@@ -78,7 +79,10 @@ def fit(
     shards : int, optional
         Cut each batch into so many parts, and add their gradients in an order that is always the same. The result is
         then the same, bit for bit, in one process and in many that `mpiexec` starts (there the default is 8). It
-        differs from that without shards by rounding. Batch normalisation takes the statistics of a shard.
+        differs from that without shards by rounding.
+    synchronised : bool
+        Whether batch normalisation takes the statistics of the whole batch, which costs two messages for each such
+        layer. Otherwise it takes those of a shard ("ghost batches"). Without shards it makes no difference.
     progress : bool
         Show a progress bar on stderr.
 

@@ -61,6 +61,10 @@ CASES["an average, a schedule, another augmentation"] = {
     "network": "separable_cnn with batch_norm", "optimizer": "sgd", "engine": "numba", "average": True,
     "schedule": sn.cosine(0.02, 5), "augment": brighter,
 }  # fmt: skip
+for engine in ENGINES:
+    CASES[f"synchronised, {engine}"] = {
+        "network": "separable_cnn with batch_norm", "optimizer": "sgd", "engine": engine, "synchronised": True,
+    }  # fmt: skip
 for name in ("sgd of some weights", "one's own"):
     CASES[name] = {"network": "separable_cnn with batch_norm", "optimizer": name, "engine": "numpy"}
 CASES["float64"] = {"network": "separable_cnn", "optimizer": "adam", "engine": "numpy", "dtype": np.float64}

@@ -20,14 +20,20 @@ from test_state import both_net, running_mean_net
 from test_train import same, small_net, weights
 
 import scratchnet as sn
-from scratchnet.layers.base import snapshot
+from scratchnet.layers.base import snapshot, state_arrays
 from scratchnet.parallel.cores import threads_of
 from scratchnet.parallel.draws import Draws, augmented
-from scratchnet.parallel.packing import Packing
+from scratchnet.parallel.journey import Traffic
+from scratchnet.parallel.packing import packings
 from scratchnet.parallel.shards import cut, sizes
 from scratchnet.parallel.team import Team, started_together
-from scratchnet.parallel.tree import Node, Pieces, Tree, Vectors, join, joins, own_sums
+from scratchnet.parallel.tree import Pieces, Tree, TreeSum
 from scratchnet.stream import can_count, skip
+
+
+class Own(sn.SGD):
+    """An optimiser of the user's own, whose step might depend on the whole gradient: it is not divided."""
+
 
 PAIRS = [(shards, ranks) for shards in (*range(1, 10), 16) for ranks in range(1, shards + 1)]
 
@@ -64,13 +70,24 @@ class InThreads(Team):
         self.rank, self.size, self.posts = rank, size, posts
         self.messages = self.numbers = 0
 
-    def exchange(self, sends, receives):
+    def exchange(self, sends, receives, number=0):
         for numbers, rank in sends:
             self.posts[self.rank, rank].put(numbers.copy())
             self.messages += 1
             self.numbers += numbers.size
-        for numbers, rank in receives:
-            numbers[:] = self.posts[rank, self.rank].get(timeout=10)
+        waiting = list(receives)
+
+        def is_done():
+            while waiting:
+                numbers, rank = waiting[0]
+                try:
+                    numbers[:] = self.posts[rank, self.rank].get_nowait()
+                except queue.Empty:
+                    return False
+                del waiting[0]
+            return True
+
+        return is_done
 
 
 def summed(values, ranks):
@@ -82,11 +99,14 @@ def summed(values, ranks):
     total = np.full(size, np.nan, values.dtype)
 
     def work(member):
-        vectors = Vectors(size, values.dtype)
-        sums = own_sums(tree, member.rank, shard_of(values), vectors)
-        for step in joins(tree, member.rank, size):
-            join(sums, step, vectors, member.exchange)
-        total[places[member.rank]] = sums[tree.root][places[member.rank]]
+        tree_sum = TreeSum(tree, member.rank, size, values.dtype)
+        for batch in (values[::-1], values):  # the memory is used again
+            member.messages = member.numbers = 0
+            for i, k in enumerate(tree.held_by(member.rank)):
+                for part in (slice(0, size // 3), slice(size // 3, size)):
+                    tree_sum.take(i, part, batch[k][part])
+            found = end_of(tree_sum.climb(member.exchange))
+        total[places[member.rank]] = found[places[member.rank]]
 
     threads = [threading.Thread(target=work, args=[member]) for member in team]
     for thread in threads:
@@ -96,9 +116,13 @@ def summed(values, ranks):
     return total, team
 
 
-def shard_of(values):
-    """What writes shard k to a vector, or adds it."""
-    return lambda k, vector, add: np.copyto(vector, vector + values[k] if add else values[k])
+def end_of(generator):
+    """Let a generator go on until its end; what it returns."""
+    while True:
+        try:
+            next(generator)
+        except StopIteration as end:
+            return end.value
 
 
 def by_definition(values):
@@ -135,13 +159,10 @@ def test_a_power_of_two_of_ranks_sends_as_much_as_a_ring_in_few_messages(ranks, 
         assert member.messages == math.log2(ranks)
 
 
-def test_vectors_are_used_again(rng):
-    values = rng.standard_normal((8, 10), dtype=np.float32)
-    vectors = Vectors(10, np.dtype(np.float32))
-    for _ in range(3):
-        sums = own_sums(Tree(8, 1), 0, shard_of(values), vectors)
-        vectors.give_back(sums[Node(0, 8)])
-    assert len(vectors.free) == 3, "one for each level of the tree"
+def test_a_rank_needs_a_vector_for_each_level_of_its_part_of_the_tree():
+    assert len(TreeSum(Tree(8, 1), 0, 10, np.dtype(np.float32)).vectors) == 3
+    assert len(TreeSum(Tree(8, 4), 0, 10, np.dtype(np.float32)).vectors) == 1
+    assert len(TreeSum(Tree(64, 2), 1, 10, np.dtype(np.float32)).vectors) == 5
 
 
 # ---------------------------------------------------------------- what is drawn
@@ -217,7 +238,7 @@ def test_what_cannot_be_given_to_single_images_is_refused():
     with pytest.raises(
         ValueError, match=r"means: mean1\.batches holds whole numbers, of which the shards have no mean"
     ):
-        Packing(running_mean_net(), np.dtype(np.float32))
+        packings(running_mean_net(), np.dtype(np.float32))
 
 
 # ---------------------------------------------------------------- cores
@@ -242,6 +263,13 @@ def test_threads_times_ranks_are_no_more_than_the_cores(allowed, threads):
 # ---------------------------------------------------------------- one process with shards
 
 
+@pytest.fixture
+def book():
+    """The NumPy engine, which needs no compiling."""
+    with sn.use_engine("numpy"):
+        yield
+
+
 def train(data, shards, make=small_net, batch_size=12, steps=5, dtype=np.float32, **options):
     net = make().astype(dtype)
     part = sn.Dataset(data.images[:27].astype(dtype), data.labels[:27], "digits")
@@ -259,6 +287,60 @@ def train(data, shards, make=small_net, batch_size=12, steps=5, dtype=np.float32
             **options,
         )
     return net, history
+
+
+def normalised_net():
+    """Batch normalisation of images, whose input needs a gradient, and of rows."""
+    layers = [sn.Conv2D(1, 2, 3, rng=1), sn.BatchNorm(2), sn.ReLU(), sn.MaxPool2D(2), sn.Flatten()]
+    return sn.Network([*layers, sn.BatchNorm(392), sn.Dense(392, 10, rng=2)], (28, 28, 1))
+
+
+class Residual(sn.Layer):
+    """x plus what two layers make of it; they keep what their backward needs."""
+
+    kind = "residual"
+
+    def __init__(self, size):
+        super().__init__()
+        self.inner = [sn.Dense(size, size, rng=3), sn.ReLU()]
+
+    def forward(self, x, training=False):
+        out = self.check_input(x)
+        for layer in self.inner:
+            out = layer.forward(out, training)
+        return x + out
+
+    def backward(self, dout, need_dx=True):
+        dx = dout
+        for layer in reversed(self.inner):
+            dx = layer.backward(dx)
+        return dout + dx
+
+    def parameters(self):
+        return self.inner[0].parameters()
+
+
+def residual_net():
+    return sn.Network([sn.Flatten(), sn.Dense(784, 12, rng=1), Residual(12), sn.Dense(12, 10, rng=2)], (28, 28, 1))
+
+
+@pytest.mark.usefixtures("book")
+def test_gradients_set_out_before_the_backward_pass_is_over(sample):
+    """Of two ranks, this one has gone back through the last layer only, and its half of that sum is on the way."""
+    net = residual_net()
+    posts = {ends: queue.Queue() for ends in product(range(2), repeat=2)}
+    traffic = Traffic(net, np.dtype(np.float32), Tree(2, 2), InThreads(0, 2, posts), Own(net.parameters()), enough=1)
+    assert [journey.packing.layers for journey in traffic.journeys] == [range(3, 4), range(2, 3), range(1, 2)]
+    logits = net.forward(sample[0].images[:4], training=True)
+    net.layers[3].backward(np.ones_like(logits))
+    traffic.begin()
+    traffic.take(0, 3, net.layers[3], share=0.5)
+    assert posts[0, 1].empty()
+    traffic.set_out(3)
+    sent = posts[0, 1].get_nowait()
+    assert sent.size == 65, "half of 12 * 10 weights and 10 biases"
+    assert set(sent) <= set(net.layers[3].w.grad.reshape(-1)) | set(net.layers[3].b.grad)
+    assert not traffic.go_on()
 
 
 @pytest.mark.parametrize("shards", [2, 5, 8, 12])
@@ -297,6 +379,26 @@ class TestOneProcess:
         var = sum(len(part) * part.var(axis=0, ddof=1) for part in parts) / 10
         np.testing.assert_allclose(net.layers[1].running_mean, 0.1 * mean, atol=1e-6)
         np.testing.assert_allclose(net.layers[1].running_var, 0.9 + 0.1 * var, atol=1e-6)
+
+    def test_synchronised_batch_normalisation_takes_the_whole_batch(self, sample):
+        """In float64: 12, 12 and then 3 images, in shards of unequal sizes, some of them empty."""
+        made = [
+            train(sample[0], shards, make=normalised_net, dtype=np.float64, synchronised=True) for shards in (5, None)
+        ]
+        (cut_up, its), (whole, other) = made
+        for one, right in zip(weights(cut_up), weights(whole), strict=True):
+            np.testing.assert_allclose(
+                one, right, rtol=1e-9, atol=1e-10
+            )  # a bias before it has no gradient but rounding
+        for name, array in state_arrays(whole.state()).items():
+            np.testing.assert_allclose(state_arrays(cut_up.state())[name], array, rtol=1e-9)
+        assert [s["loss"] for s in its.steps] == pytest.approx([s["loss"] for s in other.steps], rel=1e-12)
+        assert not same(weights(cut_up), weights(train(sample[0], 5, make=normalised_net, dtype=np.float64)[0]))
+
+    def test_layers_inside_a_layer_are_copied_for_each_shard(self, sample):
+        (cut_up, _), (whole, _) = (train(sample[0], s, make=residual_net, dtype=np.float64) for s in (5, None))
+        for one, right in zip(weights(cut_up), weights(whole), strict=True):
+            np.testing.assert_allclose(one, right, rtol=1e-9, atol=1e-12)
 
     def test_it_is_interrupted_and_goes_on_as_without_shards(self, sample, tmp_path):
         whole, history = train(sample[0], 8, steps=9)

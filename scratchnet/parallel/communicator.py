@@ -1,23 +1,17 @@
 """A team of processes that talk by MPI, through mpi4py. No other file imports it.
 
-Nothing is pickled: what is sent is numbers, and text in UTF-8. No call waits inside MPI: it asks again and again
-whether a message has come. So Ctrl-C is noticed while a rank waits, and others can have the core meanwhile.
+Nothing is pickled: what is sent is numbers, and text in UTF-8.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
-from scratchnet.parallel.team import Team
+from scratchnet.parallel.team import IsDone, Team, until
 from scratchnet.parallel.tree import Message
-
-EAGER = 200  # times to ask for a message without a pause: on one machine, most have come by then
-PAUSE = 50e-6  # seconds between the questions after that
 
 
 class Ranks(Team):
@@ -26,6 +20,7 @@ class Ranks(Team):
     def __init__(self) -> None:
         self.world = MPI.COMM_WORLD.Dup()  # our messages cannot be mixed up with those of the user's own program
         self.meetings = MPI.COMM_WORLD.Dup()  # nor what a rank says that has an error, with what others are sending
+        self.pieces = MPI.COMM_WORLD.Dup()  # these go round while others are gathered
         self.rank, self.size = self.world.Get_rank(), self.world.Get_size()
         self.on_this_machine = self._neighbours()
 
@@ -55,16 +50,17 @@ class Ranks(Team):
         wait([self.world.Ibcast(held, root=0)])
         return held.tobytes()
 
-    def exchange(self, sends: list[Message], receives: list[Message]) -> None:
-        requests = [self.world.Irecv(numbers, source=rank) for numbers, rank in receives]
-        requests += [self.world.Isend(numbers, dest=rank) for numbers, rank in sends]
-        wait(requests)
+    def exchange(self, sends: list[Message], receives: list[Message], number: int) -> IsDone:
+        requests = [self.world.Irecv(numbers, source=rank, tag=number) for numbers, rank in receives]
+        requests += [self.world.Isend(numbers, dest=rank, tag=number) for numbers, rank in sends]
+        return lambda: MPI.Request.Testall(requests)
 
-    def gather_pieces(self, vector: np.ndarray, places: tuple[slice, ...]) -> None:
+    def gather_pieces(self, vector: np.ndarray, places: tuple[slice, ...]) -> IsDone:
         starts = [place.start for place in places]
         lengths = [place.stop - place.start for place in places]
         kind = MPI.Datatype.fromcode(vector.dtype.char)
-        wait([self.world.Iallgatherv(MPI.IN_PLACE, [vector, lengths, starts, kind])])
+        requests = [self.pieces.Iallgatherv(MPI.IN_PLACE, [vector, lengths, starts, kind])]
+        return lambda: MPI.Request.Testall(requests)
 
     def neighbours(self) -> list[int]:
         return self.on_this_machine
@@ -84,13 +80,6 @@ class Ranks(Team):
         self.world.Abort(code)
 
 
-def wait(requests: Iterable[Any], patience: float | None = None) -> None:
+def wait(requests: list[Any], patience: float | None = None) -> None:
     """Return when all messages have come and gone; TimeoutError if they have not after `patience` seconds."""
-    requests = list(requests)
-    asked, until = 0, None if patience is None else time.monotonic() + patience
-    while not MPI.Request.Testall(requests):
-        asked += 1
-        if asked > EAGER:
-            time.sleep(PAUSE)
-            if until is not None and time.monotonic() > until:
-                raise TimeoutError(f"no answer from the other ranks within {patience:g} seconds")
+    until(lambda: MPI.Request.Testall(requests), patience)

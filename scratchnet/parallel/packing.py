@@ -1,76 +1,103 @@
-"""All that the shards of a batch make, in one vector: the gradients, and what layers keep beside their weights.
+"""What the shards of a batch make, in a few vectors: the gradients, and what layers keep beside their weights.
 
 The running mean and variance of batch normalisation are such numbers. Each shard begins with those of the step before,
 and moves them towards its own images. The weighted mean of what the shards end with is where the running numbers are
 moved by the weighted mean of the shards' statistics: so they are added like the gradients.
+
+Layers that follow each other share a vector, until it is long enough to be worth a message. The vectors begin at the
+network's end, where the gradients come from.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
-from scratchnet.layers.base import state_arrays
+from scratchnet.layers import Layer
+from scratchnet.layers.base import Parameter, state_arrays
 from scratchnet.network import Network
+
+ENOUGH = 1 << 20  # bytes; measured messages of a size below take as long as their latency
 
 
 class Packing:
-    """Where the gradients and the state of a network lie in a vector.
+    """Where the gradients and the state of some layers lie in a vector.
 
     Parameters
     ----------
-    net : Network
+    layers : range
+        The layers' places in the network.
     dtype : of the images, in which the gradients are computed.
-
-    Raises
-    ------
-    ValueError
-        If a layer keeps whole numbers: a mean of these is none.
     """
 
-    def __init__(self, net: Network, dtype: np.dtype) -> None:
-        self.net, self.grad_dtype = net, dtype
-        self.parameters = net.parameters()
-        state = state_arrays(net.state())
-        counts = [name for name, array in state.items() if array.dtype.kind != "f"]
-        if counts:
-            raise ValueError(
-                f"{net.name}: {counts[0]} holds whole numbers, of which the shards have no mean; train without shards"
-            )
-        self.names = list(state)
-        shapes = [p.value.shape for p in self.parameters] + [state[name].shape for name in self.names]
-        ends = np.cumsum([0, *(np.prod(shape, dtype=int) for shape in shapes)]).tolist()
-        self.places = [slice(*ends[i : i + 2]) for i in range(len(shapes))]
+    def __init__(self, net: Network, layers: range, dtype: np.dtype) -> None:
+        self.net, self.layers, self.grad_dtype = net, layers, dtype
+        arrays = [array for number in layers for array in _shapes_of(net.layers[number])]
+        ends = np.cumsum([0, *(array.size for array in arrays)]).tolist()
         self.size = ends[-1]
-        self.dtype = np.result_type(dtype, *(state[name].dtype for name in self.names))
+        self.dtype = np.result_type(dtype, *(a.dtype for n in layers for a in _state(net.layers[n]).values()))
+        place = (slice(*pair) for pair in pairwise(ends))
+        places = {number: [next(place) for _ in _shapes_of(net.layers[number])] for number in layers}
+        self.places = {number: of_layer for number, of_layer in places.items() if of_layer}
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Copies of the state's arrays, for `Network.set_state`."""
-        state = state_arrays(self.net.state())
-        return {name: state[name].copy() for name in self.names}
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the vector."""
+        return self.size * self.dtype.itemsize
 
-    def pack(self, vector: np.ndarray, share: float, add: bool) -> None:
-        """Write what a shard has made to the vector, or add it.
+    def parts(self, number: int, layer: Layer, share: float) -> Iterator[tuple[slice, np.ndarray]]:
+        """What a shard's copy of a layer has made, and where it goes.
 
-        Its gradients carry its share of the batch already; the state gets it here.
+        Its gradients carry the shard's share of the batch already; the state gets it here.
         """
-        state = state_arrays(self.net.state())
-        arrays: list[Any] = [p.grad for p in self.parameters] + [state[name] * share for name in self.names]
-        for place, array in zip(self.places, arrays, strict=True):
-            if add:
-                vector[place] += array.reshape(-1)
-            else:
-                vector[place] = array.reshape(-1)
+        arrays = [p.grad for p in layer.parameters()] + [array * share for array in _state(layer).values()]
+        for place, array in zip(self.places[number], arrays, strict=True):
+            yield place, array.reshape(-1)  # type: ignore[union-attr]
 
-    def unpack(self, vector: np.ndarray) -> None:
-        """Give the network the sums: its gradients are then parts of the vector, and its state is a copy."""
-        for p, place in zip(self.parameters, self.places, strict=False):
+    def parameters(self) -> Iterator[tuple[slice, Parameter]]:
+        """The parameters of the layers, each with the place of its gradient."""
+        for number, places in self.places.items():
+            yield from zip(places, self.net.layers[number].parameters(), strict=False)
+
+    def set_gradients(self, vector: np.ndarray) -> None:
+        """Give the network the sums: its gradients are then parts of the vector."""
+        for place, p in self.parameters():
             p.grad = vector[place].reshape(p.value.shape).astype(self.grad_dtype, copy=False)
-        self.set_state(vector)
 
     def set_state(self, vector: np.ndarray) -> None:
         """Set the state's arrays to a copy of what the vector has for them."""
-        places = iter(self.places[len(self.parameters) :])
-        for name, held in state_arrays(self.net.state()).items():
-            self.net.set_state({name: vector[next(places)].reshape(held.shape).astype(held.dtype)})
+        for number, places in self.places.items():
+            layer = self.net.layers[number]
+            held = _state(layer)
+            found = zip(held.items(), places[len(places) - len(held) :], strict=True)
+            layer.set_state({name: vector[p].reshape(a.shape).astype(a.dtype) for (name, a), p in found})
+
+
+def packings(net: Network, dtype: np.dtype, enough: int = ENOUGH) -> list[Packing]:
+    """The vectors of a network, from its end to its beginning.
+
+    Raises ValueError if a layer keeps whole numbers: a mean of these is none.
+    """
+    counts = [name for name, array in state_arrays(net.state()).items() if array.dtype.kind != "f"]
+    if counts:
+        raise ValueError(
+            f"{net.name}: {counts[0]} holds whole numbers, of which the shards have no mean; train without shards"
+        )
+    found, end = [], len(net.layers)
+    for begin in reversed(range(end)):
+        packing = Packing(net, range(begin, end), dtype)
+        if packing.nbytes >= enough or (begin == 0 and packing.size):
+            found.append(packing)
+            end = begin
+    return found
+
+
+def _state(layer: Layer) -> dict[str, np.ndarray]:
+    return state_arrays(layer.state())
+
+
+def _shapes_of(layer: Layer) -> list[np.ndarray]:
+    """Arrays of the shapes of what a layer makes."""
+    return [p.value for p in layer.parameters()] + list(_state(layer).values())

@@ -9,12 +9,33 @@ The mean of the g_k without these weights is another number as soon as the shard
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 DEFAULT_SHARDS = 8  # under mpiexec: for 1, 2, 4 or 8 ranks with the same work for each
 
 
 def cut(count: int, parts: int) -> list[range]:
     """`range(count)` in so many parts that follow each other, and whose sizes differ by at most 1."""
     return [range(k * count // parts, (k + 1) * count // parts) for k in range(parts)]
+
+
+class Shards(NamedTuple):
+    """The shards of a batch that a rank has."""
+
+    batch: int  #: images in the batch
+    images: range  #: the rank's part of them
+    filled: dict[int, range]  #: for each of its shards that has any: the images, as places in the batch
+
+    @classmethod
+    def of(cls, count: int, shards: int, held: range) -> Shards:
+        """For a batch of so many images, cut into so many shards, of which the rank holds some."""
+        parts = cut(count, shards)
+        images = range(parts[held.start].start, parts[held.stop - 1].stop)
+        return cls(count, images, {k: parts[k] for k in held if parts[k]})
+
+    def share(self, shard: int) -> float:
+        """A shard's share of the batch."""
+        return len(self.filled[shard]) / self.batch
 
 
 def check_shards(shards: int, batch_size: int, ranks: int) -> None:

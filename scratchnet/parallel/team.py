@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 import numpy as np
@@ -18,7 +19,31 @@ from scratchnet.parallel.tree import Message
 # How mpiexec tells its processes how many there are: MPICH's, and those made from it; Open MPI's.
 COUNTS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 
+EAGER = 200  # times to ask without a pause: on one machine, most messages have come by then
+PAUSE = 50e-6  # seconds between the questions after that
+
+IsDone = Callable[[], bool]  # asked again and again, whether messages have come and gone
+
 KNOWN = "known_to_all_ranks"  # an attribute of errors of which the other ranks have been told
+
+
+def until(is_done: IsDone, patience: float | None = None) -> None:
+    """Ask until it is so; TimeoutError if it is not after `patience` seconds.
+
+    So no call waits inside MPI: Ctrl-C is noticed while a rank waits, and others can have the core meanwhile.
+    """
+    asked, end = 0, None if patience is None else time.monotonic() + patience
+    while not is_done():
+        asked += 1
+        if asked > EAGER:
+            time.sleep(PAUSE)
+            if end is not None and time.monotonic() > end:
+                raise TimeoutError(f"no answer from the other ranks within {patience:g} seconds")
+
+
+def always() -> bool:
+    """What one process alone is told: there is nothing to wait for."""
+    return True
 
 
 class Team:
@@ -52,11 +77,13 @@ class Team:
         """What rank 0 gives, for all ranks."""
         return content
 
-    def exchange(self, sends: list[Message], receives: list[Message]) -> None:
-        """Send numbers to other ranks, and fill arrays with what they send; returns when both is done."""
+    def exchange(self, sends: list[Message], receives: list[Message], number: int) -> IsDone:
+        """Begin to send numbers to other ranks, and to fill arrays with what they send under the same number."""
+        return always
 
-    def gather_pieces(self, vector: np.ndarray, places: tuple[slice, ...]) -> None:
-        """Fill a vector of which each rank has one piece, in place: `places[rank]`."""
+    def gather_pieces(self, vector: np.ndarray, places: tuple[slice, ...]) -> IsDone:
+        """Begin to fill a vector of which each rank has one piece, in place: `places[rank]`."""
+        return always
 
     def neighbours(self) -> list[int]:
         """The ranks on this machine, in order."""

@@ -2,11 +2,14 @@
 
 Each step goes like this:
 
-    each rank       forward and backward on each of its shards, and the sum of these
+    each rank       forward on each of its shards
     all             meet: has one of them an error?
-    all             add the ranks' sums, up the tree
+    each rank       backward on each of its shards, stage by stage, and the sum of these
+    all             meanwhile: add the ranks' sums, up the tree
     each rank       the optimiser's step for its piece of the weights
     all             send the new weights round
+
+The last three are done for the last layers while the backward pass is at those before: see `journey.py`.
 
 With one shard this is the loop of `scratchnet/train.py`, bit for bit.
 """
@@ -21,14 +24,16 @@ from typing import Any, NoReturn
 import numpy as np
 
 from scratchnet.data import Dataset
-from scratchnet.engine import Planned, is_compiled
+from scratchnet.engine import Planned, is_compiled, ops
+from scratchnet.layers import BatchNorm, Layer
 from scratchnet.layers.base import state_arrays
 from scratchnet.loss import softmax_cross_entropy
 from scratchnet.network import Network
 from scratchnet.parallel.cores import shared_cores
 from scratchnet.parallel.draws import Draws, augmented
-from scratchnet.parallel.packing import Packing
-from scratchnet.parallel.shards import DEFAULT_SHARDS, check_shards, cut, sizes
+from scratchnet.parallel.journey import Traffic
+from scratchnet.parallel.shards import DEFAULT_SHARDS, Shards, check_shards, sizes
+from scratchnet.parallel.stagewise import Stage, SynchronisedNorm, copies_of, give_state, stages_of
 from scratchnet.parallel.team import Team, whole_team
 from scratchnet.parallel.together import (
     EndedElsewhere,
@@ -39,14 +44,13 @@ from scratchnet.parallel.together import (
     one_first,
     require_alike,
 )
-from scratchnet.parallel.tree import Pieces, Sums, Tree, Vectors, join, joins, own_sums
-from scratchnet.parallel.update import DividedUpdate, can_divide
+from scratchnet.parallel.tree import Tree
 from scratchnet.runs.description import describe, describe_optimizer, generators
 from scratchnet.runs.identity import fingerprint
 from scratchnet.runs.interrupt import Interrupt, interruptible
 from scratchnet.runs.metrics import METRICS, History
 from scratchnet.runs.run import CHECKPOINT, EVALUATION_BATCH, Run
-from scratchnet.settings import at_least_zero, positive
+from scratchnet.settings import at_least_zero, flag, positive
 from scratchnet.version import __version__
 
 
@@ -79,95 +83,96 @@ class ShardedRun(Run):
     """A run of which this rank computes some shards. Only that of rank 0 has a folder."""
 
     shards: int = DEFAULT_SHARDS
+    synchronised: bool = False
     team: Team = None  # type: ignore[assignment]  # a field without a default cannot follow those of `Run` that have one
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.shards = positive("fit", "shards", self.shards)
         check_shards(self.shards, self.batch_size, self.team.size)
+        self.synchronised = flag("fit", "synchronised", self.synchronised)
         self.draws = Draws(self.net, self.train.images.shape[1:])
-        self.packing = Packing(self.net, self.train.images.dtype)
         self.tree = Tree(self.shards, self.team.size)
-        self.joins = joins(self.tree, self.team.rank, self.packing.size)
-        self.pieces = Pieces.of(self.packing.size, self.team.size)
-        self.vectors = Vectors(self.packing.size, self.packing.dtype)
-        divide = self.team.size > 1 and can_divide(self.optimizer, self.packing)
-        self.divided = DividedUpdate(self.optimizer, self.packing, self.team, self.pieces.places) if divide else None
+        self.traffic = Traffic(self.net, self.train.images.dtype, self.tree, self.team, self.optimizer)
+        self.copies: list[list[Layer]] = []
+        self.stages: list[Stage] = []
 
     # ---------------------------------------------------------------- the loop
 
     def train_in_shards(self, bar: Any, interrupt: Interrupt) -> None:
         """Take all steps."""
+        self.copies = copies_of(self.net, len(self.tree.held_by(self.team.rank)))
+        self.stages = stages_of(self.net, self.copies, self.synchronised_norm if self.synchronised else None)
         while self.step < self.total_steps:
             for chosen in self.rest_of(self.train.batch_indices):
                 if self.schedule is not None:
                     self.optimizer.lr = at_least_zero("fit", "the schedule's lr", self.schedule(self.step))
-                sums, figures = self.own_shards(chosen)
+                shards = Shards.of(len(chosen), self.shards, self.tree.held_by(self.team.rank))
+                dlogits, figures = self.forward(chosen, shards)
                 heard = meet(self.team, interrupt.signal, must_save=self.failure is not None)
-                loss, right = (
-                    self.team.gather(figures).sum(axis=0).sum(axis=0)
-                )  # all but a shard's own rank say 0 of it
+                loss, right = self.team.gather(figures).sum(axis=0).sum(axis=0)  # a shard's own rank says all but 0
                 if not np.isfinite(loss):  # only then are the other ranks' images of interest
                     self.require_finite_loss(float(loss), self.train.images[chosen])
-                self.update(sums, heard)
+                self.backward(dlogits, shards)
+                if self.traffic.update is None:
+                    self.optimizer.step()
+                elif self.about_to_save(heard):
+                    self.traffic.put_together()
                 if self.average is not None:
                     self.average.update()
                 self.finish_step(float(loss), float(right / len(chosen)), bar, self.evaluate)
                 if heard.signal is not None:
                     self.stop_together(heard.signal)
 
-    def own_shards(self, chosen: np.ndarray) -> tuple[Sums, np.ndarray]:
-        """Forward and backward on this rank's shards of the batch of these images.
+    def forward(self, chosen: np.ndarray, shards: Shards) -> tuple[list[np.ndarray], np.ndarray]:
+        """Forward on this rank's shards of the batch of these images.
 
-        Returns what the rank can add alone, and for each shard (shards, 2) its part of the loss, and how many images it
-        has right; 0 for those of other ranks.
+        Returns the gradients for their logits, and for each shard of the batch (shards, 2) its part of the loss, and
+        how many images it has right; 0 for those of other ranks.
         """
-        parts = cut(len(chosen), self.shards)
-        figures = np.zeros((self.shards, 2))
-        before = self.packing.state()
-
-        def shard(k: int, vector: np.ndarray, add: bool) -> None:
-            if not parts[k]:
-                if not add:
-                    vector[:] = 0
-                vector += 0  # this makes 0 of -0, as it does where another rank adds the vector
-                return
-            share = len(parts[k]) / len(chosen)
-            self.net.set_state(before)
-            x, labels = self.images_of(chosen, parts[k]), self.train.labels[chosen[parts[k].start : parts[k].stop]]
-            logits = self.net.forward(x, training=True)
+        give_state(self.net, self.copies)
+        self.draws.skip(shards.images.start)
+        xs = [self.images_of(chosen, part) for part in shards.filled.values()]
+        for x in xs:
+            ops.before_forward(self.net, x, training=True)
+        for stage in self.stages:
+            xs = stage.forward(xs, list(shards.filled))
+        self.draws.skip(shards.batch - shards.images.stop)
+        figures, gradients = np.zeros((self.shards, 2)), []
+        for (k, part), logits in zip(shards.filled.items(), xs, strict=True):
+            labels = self.train.labels[chosen[part.start : part.stop]]
             loss, dlogits = softmax_cross_entropy(logits, labels)
-            self.net.backward(dlogits * dlogits.dtype.type(share), need_dx=False)
-            self.packing.pack(vector, share, add)
-            figures[k] = share * loss, (logits.argmax(axis=1) == labels).sum()
+            figures[k] = shards.share(k) * loss, (logits.argmax(axis=1) == labels).sum()
+            gradients.append(dlogits * dlogits.dtype.type(shards.share(k)))
+        return gradients, figures
 
-        mine = self.tree.held_by(self.team.rank)
-        self.draws.skip(parts[mine.start].start)
-        sums = own_sums(self.tree, self.team.rank, shard, self.vectors)
-        self.draws.skip(len(chosen) - parts[mine.stop - 1].stop)
+    def backward(self, douts: list[np.ndarray], shards: Shards) -> None:
+        """Backward on this rank's shards, while what is complete goes to the other ranks; until the network has the new
+        weights, or if the optimiser cannot be divided, the gradients."""
+        own, filled = self.tree.held_by(self.team.rank), list(shards.filled)
 
-        return sums, figures
+        def take(copy: int, number: int) -> None:
+            shard = filled[copy]
+            self.traffic.take(own.index(shard), number, self.copies[copy][number], shards.share(shard))
 
-    def update(self, sums: Sums, heard: Heard) -> None:
-        """Add all ranks' sums, and take the optimiser's step; put its arrays together if they are about to be saved."""
-        for step in self.joins:
-            join(sums, step, self.vectors, self.team.exchange)
-        vector = sums[self.tree.root]
-        if self.divided is None:
-            self.team.gather_pieces(vector, self.pieces.places)
-            self.packing.unpack(vector)
-            self.optimizer.step()
-        else:
-            self.divided.step(vector)
-            step_now = self.step + 1
-            about_to_save = self.checkpoint_due(step_now) or heard.must_save or heard.signal is not None
-            if about_to_save or step_now == self.total_steps:
-                self.divided.put_together(vector)
-        self.vectors.give_back(vector)  # the next step writes to it
+        self.traffic.begin()
+        for stage in reversed(self.stages):
+            douts = stage.backward(douts, stage is not self.stages[0], take)
+            self.traffic.set_out(stage.numbers.start)
+        self.traffic.finish()
+
+    def about_to_save(self, heard: Heard) -> bool:
+        """Whether all of the optimiser's arrays are needed after this step."""
+        step = self.step + 1
+        return self.checkpoint_due(step) or heard.must_save or heard.signal is not None or step == self.total_steps
+
+    def synchronised_norm(self, numbers: range, copies: list[Any], layer: BatchNorm) -> Stage:
+        """The stage of a BatchNorm with the statistics of the whole batch."""
+        return SynchronisedNorm(numbers, copies, layer, self.team, self.shards)
 
     def save_checkpoint(self) -> None:
         """As for one process; a failure between two checkpoints waits for the next step, when all ranks know of it."""
-        if self.divided is None or self.divided.whole:
+        if self.traffic.update is None or self.traffic.update.whole:
             super().save_checkpoint()
 
     def images_of(self, chosen: np.ndarray, part: range) -> np.ndarray:
@@ -214,7 +219,7 @@ class ShardedRun(Run):
         }
 
     def describe_arguments(self) -> dict[str, Any]:
-        return super().describe_arguments() | {"shards": self.shards}
+        return super().describe_arguments() | {"shards": self.shards, "synchronised": self.synchronised}
 
     def begin_where_the_first_is(self) -> None:
         """If rank 0 has resumed a run, go on from a copy of its files. They may be where only rank 0 can read them."""

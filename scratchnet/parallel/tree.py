@@ -23,7 +23,7 @@ Source: Rabenseifner, "Optimization of Collective Reduction Operations", 2004, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -140,66 +140,38 @@ class Pieces:
         return found
 
 
-Sums = dict[Node, np.ndarray]
-Shard = Callable[[int, np.ndarray, bool], None]  # see `own_sums`
 Message = tuple[np.ndarray, int]  # numbers, and the rank to which or from which they go
-Exchange = Callable[[list[Message], list[Message]], None]  # sends the first, fills the second; returns when all is done
+Exchange = Callable[[list[Message], list[Message]], Callable[[], bool]]  # begins both; returns whether all is done
 
 
-class Vectors:
-    """Vectors of one size and dtype, used again and again: new memory costs as much time as adding."""
+class Turn(NamedTuple):
+    """What a rank does with one of its shards: where it puts it, and which sums are then complete."""
 
-    def __init__(self, size: int, dtype: np.dtype) -> None:
-        self.size, self.dtype = size, dtype
-        self.free: list[np.ndarray] = []
-
-    def take(self) -> np.ndarray:
-        """A vector that holds anything."""
-        return self.free.pop() if self.free else np.empty(self.size, self.dtype)
-
-    def give_back(self, vector: np.ndarray) -> None:
-        """Let others have it."""
-        self.free.append(vector)
+    vector: int  #: of the rank's vectors
+    adds: bool  #: whether the vector holds a sum already, to which the shard is the other half
+    merges: int  #: how often the last vector is then added to the one before it
 
 
-def own_sums(tree: Tree, rank: int, shard: Shard, vectors: Vectors) -> Sums:
-    """Compute a rank's shards, and add what it can add alone.
+def turns(tree: Tree, rank: int) -> tuple[list[Turn], list[Node]]:
+    """What a rank does with its shards, in their order, to add what it can add alone; and the sums that it then has.
 
-    Parameters
-    ----------
-    shard : function of k, a vector, and whether to add
-        Writes shard k to the vector, or adds it to what the vector holds, which saves a way through memory. It is
-        called for one shard after the other, in their order.
-
-    Returns
-    -------
-    dict of Node to ndarray : the sums of the largest nodes that only have shards of this rank.
+    The vectors are a stack. It never holds more than a sum for each level of the tree.
     """
-
-    def total(node: Node) -> np.ndarray:
-        if node.is_shard():
-            vector = vectors.take()
-            shard(node.first, vector, False)
-            return vector
-        left, right = node.halves()
-        vector = total(left)
-        if right.is_shard():
-            shard(right.first, vector, True)
-        else:
-            other = total(right)
-            vector += other
-            vectors.give_back(other)
-        return vector
-
-    def largest(node: Node) -> Iterator[Node]:
-        ranks = tree.ranks_of(node)
-        if ranks == range(rank, rank + 1):
-            yield node
-        elif rank in ranks:
-            for half in node.halves():
-                yield from largest(half)
-
-    return {node: total(node) for node in largest(tree.root)}
+    halves = {node.halves() for node in tree.nodes(rank) if len(tree.ranks_of(node)) == 1}
+    found: list[Turn] = []
+    stack: list[Node] = []
+    for shard in tree.held_by(rank):
+        node, merges = Node(shard, shard + 1), 0
+        adds = bool(stack) and (stack[-1], node) in halves
+        if adds:
+            node = Node(stack.pop().first, node.last)
+        vector = len(stack)
+        while stack and (stack[-1], node) in halves:
+            node = Node(stack.pop().first, node.last)
+            merges += 1
+        stack.append(node)
+        found.append(Turn(vector, adds, merges))
+    return found, stack
 
 
 class Join(NamedTuple):
@@ -222,18 +194,45 @@ def joins(tree: Tree, rank: int, size: int) -> list[Join]:
     return found
 
 
-def join(sums: Sums, step: Join, vectors: Vectors, exchange: Exchange) -> None:
-    """Add one shared node: put its sum, of which this rank owns some pieces, in the place of its halves'.
+class TreeSum:
+    """A sum over all shards on its way up the tree, as one rank sees it: its own shards first, then the shared nodes.
 
-    A rank's vector of a half holds numbers in the pieces that it owns. What it receives goes into the others.
+    The memory is used again for each batch: new memory costs as much time as adding.
     """
-    left, right = (sums.pop(half) if half in sums else vectors.take() for half in step.node.halves())
-    halves = dict(zip(step.node.halves(), (left, right), strict=True))
-    exchange(
-        [(halves[half][run], rank) for half, run, rank in step.sends],
-        [(halves[half][run], rank) for half, run, rank in step.receives],
-    )
-    for run in step.adds:
-        left[run] += right[run]
-    vectors.give_back(right)
-    sums[step.node] = left
+
+    def __init__(self, tree: Tree, rank: int, size: int, dtype: np.dtype) -> None:
+        self.turns, self.own = turns(tree, rank)
+        self.joins = joins(tree, rank, size)
+        self.vectors = [np.zeros(size, dtype) for _ in range(1 + max(turn.vector for turn in self.turns))]
+        self.received = np.empty(size if self.joins else 0, dtype)
+
+    def take(self, shard: int, place: slice, numbers: np.ndarray | float) -> None:
+        """Take a part of a shard: `shard` counts those of this rank from 0, and all have to come, in this order."""
+        vector, adds, merges = self.turns[shard]
+        if adds:
+            self.vectors[vector][place] += numbers
+        else:
+            self.vectors[vector][place] = numbers
+        for last in range(vector, vector - merges, -1):
+            self.vectors[last - 1][place] += self.vectors[last][place]
+
+    def climb(self, exchange: Exchange) -> Generator[None, None, np.ndarray]:
+        """Add the shared nodes; yields while messages are under way. Returns the vector whose own piece is the sum's.
+
+        A rank's vector of a half holds numbers in the pieces that it owns. What it receives goes into the others.
+        """
+        sums = dict(zip(self.own, self.vectors, strict=False))
+        for step in self.joins:
+            halves = {half: sums.pop(half, self.received) for half in step.node.halves()}
+            is_done = exchange(
+                [(halves[half][run], rank) for half, run, rank in step.sends],
+                [(halves[half][run], rank) for half, run, rank in step.receives],
+            )
+            while not is_done():
+                yield
+            total, other = sorted(halves.values(), key=lambda vector: vector is self.received)
+            for run in step.adds:
+                total[run] += other[run]  # a + b and b + a have the same bits
+            sums[step.node] = total
+        (total,) = sums.values()
+        return total

@@ -18,7 +18,7 @@ import numpy as np
 from scratchnet.layers.base import Parameter
 from scratchnet.optim import SGD, Adam, Optimizer
 from scratchnet.parallel.packing import Packing
-from scratchnet.parallel.team import Team
+from scratchnet.parallel.team import Team, until
 
 
 class DividedUpdate:
@@ -28,51 +28,50 @@ class DividedUpdate:
     ----------
     optimizer : SGD or Adam
         See `can_divide`.
-    packing : Packing
-        Where the gradients lie in a vector.
-    places : of the ranks' pieces in it.
     """
 
-    def __init__(self, optimizer: Optimizer, packing: Packing, team: Team, places: tuple[slice, ...]) -> None:
-        self.optimizer, self.packing, self.team, self.places = optimizer, packing, team, places
-        numbers = {id(p): i for i, p in enumerate(packing.parameters)}
-        self.parameters = [(p, packing.places[numbers[id(p)]]) for p in optimizer.parameters]
+    def __init__(self, optimizer: Optimizer, team: Team) -> None:
+        self.optimizer, self.team = optimizer, team
+        self.numbers = {id(p): i for i, p in enumerate(optimizer.parameters)}
         self.whole = True  # whether every rank has all of the optimiser's arrays up to date
 
-    def step(self, vector: np.ndarray) -> None:
-        """Take the optimiser's step.
+    def begin(self) -> None:
+        """Begin a step."""
+        self.optimizer.steps += 1
+        self.whole = self.team.size == 1
 
-        vector : holds the sums in this rank's piece; afterwards all of the new weights, and of the layers' state.
-        """
+    def change(self, packing: Packing, vector: np.ndarray, piece: slice) -> None:
+        """Change the weights of this rank's piece of a vector: it holds their gradients, and then the new weights."""
         optimizer = self.optimizer
-        optimizer.steps += 1
-        for i, p, mine, inside in self._own_parts():
+        for i, p, mine, inside in self._own_parts(packing, piece):
             value = p.value.reshape(-1)[inside]  # a view: what is changed here is the weight itself
-            g = vector[mine].astype(self.packing.grad_dtype, copy=False)
+            g = vector[mine].astype(packing.grad_dtype, copy=False)
             g = g if optimizer.weight_decay == 0 else g + optimizer.weight_decay * value
             arrays = self._arrays(i, p)
             optimizer.update(value, g, {name: array.reshape(-1)[inside] for name, array in arrays.items()})
             vector[mine] = value
-        self.whole = self.team.size == 1
-        self.team.gather_pieces(vector, self.places)
-        for p, place in self.parameters:
+
+    def set_weights(self, packing: Packing, vector: np.ndarray) -> None:
+        """Give the network the new weights of all ranks' pieces."""
+        for _, p, place in self._parameters(packing):
             p.value.reshape(-1)[:] = vector[place]
-        self.packing.set_state(vector)
 
-    def put_together(self, vector: np.ndarray) -> None:
-        """Bring all of the optimiser's arrays up to date; `vector` is overwritten. All ranks have to call it."""
+    def put_together(self, packing: Packing, vector: np.ndarray, places: tuple[slice, ...]) -> None:
+        """Bring the optimiser's arrays for a vector's layers up to date; `vector` is overwritten. All ranks call it."""
         for name in self.optimizer.state_names() or ():
-            for i, p, mine, inside in self._own_parts():
+            for i, p, mine, inside in self._own_parts(packing, places[self.team.rank]):
                 vector[mine] = self._arrays(i, p)[name].reshape(-1)[inside]
-            self.team.gather_pieces(vector, self.places)
-            for i, (p, place) in enumerate(self.parameters):
+            until(self.team.gather_pieces(vector, places))
+            for i, p, place in self._parameters(packing):
                 self._arrays(i, p)[name].reshape(-1)[:] = vector[place]
-        self.whole = True
 
-    def _own_parts(self) -> Iterator[tuple[int, Parameter, slice, slice]]:
-        """The parameters of which this rank changes a part: number, parameter, its place in the vector, and in it."""
-        piece = self.places[self.team.rank]
-        for i, (p, place) in enumerate(self.parameters):
+    def _parameters(self, packing: Packing) -> Iterator[tuple[int, Parameter, slice]]:
+        """The parameters in a vector that the optimiser changes: number, parameter, place."""
+        return ((self.numbers[id(p)], p, place) for place, p in packing.parameters() if id(p) in self.numbers)
+
+    def _own_parts(self, packing: Packing, piece: slice) -> Iterator[tuple[int, Parameter, slice, slice]]:
+        """Those of which this rank changes a part: number, parameter, its place in the vector, and in it."""
+        for i, p, place in self._parameters(packing):
             start, stop = max(place.start, piece.start), min(place.stop, piece.stop)
             if start < stop:
                 yield i, p, slice(start, stop), slice(start - place.start, stop - place.start)
@@ -85,8 +84,11 @@ class DividedUpdate:
         return arrays
 
 
-def can_divide(optimizer: Optimizer, packing: Packing) -> bool:
+def can_divide(optimizer: Optimizer, packings: list[Packing]) -> bool:
     """Whether each number can be changed by itself: not so if the optimiser is another than ours, or if the weights
-    have another dtype than the sums, or another layout than the vector."""
-    known = type(optimizer) in (SGD, Adam)
-    return known and all(p.value.dtype == packing.dtype and p.value.flags.c_contiguous for p in packing.parameters)
+    have another dtype than the sums, or another layout than the vectors."""
+    return type(optimizer) in (SGD, Adam) and all(
+        p.value.dtype == packing.dtype and p.value.flags.c_contiguous
+        for packing in packings
+        for _, p in packing.parameters()
+    )

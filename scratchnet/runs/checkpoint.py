@@ -32,6 +32,7 @@ ADVICE = {
     "train_labels": "Resume with the labels that it was begun with, in that order and dtype",
     "average": "Resume with a WeightAverage of that decay, or without one if there was none",
     "shards": "Resume with shards= of that number, or without it if there were none",
+    "synchronised": "Resume with synchronised= as it was begun",
     "augment": "Resume with the augmentation that it was begun with: what it makes of the first images is compared",
 }
 
@@ -39,7 +40,7 @@ ADVICE = {
 AVERAGE = "average/"  # before the names of a `WeightAverage`'s arrays
 
 # Arguments that checkpoints of earlier versions lack: what was done then.
-NEWER = {"average": None, "shards": None}
+NEWER = {"average": None, "shards": None, "synchronised": False}
 
 
 def save(net: Network, path: str | Path, trained_on: Dataset | None = None) -> None:

@@ -305,6 +305,7 @@ class Run:
             "augment": None if self.augment is None else self.describe_augment(self.augment),
             "average": None if self.average is None else {"decay": self.average.decay},
             "shards": None,  # `parallel/train.py` has runs in shards
+            "synchronised": False,
         }
 
     def describe_augment(self, augment: Augment) -> str:
