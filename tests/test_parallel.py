@@ -392,7 +392,7 @@ class TestOneProcess:
             )  # a bias before it has no gradient but rounding
         for name, array in state_arrays(whole.state()).items():
             np.testing.assert_allclose(state_arrays(cut_up.state())[name], array, rtol=1e-9)
-        assert [s["loss"] for s in its.steps] == pytest.approx([s["loss"] for s in other.steps], rel=1e-12)
+        assert [s["loss"] for s in its.steps] == pytest.approx([s["loss"] for s in other.steps], rel=1e-10)
         assert not same(weights(cut_up), weights(train(sample[0], 5, make=normalised_net, dtype=np.float64)[0]))
 
     def test_layers_inside_a_layer_are_copied_for_each_shard(self, sample):
