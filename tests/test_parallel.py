@@ -302,7 +302,7 @@ class Residual(sn.Layer):
 
     def __init__(self, size):
         super().__init__()
-        self.inner = [sn.Dense(size, size, rng=3), sn.ReLU()]
+        self.size, self.inner = size, [sn.Dense(size, size, rng=3), sn.ReLU()]
 
     def forward(self, x, training=False):
         out = self.check_input(x)
