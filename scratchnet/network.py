@@ -110,13 +110,13 @@ class Network:
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """The last layer's output for a batch x (N, ...); `training` switches dropout on."""
-        self._check_shape(x)
+        self.check_input(x)
         given = x
         ops.before_forward(self, x, training)  # the first time, a compiled engine compiles its kernels
         self._stages, self._engine = ops.stages(self.layers), ops.engine
         for layer in self._stages:
             x = layer.forward(x, training)
-        self._remember_shape(given)
+        self.note_input(given)
         return x
 
     def backward(self, dout: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
@@ -148,13 +148,13 @@ class Network:
         Step
             (layer, direction, input, output, grads).
         """
-        self._check_shape(x)
+        self.check_input(x)
         given = x
         for layer in self.layers:
             out = layer.forward(x, training)
             yield Step(layer, "forward", x, out, {})
             x = out
-        self._remember_shape(given)
+        self.note_input(given)
         loss, dout = softmax_cross_entropy(x, labels)
         yield Step(Loss(), "forward", x, loss, {})
         yield Step(Loss(), "backward", 1.0, dout, {})
@@ -166,12 +166,22 @@ class Network:
     def predict(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
         """Class probabilities (N, K) for images (N, H, W, C), computed in batches to keep memory small."""
         check_float(self.name, "images", images)
-        self._check_shape(images)
+        self.check_input(images)
         batch_size = positive(self.name, "batch_size", batch_size)
         starts = range(0, max(len(images), 1), batch_size)  # no images: one empty batch, for the output's shape
         logits = np.concatenate([self.forward(images[i : i + batch_size]) for i in starts])
         check_shape(self.name, "logits", logits.shape, ("N", "K"))
         return softmax(logits)
+
+    def check_input(self, x: np.ndarray) -> None:
+        """A ValueError if the network was made for inputs of one shape, and x has another."""
+        if not self.takes_any_shape and isinstance(x, np.ndarray) and x.shape[1:] != self.input_shape:
+            check_shape(self.name, "input", x.shape, ("N", *self.input_shape))  # type: ignore[misc]
+
+    def note_input(self, x: np.ndarray) -> None:
+        """Note the shape of an input that all layers have accepted, if none was given."""
+        if self.input_shape is None:
+            self.input_shape = x.shape[1:]
 
     def parameters(self) -> list[Parameter]:
         """All trained arrays, in forward order."""
@@ -266,16 +276,6 @@ class Network:
 
     def __repr__(self) -> str:
         return f"Network([{', '.join(map(repr, self.layers))}], name={self.name!r})"
-
-    def _check_shape(self, x: np.ndarray) -> None:
-        """A ValueError if the network was made for inputs of one shape, and x has another."""
-        if not self.takes_any_shape and isinstance(x, np.ndarray) and x.shape[1:] != self.input_shape:
-            check_shape(self.name, "input", x.shape, ("N", *self.input_shape))  # type: ignore[misc]
-
-    def _remember_shape(self, x: np.ndarray) -> None:
-        """Note the shape of an input that all layers have accepted, if none was given."""
-        if self.input_shape is None:
-            self.input_shape = x.shape[1:]
 
     def _name_layers(self) -> None:
         numbers: Counter[str] = Counter()

@@ -400,6 +400,18 @@ class TestOneProcess:
         for one, right in zip(weights(cut_up), weights(whole), strict=True):
             np.testing.assert_allclose(one, right, rtol=1e-9, atol=1e-12)
 
+    def test_the_network_notes_the_shape_of_its_input(self, sample):
+        net = sn.Network([sn.Flatten(), sn.Dense(784, 10)])
+        optimizer = sn.SGD(net.parameters())
+        sn.fit(net, sample[0][:20], optimizer=optimizer, steps=1, batch_size=10, shards=2, progress=False)
+        assert net.input_shape == (28, 28, 1)
+        fixed = sn.Network([sn.ReLU(), sn.Flatten(), sn.Dense(784, 10)], input_shape=(784,))
+        with pytest.raises(ValueError, match=r"expected input of shape \(N, 784\), got \(5, 28, 28, 1\)"):
+            sn.fit(
+                fixed, sample[0][:20], optimizer=sn.SGD(fixed.parameters()), steps=1, batch_size=10, shards=2,
+                progress=False,
+            )  # fmt: skip
+
     def test_it_is_interrupted_and_goes_on_as_without_shards(self, sample, tmp_path):
         whole, history = train(sample[0], 8, steps=9)
         train(sample[0], 8, steps=4, folder=tmp_path)

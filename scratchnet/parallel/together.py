@@ -1,12 +1,12 @@
 """Ranks begin alike and end together: an error of one is the end of all, and is shown once.
 
 Ranks *meet* after each part of the work that can fail, and before they exchange anything: at the start, at each step
-when the gradients are computed, and at the end. Each says whether it has an error, and whether it was asked to stop.
+after the forward pass, and at the end. Each says whether it has an error, and whether it was asked to stop.
 A rank that has an error goes to the next meeting at once. So the others, who are on their way to it, hear of the error
 there, and nobody waits for a message that will never come.
 
-An error where no meeting follows, between two messages, is rare. Then the others do not come; after `PATIENCE` seconds
-the rank shows its error and ends all of them. If a rank is killed, mpiexec ends the others.
+An error where no meeting follows, in a backward pass or between two messages, is rare. Then the others do not come;
+after `PATIENCE` seconds the rank shows its error and ends all of them. If a rank is killed, mpiexec ends the others.
 """
 
 from __future__ import annotations

@@ -134,9 +134,11 @@ class ShardedRun(Run):
         self.draws.skip(shards.images.start)
         xs = [self.images_of(chosen, part) for part in shards.filled.values()]
         for x in xs:
+            self.net.check_input(x)
             ops.before_forward(self.net, x, training=True)
         for stage in self.stages:
             xs = stage.forward(xs, list(shards.filled))
+        self.net.note_input(self.train.images)
         self.draws.skip(shards.batch - shards.images.stop)
         figures, gradients = np.zeros((self.shards, 2)), []
         for (k, part), logits in zip(shards.filled.items(), xs, strict=True):
