@@ -27,7 +27,7 @@ ONE = (28, 28, 1)
 # A small network that compiles in seconds, with a kernel of each sort: a product, a fused stage, an update.
 SMALL = """
     import numpy as np, scratchnet as sn
-    net = sn.Network([sn.Conv2D(1, 2, 3), sn.ReLU(), sn.MaxPool2D(2), sn.Flatten(), sn.Dense(392, 3)])
+    net = sn.Network([sn.ReLU(), sn.MaxPool2D(2), sn.Flatten(), sn.Dense(196, 3)])
     x = np.random.default_rng(0).random((8, 28, 28, 1), np.float32)
     labels = np.arange(8) % 3
     data = sn.Dataset(x, labels, "noise")
@@ -330,7 +330,7 @@ FORK = """
     import multiprocessing, os, sys
     import numpy as np
     import scratchnet as sn
-    net = sn.Network([sn.Conv2D(1, 2, 3), sn.ReLU(), sn.MaxPool2D(2), sn.Flatten(), sn.Dense(392, 3)])
+    net = sn.Network([sn.ReLU(), sn.MaxPool2D(2), sn.Flatten(), sn.Dense(196, 3)])
     x = np.random.default_rng(0).random((8, 28, 28, 1), np.float32)
     before = net.predict(x)
     context = multiprocessing.get_context("fork")
