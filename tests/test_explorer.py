@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import http.client
 import inspect
-import io
 import json
+import os
 import re
 import signal
 import socket
@@ -383,37 +383,40 @@ def test_training_that_diverges_says_so(session):
     assert "smaller rate" in session.trainer.fault
 
 
-def test_the_debugger_stops_at_the_line_with_the_drawn_image(session, sample, tmp_path, monkeypatch, capsys):
-    path = tmp_path / "net.safetensors"
-    sn.save(session.net, path)
-    session.opened.opened_as[:] = [str(path)]
-    answer(session, "draw", {"strokes": THREE})
-    session._walk()
-    found = answer(session, "debug", {"stage": 14, "array": "dw"})  # conv2 backward
-    command = found["vscode"]["args"]
-    monkeypatch.setattr(sys, "stdin", io.StringIO("p dout.shape, round(float(x.sum()), 3)\nq\n"))
-    monkeypatch.setattr(sys, "gettrace", lambda: None)
-    again.main(command)
-    printed = capsys.readouterr().out
-    assert "dw = (columns.T @ dout_rows)" in printed
-    assert f"((1, 14, 14, 16), {round(float(session.recording.arrays[14]['x'].sum()), 3)})" in printed
-    assert "scratchnet.explorer.again" in found["pdb"]
-
-
-def debugged(session, path, monkeypatch, capsys, typed="q\n", **place):
-    """What pdb prints for the command that the page copies."""
+def debugged(session, path, typed="q\n", line=None, **place):
+    """What pdb prints for the command that the page copies, as a user has it: in a process of its own."""
     sn.save(session.opened.net, path)
     session.opened.opened_as[:] = [str(path)]
-    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-    monkeypatch.setattr(sys, "gettrace", lambda: None)
-    again.main(answer(session, "debug", place)["vscode"]["args"])
-    return capsys.readouterr().out
+    found = answer(session, "debug", place)
+    launch = found["vscode"]
+    assert launch["module"] in found["pdb"]
+    given = [*launch["args"], *([] if line is None else ["--line", str(line)])]
+    child = subprocess.run(
+        [launch["python"], "-m", launch["module"], *given],
+        cwd=launch["cwd"],
+        env={**os.environ, "HOME": str(path.parent)},  # whose .pdbrc pdb reads
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert child.returncode == 0, child.stderr
+    return child.stdout
 
 
-def test_the_debugger_gets_a_pixel_that_was_changed(session, tmp_path, monkeypatch, capsys):
+def test_the_debugger_stops_at_the_line_with_the_drawn_image(session, tmp_path):
+    answer(session, "draw", {"strokes": THREE})
+    session._walk()
+    typed = "p dout.shape, round(float(x.sum()), 3)\nq\n"
+    printed = debugged(session, tmp_path / "net.safetensors", typed, stage=14, array="dw")  # conv2 backward
+    assert "dw = (columns.T @ dout_rows)" in printed
+    assert f"((1, 14, 14, 16), {round(float(session.recording.arrays[14]['x'].sum()), 3)})" in printed
+
+
+def test_the_debugger_gets_a_pixel_that_was_changed(session, tmp_path):
     answer(session, "what-if", {"kind": "pixel", "index": [3, 4, 0], "delta": -0.123456789})
     typed = "p float(x[0, 3, 4, 0]), float(x.sum())\nq\n"
-    printed = debugged(session, tmp_path / "net.safetensors", monkeypatch, capsys, typed, stage=0, array="out")
+    printed = debugged(session, tmp_path / "net.safetensors", typed, stage=0, array="out")
     assert f"({float(session.x[0, 3, 4, 0])}, {float(session.x.sum())})" in printed
 
 
@@ -430,7 +433,7 @@ def test_changed_weights_are_not_those_of_the_command(session):
         assert answer(session, "debug", place)["why"] == ""
 
 
-def test_dropout_that_is_off_shows_where_it_returns(opened, sample, tmp_path, monkeypatch, capsys):
+def test_dropout_that_is_off_shows_where_it_returns(opened, tmp_path):
     net = sn.Network([sn.Flatten(), sn.Dropout(0.5), sn.Dense(784, 10)], (28, 28, 1))
     session = Session(opened._replace(net=net))
     for in_training, forward, backward in ((True, "x * mask, mask", "dout * mask"), (False, "x", "dout")):
@@ -439,11 +442,12 @@ def test_dropout_that_is_off_shows_where_it_returns(opened, sample, tmp_path, mo
             source = session.recording.sources[stage]
             assert dict(source["lines"])[source["marks"][name]].split("#")[0].strip() == f"return {line}"
             assert ("no dropout" in session.recording.formulas[stage][0]) != in_training
-    printed = debugged(session, tmp_path / "net.safetensors", monkeypatch, capsys, stage=1, array="out")
+    path = tmp_path / "net.safetensors"
+    printed = debugged(session, path, stage=1, array="out")
     assert "-> return x" in printed
     assert "did not reach" not in printed
-    again.stop_in(session.recording.stages[1], line_of(sn.layers.dropout_forward, "return x * mask"))
-    assert "dropout1 forward did not reach line" in capsys.readouterr().out
+    line = line_of(sn.layers.dropout_forward, "return x * mask")
+    assert "dropout1 forward did not reach line" in debugged(session, path, line=line, stage=1, array="out")
 
 
 def line_of(function, text):
@@ -460,13 +464,21 @@ def test_vs_code_gets_all_that_it_needs(session):
     )
 
 
-def test_breakpoints_of_vs_code_hold_in_the_stage_alone(session, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("connected", [True, False])
+def test_breakpoints_of_vs_code_hold_in_the_stage_alone(session, tmp_path, monkeypatch, connected):
+    """debugpy that is only imported, as by a notebook, has no breakpoints, and fails if it is asked."""
+    sn.save(session.net, tmp_path / "net.safetensors")
+    session.opened.opened_as[:] = [str(tmp_path / "net.safetensors")]
     events = []
-    monkeypatch.setitem(sys.modules, "debugpy", SimpleNamespace(trace_this_thread=events.append))
+    debugpy = SimpleNamespace(trace_this_thread=events.append, is_client_connected=lambda: connected)
+    monkeypatch.setitem(sys.modules, "debugpy", debugpy)
+    monkeypatch.setattr(sys, "breakpointhook", lambda: events.append("breakpoint"))
+    monkeypatch.setattr(again, "debugged", lambda: True)
     monkeypatch.setattr(again, "walk", lambda *given: [events.append("walk"), *walk(*given)][1:])
     monkeypatch.setattr(again, "call", lambda *given: events.append("stage"))
-    debugged(session, tmp_path / "net.safetensors", monkeypatch, capsys, stage=0, array="out")
-    assert events == [False, "walk", True, "stage"]
+    again.main(answer(session, "debug", {"stage": 0, "array": "out"})["vscode"]["args"])
+    expected = [False, "walk", True, "breakpoint", "stage"]
+    assert events == (expected if connected else [event for event in expected if type(event) is str])
 
 
 WEIGHT, PIXEL = {"kind": "weight", "name": "conv1.w"}, {"kind": "pixel", "index": [0, 0, 0]}
