@@ -209,14 +209,17 @@ def test_the_line_that_makes_an_array_is_marked(sample, numpy_engine):
     recording = Recording(every_layer(), sample[1].images[:1], 3, True)
     for stage, numbers in zip(recording.stages, recording.numbers, strict=True):
         source = source_of(stage.step.layer, stage.step.direction)
-        lines = dict(source["lines"])
-        text = Path(source["path"]).read_text(encoding="utf-8").splitlines()
-        assert all(text[number - 1].strip() == line.strip() for number, line in source["lines"])
+        for each in (source, *source["elsewhere"].values()):
+            text = Path(each["path"]).read_text(encoding="utf-8").splitlines()
+            assert all(text[number - 1].strip() == line.strip() for number, line in each["lines"])
         for name in numbers:
-            assert source["marks"].get(name) in lines, f"{stage.name}: no line is marked for {name}"
+            maker = source["elsewhere"].get(name, source)
+            assert maker["marks"].get(name) in dict(maker["lines"]), f"{stage.name}: no line is marked for {name}"
     marks = source_of(small_cnn().layers[0], "backward")
     assert "col2im(" in dict(marks["lines"])[marks["marks"]["dx"]]
     assert not any('"""' in line for _, line in marks["lines"])
+    p = source_of(recording.stages[len(recording.stages) // 2 - 1].step.layer, "forward")["elsewhere"]["p"]
+    assert (p["title"], dict(p["lines"])[p["marks"]["p"]].split()[:2]) == ("softmax", ["return", "exponentials"])
 
 
 def test_a_recording_unpacks_to_the_arrays_of_the_steps(sample, numpy_engine):
@@ -360,13 +363,45 @@ def test_training_looked_at_rewound_and_the_same_again(session):
         paused = answer(session, "train", {"go": False})
         assert not paused["running"]
         histories.append(paused["losses"][:26])
-        assert paused["accuracies"][0][0] == 25
+        assert [step for step, _, _ in paused["tests"][:2]] == [0, 25]
+        assert 0 < paused["tests"][1][1] < paused["tests"][0][1]
         assert paused["tested"] == 50
         answer(session, "rewind", {})
         for p in session.net.parameters():
             np.testing.assert_array_equal(p.value, first.values[p.name])
     assert histories[0] == histories[1]
     assert np.mean(histories[0][-5:]) < np.mean(histories[0][:5])
+
+
+def test_single_steps_are_those_of_a_training(session):
+    given = {"go": True, "optimizer": "momentum", "lr": 0.01}
+    answer(session, "train", given)
+    wait_for(lambda: answer(session, "progress", {})["step"] >= 3)
+    expected = answer(session, "train", {"go": False})["losses"][:3]
+    answer(session, "rewind", {})
+    for step in (1, 2, 3):
+        found = answer(session, "train", {**given, "once": True})
+        assert (found["step"], found["running"]) == (step, False)
+    assert found["losses"] == expected
+    step, loss, accuracy = found["tests"][0]
+    logits = small_cnn().astype(np.float64).forward(session.data.images[:50].astype(np.float64))
+    labels = session.data.labels[:50]
+    assert (step, loss) == (0, pytest.approx(sn.softmax_cross_entropy(logits, labels)[0], rel=1e-5))
+    assert accuracy == (logits.argmax(axis=1) == labels).mean()
+
+
+def test_the_gallery_has_the_surest_and_the_least_sure_of_each_class(session):
+    found = answer(session, "gallery", {})
+    p, labels = session.net.predict(session.data.images), session.data.labels
+    digits = [each["digit"] for each in found["images"]]
+    for k, (surest, least) in enumerate(zip(digits[::2], digits[1::2], strict=True)):
+        of_class = p[labels == k, k]
+        assert labels[surest] == labels[least] == k
+        assert (p[surest, k], p[least, k]) == (of_class.max(), of_class.min())
+    assert [each["read"] for each in found["images"]] == p[digits].argmax(axis=1).tolist()
+    right = [k for k in digits if p[k].argmax() == labels[k]]
+    assert found["first"] == min(right, key=lambda k: p[k, labels[k]])
+    np.testing.assert_allclose(found["images"][3]["image"], session.data.images[digits[3]].ravel(), rtol=1e-7)
 
 
 def test_training_ends_when_nobody_asks(session, monkeypatch):

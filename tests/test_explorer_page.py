@@ -201,7 +201,7 @@ def test_a_drawn_digit_gets_the_probabilities_of_predict(serve, visit, good):
 def test_each_kind_of_layer_shows_the_numbers_of_the_steps(serve, visit, sample, direction):
     """At three places of each stage, found with the mouse: the number and the sum of its terms, to the last digit."""
     net = net_of_every_kind()
-    page = visit(serve(net).address)
+    page = visit(serve(net).address + "#digit=0")
     steps = list(net_of_every_kind().steps(sample[1].images[:1], sample[1].labels[:1]))
     rng = np.random.default_rng(1)
     made = {"forward": "out", "backward": "dx"}[direction]
@@ -235,7 +235,7 @@ def test_each_kind_of_layer_shows_the_numbers_of_the_steps(serve, visit, sample,
 @pytest.mark.slow
 def test_the_loss_is_shown_term_by_term(serve, visit, good, sample):
     net, _ = good
-    page = visit(serve(net).address)
+    page = visit(serve(net).address + "#digit=0")
     forward, backward = (s for s in net.steps(sample[1].images[:1], sample[1].labels[:1]) if isinstance(s.layer, Loss))
     page.go(8)
     label = int(sample[1].labels[0])

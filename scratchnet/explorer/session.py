@@ -30,6 +30,7 @@ from scratchnet.program import python_line
 
 Request = dict[str, Any]
 MOST_UNDONE = 200
+LOOKED_AT = 200  # images that the gallery chooses from
 
 
 class Session:
@@ -60,6 +61,7 @@ class Session:
             "engine": current_engine(),
             "classes": [self.data.class_name(k) for k in range(self.classes)],
             "data": {"name": self.data.name, "count": len(self.data)},
+            "shape": list(self.x.shape[1:]),
             "can_draw": self.x.ndim == 4 and H == W and C == 1,
             "summary": self.net.summary(),
             "parameters": {p.name: list(p.value.shape) for p in self.net.parameters()},
@@ -78,6 +80,25 @@ class Session:
         if request.get("label") is None:
             self.label = int(probabilities.argmax())
         return self._seen(probabilities)
+
+    def gallery(self, request: Request) -> dict[str, Any]:
+        """Of each class the image that the network is surest of, and the one that it is least sure of.
+
+        `first` is the one to begin with: of these, and of those that it reads right, the one that it is least sure of.
+        """
+        looked_at = self.data[:LOOKED_AT]
+        p = self.net.predict(looked_at.images)
+        own = np.nan_to_num(p[np.arange(len(p)), looked_at.labels])
+        read = p.argmax(axis=1)
+        members = [np.flatnonzero(looked_at.labels == k) for k in range(self.classes)]
+        chosen = [int(of_class[pick(own[of_class])]) for of_class in members if len(of_class) for pick in EXTREMES]
+        return {
+            "first": min(chosen, key=lambda k: (read[k] != looked_at.labels[k], own[k])),
+            "images": [
+                {"digit": k, "label": int(looked_at.labels[k]), "read": int(read[k]), "image": floats(pixels)}
+                for k, pixels in ((k, looked_at.images[k].ravel()) for k in chosen)
+            ],
+        }
 
     def choose(self, request: Request) -> dict[str, Any]:
         """One of the images of the data set."""
@@ -205,13 +226,13 @@ class Session:
         }
 
     def train(self, request: Request) -> dict[str, Any]:
-        """Begin to train on the data set, or stop."""
+        """Begin to train on the data set, or stop; or take one step (`once`)."""
         if not request.get("go"):
             self.trainer.pause()
         else:
             name, lr = self._optimizer(request)
             self.changes.clear()
-            self.trainer.run(name, lr)
+            (self.trainer.run_once if request.get("once") else self.trainer.run)(name, lr)
         return self.progress({})
 
     def progress(self, request: Request) -> dict[str, Any]:
@@ -223,7 +244,7 @@ class Session:
             "running": trainer.running,
             "fault": trainer.fault,
             "losses": floats(trainer.losses[since:]),
-            "accuracies": list(trainer.accuracies),
+            "tests": [[step, *floats(found)] for step, *found in trainer.tests],
             "tested": len(trainer.test),
             **self._seen(self._predict()),
         }
@@ -307,9 +328,12 @@ class Session:
         return name, lr
 
 
+EXTREMES: tuple[Callable[[np.ndarray], Any], ...] = (np.argmax, np.argmin)
+
 # What a page may ask for.
 ACTIONS: dict[str, Callable[[Session, Request], Any]] = {
-    "describe": Session.describe, "draw": Session.draw, "choose": Session.choose, "label": Session.set_label,
+    "describe": Session.describe, "gallery": Session.gallery,
+    "draw": Session.draw, "choose": Session.choose, "label": Session.set_label,
     "walk": Session.walk, "explain": Session.explain, "debug": Session.debug,
     "what-if": Session.what_if, "undo": Session.undo,
     "learn": Session.learn, "train": Session.train, "progress": Session.progress, "rewind": Session.rewind,

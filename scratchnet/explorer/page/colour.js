@@ -3,6 +3,8 @@
 
 const NEGATIVE = [12, 44, 132];
 const POSITIVE = [214, 92, 0];
+const SHARP = 320; // pixels of the longer side of a canvas on which negative numbers are marked
+const FAINT = 0.02; // of the largest: what is smaller looks white, and has no mark
 const STRENGTH = 0.6; // below 1: small numbers can be seen beside large ones
 
 /** The colour of a value from -1 to 1 as [red, green, blue]. */
@@ -28,8 +30,11 @@ export function largest(array) {
   return array.largest;
 }
 
-/** Draw rows of numbers on a canvas, a pixel for each; `at(row, column)` gives the number. */
-export function paint(canvas, rows, columns, at, most) {
+/** Draw rows of numbers on a canvas, a pixel for each; `at(row, column)` gives the number. If negative numbers are to be
+ * `marked`, and there is room, each number is a square, with a stroke in it if it is negative: signs can be read in grey. */
+export function paint(canvas, rows, columns, at, most, marked = false) {
+  const side = Math.floor(SHARP / Math.max(rows, columns));
+  if (marked && side >= 6) { paintMarked(canvas, rows, columns, at, most, Math.min(side, 24)); return; }
   if (canvas.width !== columns) canvas.width = columns;
   if (canvas.height !== rows) canvas.height = rows;
   const context = canvas.getContext("2d");
@@ -43,4 +48,18 @@ export function paint(canvas, rows, columns, at, most) {
     }
   }
   context.putImageData(image, 0, 0);
+}
+
+function paintMarked(canvas, rows, columns, at, most, side) {
+  canvas.width = columns * side;
+  canvas.height = rows * side;
+  const context = canvas.getContext("2d"), third = Math.round(side / 3), thick = Math.max(1, Math.round(side / 10));
+  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) {
+    const value = at(row, column), share = value / most;
+    context.fillStyle = value === undefined ? "rgb(128 128 128 / 24%)" : css(share);
+    context.fillRect(column * side, row * side, side, side);
+    if (!(share < -FAINT)) continue;
+    context.fillStyle = isDark(share) ? "#ffffff" : "#14171a";
+    context.fillRect(column * side + third, row * side + Math.floor((side - thick) / 2), side - 2 * third, thick);
+  }
 }
