@@ -16,7 +16,7 @@ from scratchnet.explorer.server import Explorer
 from scratchnet.show.subject import small_cnn
 
 PICTURE = Path(__file__).parent.parent / "docs" / "explorer.png"
-SIZE = {"width": 1400, "height": 1400}
+SIZE = {"width": 1400, "height": 1060}
 ARCS = [(0.33, 0.18, -160), (0.65, 0.2, -90)]  # a 3: the middle of each bow, half its height, where it begins
 STAGE = "stage 15:"  # conv2 backward
 

@@ -20,13 +20,16 @@ export function showCode(stage, array) {
   byId("to-line").replaceChildren(...(text ? [`${source.file.split("/").at(-1)}:${wanted} `, make("code", {}, text.trim())] : ["no line of this stage makes it"]));
   byId("to-line").setAttribute("aria-disabled", !text);
   for (const line of lines.children) {
-    const marked = +line.dataset.line === wanted;
-    if (marked) line.setAttribute("aria-current", "true"); else line.removeAttribute("aria-current");
-    if (marked) {
-      const box = lines.getBoundingClientRect(), at = line.getBoundingClientRect();
-      if (at.top < box.top || at.bottom > box.bottom) lines.scrollTop += at.top - box.top - box.height / 3;
-    }
+    if (+line.dataset.line === wanted) line.setAttribute("aria-current", "true"); else line.removeAttribute("aria-current");
   }
+  keepLineInView();
+}
+
+/** Scroll the list, and not the page, to the marked line. */
+export function keepLineInView() {
+  const lines = byId("code-lines"), box = lines.getBoundingClientRect();
+  const at = lines.querySelector("[aria-current]")?.getBoundingClientRect();
+  if (at && (at.top < box.top || at.bottom > box.bottom)) lines.scrollTop += at.top - box.top - box.height / 3;
 }
 
 /** A line of Python with its comment and its first word told apart. */

@@ -7,7 +7,7 @@ const NAMES = {
   dw: "the gradient by w: what an optimiser takes its step along", db: "the gradient by b",
   z: "the logits: one number for each class, before softmax", p: "the probabilities: softmax of the logits",
   loss: "−log p of the label: 0 if the network is sure and right", dlogits: "the gradient of the loss by the logits: p − (1 for the label)",
-  mask: "what dropout multiplies by: 0, or 1 / (1 − rate)", argmax: "which number of each window was the largest", wins: "1 where the number was the largest of its window, else 0",
+  mask: "what dropout multiplies by: 0, or 1 / (1 − rate)", argmax: "which number of each window was the largest",
   xhat: "x, normalised: mean 0 and deviation 1 in each channel",
 };
 const LETTERS = {
@@ -16,14 +16,12 @@ const LETTERS = {
 };
 const IN_DENSE = { i: "the number of x", o: LETTERS.o };
 
-const meaningOf = (letter, kind) => (kind === "Dense" ? IN_DENSE[letter] : undefined) ?? LETTERS[letter];
+/** What a name or a letter means, in a stage of this kind of layer. */
+const meaning = (name, kind) => NAMES[name] ?? (kind === "Dense" ? IN_DENSE[name] : undefined) ?? LETTERS[name];
 
-/** What a name or a letter means, in a stage of this kind of layer; undefined if it is not in the list. */
-export const meaning = (name, kind) => NAMES[name] ?? meaningOf(name, kind);
-
-/** List the names and letters of a stage. */
-export function showGlossary(stage) {
-  const names = stage.shown.filter((name) => NAMES[name]);
+/** List the names of the arrays that are shown of a stage, and the letters of their indices. */
+export function showGlossary(stage, arrays) {
+  const names = arrays.filter((name) => NAMES[name]);
   const letters = ["n", ...new Set(Object.values(stage.named).flat().concat(stage.over))].filter((name) => LETTERS[name]);
   byId("letters").replaceChildren(...[...names, ...letters].flatMap((name) => [make("dt", {}, name), make("dd", {}, meaning(name, stage.kind))]));
 }

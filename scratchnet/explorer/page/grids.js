@@ -3,6 +3,7 @@
 import { css, isDark, paint } from "./colour.js";
 import { cellScale, make, short, tiny } from "./dom.js";
 
+const GRID = 110; // pixels of the page that a grid takes
 const CELLS = 7; // a grid of up to so many columns has its numbers written in it
 
 /** The grids of a part, and the line for the cell that is pointed at. */
@@ -77,7 +78,7 @@ function gridOf(grid, name, part) {
   const figure = (plane) => make("figure", {}, make("div", { class: "plane" }, plane, ...frames), caption);
   if (columns > CELLS || rows > CELLS) {
     const canvas = make("canvas", { role: "img", "aria-label": `${name}: ${rows} by ${columns} numbers` });
-    paint(canvas, rows, columns, (r, c) => grid[r][c] ?? undefined, most, true);
+    paint(canvas, rows, columns, (r, c) => grid[r][c] ?? undefined, most, GRID);
     return figure(canvas);
   }
   const scale = cellScale(most);

@@ -17,7 +17,7 @@ export class KernelsView {
     this.frame = make("div", { class: "touched" });
     this.box = make("div", { class: "kernels" }, this.canvas, this.frame);
     this.box.style.setProperty("max-width", `${this.columns * BIGGEST}px`);
-    this.element = make("figure", { class: "all-kernels", "data-kernels": name }, make("figcaption", {}, "all of ", make("b", {}, name), ` on one scale: rows are the ${C} channels, columns the ${F} filters`), this.box);
+    this.element = make("figure", { class: "all-kernels", "data-kernels": name }, make("figcaption", {}, "all of ", make("b", {}, name), ` on one scale; rows: channels (${C}), columns: filters (${F})`), this.box);
     this.update(array);
   }
 
@@ -32,9 +32,9 @@ export class KernelsView {
     const [KH, KW] = array.shape;
     const at = (row, column) => {
       const [kh, kw] = [row % (KH + 1), column % (KW + 1)];
-      return kh === KH || kw === KW ? undefined : array.data[offsetOf(array.shape, [kh, kw, Math.floor(row / (KH + 1)), Math.floor(column / (KW + 1))])];
+      return kh === KH || kw === KW ? null : array.data[offsetOf(array.shape, [kh, kw, Math.floor(row / (KH + 1)), Math.floor(column / (KW + 1))])];
     };
-    paint(this.canvas, this.rows, this.columns, at, largest(array), true);
+    paint(this.canvas, this.rows, this.columns, at, largest(array), this.columns * BIGGEST);
   }
 
   /** Frame the kernel that is shown in full. */

@@ -3,7 +3,7 @@
 // without a network.
 import { ask, explain, open, recorded, walk } from "./api.js";
 import { buildBars, showBars } from "./bars.js";
-import { setUpCopying, setUpLine, showCode } from "./code.js";
+import { keepLineInView, setUpCopying, setUpLine, showCode } from "./code.js";
 import { byId, make, oneAtATime, short } from "./dom.js";
 import { markInGallery, setUpGallery } from "./gallery.js";
 import { showGlossary } from "./glossary.js";
@@ -75,7 +75,7 @@ function showLayer(number) {
   state.kernels = small.filter((each) => hasKernels(each.array)).map(({ name, array }) => new KernelsView(name, array, (...channels) => chooseKernel(name, channels)));
   for (const each of state.kernels) turned(each.name);
   byId("more-arrays").replaceChildren(...[...small, ...state.kernels].map((each) => each.element));
-  showGlossary(stage);
+  showGlossary(stage, state.views.map((each) => each.name));
   hold(number ?? defaultNumber(stage));
 }
 
@@ -122,6 +122,7 @@ const askFor = oneAtATime(async (at, array, index, layer, focus) => {
   if (at !== state.at) return;
   showNumber(array, index, found, use, (chosen, moved) => { state.layer = chosen; point(array, index, moved); },
     (weight) => setTarget({ kind: "weight", name: `${state.walked.stages[at].layer}.w`, index: weight }));
+  keepLineInView(); // there may be less room for it now
   if (focus) byId("number-parts").querySelector(".layers [aria-pressed=true]")?.focus();
   const touched = Object.assign({}, ...(found.sums ?? []).map((part) => part.touched), use?.ranges && { [use.made]: use.ranges });
   for (const view of state.views) {

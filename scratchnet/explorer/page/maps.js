@@ -158,7 +158,7 @@ export class ArrayView {
     const wraps = array.shape.length < 2 || isLong(array.shape);
     const inside = (r, c) => (!wraps || r * plane.columns + c < (array.shape[0] ?? 1) ? at(r, c) : undefined);
     const written = plane.columns <= NUMBERS && plane.rows <= NUMBERS && this.size / Math.max(plane.rows, plane.columns) >= 26;
-    paint(this.canvas, plane.rows, plane.columns, inside, largest(array), !written);
+    paint(this.canvas, plane.rows, plane.columns, inside, largest(array), written ? 0 : this.size);
     this.map.setAttribute("aria-label", `${name}, ${plane.rows} by ${plane.columns}${where}. Arrow keys move, Enter holds the number.`);
     if (written) {
       this.numbers.style.setProperty("grid-template-columns", `repeat(${plane.columns}, 1fr)`);
