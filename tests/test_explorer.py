@@ -404,6 +404,15 @@ def test_the_gallery_has_the_surest_and_the_least_sure_of_each_class(session):
     np.testing.assert_allclose(found["images"][3]["image"], session.data.images[digits[3]].ravel(), rtol=1e-7)
 
 
+def test_pictures_of_large_images_are_made_small(opened):
+    net = sn.Network([sn.Conv2D(1, 2, 3), sn.MaxPool2D(50), sn.Flatten(), sn.Dense(50, 2)], (250, 250, 1))
+    data = sn.Dataset(np.random.default_rng(0).random((4, 250, 250, 1), np.float32), np.array([0, 1, 0, 1]), "large")
+    found = answer(Session(opened._replace(net=net, data=data)), "gallery", {})
+    assert found["shape"] == [32, 32, 1]
+    first = found["images"][0]
+    np.testing.assert_allclose(first["image"], data.images[first["digit"], ::8, ::8].ravel(), rtol=1e-7)
+
+
 def test_training_ends_when_nobody_asks(session, monkeypatch):
     monkeypatch.setattr(training, "PATIENCE", 0.2)
     answer(session, "train", {"go": True, "optimizer": "sgd", "lr": 0.01})

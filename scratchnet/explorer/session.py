@@ -20,7 +20,7 @@ import numpy as np
 
 from scratchnet.engine import READABLE_ENGINE, current_engine, is_compiled, use_engine
 from scratchnet.explorer.drawing import image_of, strokes_in
-from scratchnet.explorer.opening import Opened, Weights
+from scratchnet.explorer.opening import BATCH, Opened, Weights
 from scratchnet.explorer.recording import Recording
 from scratchnet.explorer.training import COMPUTE, OPTIMIZERS, Trainer
 from scratchnet.layers.base import Parameter, snapshot
@@ -31,6 +31,7 @@ from scratchnet.program import python_line
 Request = dict[str, Any]
 MOST_UNDONE = 200
 LOOKED_AT = 200  # images that the gallery chooses from
+SMALL = 32  # pixels of the longer side of a picture in it
 
 
 class Session:
@@ -61,7 +62,6 @@ class Session:
             "engine": current_engine(),
             "classes": [self.data.class_name(k) for k in range(self.classes)],
             "data": {"name": self.data.name, "count": len(self.data)},
-            "shape": list(self.x.shape[1:]),
             "can_draw": self.x.ndim == 4 and H == W and C == 1,
             "summary": self.net.summary(),
             "parameters": {p.name: list(p.value.shape) for p in self.net.parameters()},
@@ -87,16 +87,19 @@ class Session:
         `first` is the one to begin with: of these, and of those that it reads right, the one that it is least sure of.
         """
         looked_at = self.data[:LOOKED_AT]
-        p = self.net.predict(looked_at.images)
+        p = self.net.predict(looked_at.images, BATCH)
+        every = -(-max(self.x.shape[1:3]) // SMALL) if self.x.ndim == 4 else 1
+        pictures = looked_at.images[:, ::every, ::every] if self.x.ndim == 4 else looked_at.images
         own = np.nan_to_num(p[np.arange(len(p)), looked_at.labels])
         read = p.argmax(axis=1)
         members = [np.flatnonzero(looked_at.labels == k) for k in range(self.classes)]
         chosen = [int(of_class[pick(own[of_class])]) for of_class in members if len(of_class) for pick in EXTREMES]
         return {
             "first": min(chosen, key=lambda k: (read[k] != looked_at.labels[k], own[k])),
+            "shape": list(pictures.shape[1:]),
             "images": [
                 {"digit": k, "label": int(looked_at.labels[k]), "read": int(read[k]), "image": floats(pixels)}
-                for k, pixels in ((k, looked_at.images[k].ravel()) for k in chosen)
+                for k, pixels in ((k, pictures[k].ravel()) for k in chosen)
             ],
         }
 

@@ -4,8 +4,8 @@ import { paint } from "./colour.js";
 import { byId, make } from "./dom.js";
 
 /** Fill the strip. `choose(digit)` is called for the one that is chosen. Returns a digit to begin with. */
-export async function setUpGallery({ classes }, shape, choose) {
-  const { first, images } = await ask("gallery");
+export async function setUpGallery({ classes }, choose) {
+  const { first, shape, images } = await ask("gallery");
   const [rows, columns, channels = 1] = shape.length > 1 ? shape : [1, shape[0]];
   byId("gallery").replaceChildren(...images.map(({ digit, label, read, image }, k) => {
     const said = label === read ? `${classes[label]}` : `${classes[label]}, read as ${classes[read]}`;

@@ -342,7 +342,7 @@ async function begin() {
     setUpWhatIf(changed);
     setUpLearning(state.info, changed);
     setUpCopying(() => ({ stage: state.at, array: state.held?.array ?? "", index: state.held?.index ?? [], source: stageNow().source }));
-    const first = await setUpGallery(state.info, state.info.shape, choose);
+    const first = await setUpGallery(state.info, choose);
     await choose(Number(asked().get("digit") ?? first));
   }
   setUpTour();
