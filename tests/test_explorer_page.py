@@ -984,6 +984,8 @@ def test_the_letters_of_a_stage_are_explained(serve, visit):
     page.go(1)
     page.page.click("#glossary summary")
     assert page.page.is_visible("#letters")
+    title = page.page.locator("[data-array='out'] figcaption b").get_attribute("title")
+    assert title == page.page.locator("#letters dt:text-is('out') + dd").text_content()
 
 
 @pytest.mark.slow

@@ -16,8 +16,8 @@ const LETTERS = {
 };
 const IN_DENSE = { i: "the number of x", o: LETTERS.o };
 
-/** What a name or a letter means, in a stage of this kind of layer. */
-const meaning = (name, kind) => NAMES[name] ?? (kind === "Dense" ? IN_DENSE[name] : undefined) ?? LETTERS[name];
+/** What a name or a letter means, in a stage of this kind of layer; undefined if it is not in the list. */
+export const meaning = (name, kind) => NAMES[name] ?? (kind === "Dense" ? IN_DENSE[name] : undefined) ?? LETTERS[name];
 
 /** List the names of the arrays that are shown of a stage, and the letters of their indices. */
 export function showGlossary(stage, arrays) {

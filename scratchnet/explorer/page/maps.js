@@ -1,7 +1,8 @@
 // One array as a picture in which every number can be pointed at: images by channel, kernels by channel and filter,
 // vectors as bars or as rows of pixels.
 import { isDark, largest, paint } from "./colour.js";
-import { cellScale, make, nameOf, short, tiny } from "./dom.js";
+import { cellScale, make, short, tiny } from "./dom.js";
+import { meaning } from "./glossary.js";
 
 const BARS = 16; // a vector of up to so many numbers is drawn as bars
 const NUMBERS = 8; // and a map of up to so many rows has its numbers written in it
@@ -140,7 +141,7 @@ export class ArrayView {
     const { array, name } = this;
     const axes = channelAxes(array.shape);
     const where = axes.length && axes.some((n) => n > 1) ? `, channel ${this.channels.join(", ")}` : "";
-    this.caption.replaceChildren(make("b", {}, name), ` ${array.shape.join(" × ") || "a number"}`);
+    this.caption.replaceChildren(make("b", { title: meaning(name) }, name), ` ${array.shape.join(" × ") || "a number"}`);
     if (this.scalar) this.scalar.textContent = short(array.data[0]);
     if (this.bars) {
       [...this.bars.children].forEach((line, k) => {
@@ -254,6 +255,4 @@ export class ArrayView {
     this.turn(0, this.channels[0] + step);
     this.strip.children[this.channels[0]].focus();
   }
-
-  describe(index) { return `${nameOf(this.name, index)} = ${short(this.array.data[offsetOf(this.array.shape, index)])}`; }
 }
