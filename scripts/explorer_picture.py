@@ -16,7 +16,7 @@ from scratchnet.explorer.server import Explorer
 from scratchnet.show.subject import small_cnn
 
 PICTURE = Path(__file__).parent.parent / "docs" / "explorer.png"
-SIZE = {"width": 1400, "height": 1400}
+SIZE = {"width": 1400, "height": 1480}
 ARCS = [(0.33, 0.18, -160), (0.65, 0.2, -90)]  # a 3: the middle of each bow, half its height, where it begins
 STAGE = "stage 15:"  # conv2 backward
 
@@ -39,6 +39,8 @@ def main() -> None:
             draw(page)
             page.locator(f"#strip button[aria-label^='{STAGE}']").click()
             page.wait_for_timeout(1000)
+            page.locator(".grids .cells").nth(1).locator("span").nth(17).hover()  # a weight, and what it meets
+            page.wait_for_timeout(200)
             page.screenshot(path=PICTURE)
             chromium.close()
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import importlib
 import json
@@ -19,6 +20,7 @@ from conftest import INSTALL, ROOT, copy_project
 
 import scratchnet as sn
 from scratchnet.engine import KERNELS
+from scratchnet.explorer.recording import Recording
 
 LESSONS = sorted((ROOT / "lessons").glob("[0-9][0-9]_*.py"))
 MATH = sorted(path for path in (ROOT / "docs" / "math").glob("*.rst") if path.stem != "index")
@@ -211,6 +213,55 @@ def test_the_formulas_of_a_page_are_those_of_the_docstring(source):
     assert len(latex) == len(blocks), f"{source.name}: a paragraph of LaTeX for each indented block of the docstring"
     for block, formula in zip(blocks, latex, strict=True):
         assert terms(block) == terms(formula), f"{source.name} has {formula}, the docstring has {block}"
+
+
+# ---------------------------------------------------------------- links to the explorer
+
+
+def explorer_pages():
+    pytest.importorskip("sphinx", reason=INSTALL)
+    return runpy.run_path(str(ROOT / "docs" / "ext" / "explorer_pages.py"))
+
+
+def test_links_to_the_explorer_name_stages_and_arrays_that_are_there(sample):
+    """What an address of a recorded page ends with: see `goToHash` in the explorer's main.js."""
+    links = [(net, stage) for _, net, stage in explorer_pages()["SHOWN"].values()]
+    links += re.findall(r"explorer/(\w+)\.html#([^>]+)>", (ROOT / "docs" / "explorer.rst").read_text(encoding="utf-8"))
+    assert len(links) >= 10
+    recordings = {}
+    with sn.use_engine("numpy"):
+        for net in {net for net, _ in links}:
+            made = sn.models.ARCHITECTURES[net].make()
+            recordings[net] = Recording(made, sample[1].images[:1], 3, True)
+    for net, stage in links:
+        name, _, array = stage.partition("&array=")
+        names = [each.name.replace(" ", "-") for each in recordings[net].stages]
+        assert name in names, f"{net} has no stage {name}"
+        assert not array or array in recordings[net].arrays[names.index(name)], f"{name} has no {array}"
+
+
+def test_the_pages_of_some_lessons_lead_to_the_explorer():
+    pages = explorer_pages()
+    for lesson in pages["SHOWN"]:
+        (path,) = [path for path in LESSONS if path.stem == lesson]
+        source = [ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")), clean=False)]
+        before = source[0]
+        pages["lead_there"](None, f"lessons/{lesson}", source)
+        (link,) = set(source[0].split("\n")) - set(before.split("\n"))
+        assert re.fullmatch(r"\*In the explorer.*:\* `.* <\.\./explorer/\w+\.html#[\w&=-]+>`__\.", link)
+        assert source[0].replace(f"{link}\n\n", "") == before
+        assert source[0].index("*Part:*") < source[0].index(link)
+    source = ["no lesson"]
+    pages["lead_there"](None, "explorer", source)
+    assert source == ["no lesson"]
+
+
+@pytest.mark.slow
+def test_the_built_lessons_lead_to_pages_that_are_there(site):
+    for lesson in explorer_pages()["SHOWN"]:
+        page = (site / "lessons" / f"{lesson}.html").read_text(encoding="utf-8")
+        (target,) = re.findall(r'href="\.\./(explorer/\w+\.html)#[^"]+"', page)
+        assert (site / target).is_file()
 
 
 # ---------------------------------------------------------------- what is on the pages

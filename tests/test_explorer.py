@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import http.client
 import inspect
-import io
 import json
+import os
 import re
 import signal
 import socket
@@ -209,14 +209,17 @@ def test_the_line_that_makes_an_array_is_marked(sample, numpy_engine):
     recording = Recording(every_layer(), sample[1].images[:1], 3, True)
     for stage, numbers in zip(recording.stages, recording.numbers, strict=True):
         source = source_of(stage.step.layer, stage.step.direction)
-        lines = dict(source["lines"])
-        text = Path(source["path"]).read_text(encoding="utf-8").splitlines()
-        assert all(text[number - 1].strip() == line.strip() for number, line in source["lines"])
+        for each in (source, *source["elsewhere"].values()):
+            text = Path(each["path"]).read_text(encoding="utf-8").splitlines()
+            assert all(text[number - 1].strip() == line.strip() for number, line in each["lines"])
         for name in numbers:
-            assert source["marks"].get(name) in lines, f"{stage.name}: no line is marked for {name}"
+            maker = source["elsewhere"].get(name, source)
+            assert maker["marks"].get(name) in dict(maker["lines"]), f"{stage.name}: no line is marked for {name}"
     marks = source_of(small_cnn().layers[0], "backward")
     assert "col2im(" in dict(marks["lines"])[marks["marks"]["dx"]]
     assert not any('"""' in line for _, line in marks["lines"])
+    p = source_of(recording.stages[len(recording.stages) // 2 - 1].step.layer, "forward")["elsewhere"]["p"]
+    assert (p["title"], dict(p["lines"])[p["marks"]["p"]].split()[:2]) == ("softmax", ["return", "exponentials"])
 
 
 def test_a_recording_unpacks_to_the_arrays_of_the_steps(sample, numpy_engine):
@@ -360,13 +363,54 @@ def test_training_looked_at_rewound_and_the_same_again(session):
         paused = answer(session, "train", {"go": False})
         assert not paused["running"]
         histories.append(paused["losses"][:26])
-        assert paused["accuracies"][0][0] == 25
+        assert [step for step, _, _ in paused["tests"][:2]] == [0, 25]
+        assert 0 < paused["tests"][1][1] < paused["tests"][0][1]
         assert paused["tested"] == 50
         answer(session, "rewind", {})
         for p in session.net.parameters():
             np.testing.assert_array_equal(p.value, first.values[p.name])
     assert histories[0] == histories[1]
     assert np.mean(histories[0][-5:]) < np.mean(histories[0][:5])
+
+
+def test_single_steps_are_those_of_a_training(session):
+    given = {"go": True, "optimizer": "momentum", "lr": 0.01}
+    answer(session, "train", given)
+    wait_for(lambda: answer(session, "progress", {})["step"] >= 3)
+    expected = answer(session, "train", {"go": False})["losses"][:3]
+    answer(session, "rewind", {})
+    for step in (1, 2, 3):
+        found = answer(session, "train", {**given, "once": True})
+        assert (found["step"], found["running"]) == (step, False)
+    assert found["losses"] == expected
+    step, loss, accuracy = found["tests"][0]
+    logits = small_cnn().astype(np.float64).forward(session.data.images[:50].astype(np.float64))
+    labels = session.data.labels[:50]
+    assert (step, loss) == (0, pytest.approx(sn.softmax_cross_entropy(logits, labels)[0], rel=1e-5))
+    assert accuracy == (logits.argmax(axis=1) == labels).mean()
+
+
+def test_the_gallery_has_the_surest_and_the_least_sure_of_each_class(session):
+    found = answer(session, "gallery", {})
+    p, labels = session.net.predict(session.data.images), session.data.labels
+    digits = [each["digit"] for each in found["images"]]
+    for k, (surest, least) in enumerate(zip(digits[::2], digits[1::2], strict=True)):
+        of_class = p[labels == k, k]
+        assert labels[surest] == labels[least] == k
+        assert (p[surest, k], p[least, k]) == (of_class.max(), of_class.min())
+    assert [each["read"] for each in found["images"]] == p[digits].argmax(axis=1).tolist()
+    right = [k for k in digits if p[k].argmax() == labels[k]]
+    assert found["first"] == min(right, key=lambda k: p[k, labels[k]])
+    np.testing.assert_allclose(found["images"][3]["image"], session.data.images[digits[3]].ravel(), rtol=1e-7)
+
+
+def test_pictures_of_large_images_are_made_small(opened):
+    net = sn.Network([sn.Conv2D(1, 2, 3), sn.MaxPool2D(50), sn.Flatten(), sn.Dense(50, 2)], (250, 250, 1))
+    data = sn.Dataset(np.random.default_rng(0).random((4, 250, 250, 1), np.float32), np.array([0, 1, 0, 1]), "large")
+    found = answer(Session(opened._replace(net=net, data=data)), "gallery", {})
+    assert found["shape"] == [32, 32, 1]
+    first = found["images"][0]
+    np.testing.assert_allclose(first["image"], data.images[first["digit"], ::8, ::8].ravel(), rtol=1e-7)
 
 
 def test_training_ends_when_nobody_asks(session, monkeypatch):
@@ -383,37 +427,40 @@ def test_training_that_diverges_says_so(session):
     assert "smaller rate" in session.trainer.fault
 
 
-def test_the_debugger_stops_at_the_line_with_the_drawn_image(session, sample, tmp_path, monkeypatch, capsys):
-    path = tmp_path / "net.safetensors"
-    sn.save(session.net, path)
-    session.opened.opened_as[:] = [str(path)]
-    answer(session, "draw", {"strokes": THREE})
-    session._walk()
-    found = answer(session, "debug", {"stage": 14, "array": "dw"})  # conv2 backward
-    command = found["vscode"]["args"]
-    monkeypatch.setattr(sys, "stdin", io.StringIO("p dout.shape, round(float(x.sum()), 3)\nq\n"))
-    monkeypatch.setattr(sys, "gettrace", lambda: None)
-    again.main(command)
-    printed = capsys.readouterr().out
-    assert "dw = (columns.T @ dout_rows)" in printed
-    assert f"((1, 14, 14, 16), {round(float(session.recording.arrays[14]['x'].sum()), 3)})" in printed
-    assert "scratchnet.explorer.again" in found["pdb"]
-
-
-def debugged(session, path, monkeypatch, capsys, typed="q\n", **place):
-    """What pdb prints for the command that the page copies."""
+def debugged(session, path, typed="q\n", line=None, **place):
+    """What pdb prints for the command that the page copies, as a user has it: in a process of its own."""
     sn.save(session.opened.net, path)
     session.opened.opened_as[:] = [str(path)]
-    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-    monkeypatch.setattr(sys, "gettrace", lambda: None)
-    again.main(answer(session, "debug", place)["vscode"]["args"])
-    return capsys.readouterr().out
+    found = answer(session, "debug", place)
+    launch = found["vscode"]
+    assert launch["module"] in found["pdb"]
+    given = [*launch["args"], *([] if line is None else ["--line", str(line)])]
+    child = subprocess.run(
+        [launch["python"], "-m", launch["module"], *given],
+        cwd=launch["cwd"],
+        env={**os.environ, "HOME": str(path.parent)},  # whose .pdbrc pdb reads
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert child.returncode == 0, child.stderr
+    return child.stdout
 
 
-def test_the_debugger_gets_a_pixel_that_was_changed(session, tmp_path, monkeypatch, capsys):
+def test_the_debugger_stops_at_the_line_with_the_drawn_image(session, tmp_path):
+    answer(session, "draw", {"strokes": THREE})
+    session._walk()
+    typed = "p dout.shape, round(float(x.sum()), 3)\nq\n"
+    printed = debugged(session, tmp_path / "net.safetensors", typed, stage=14, array="dw")  # conv2 backward
+    assert "dw = (columns.T @ dout_rows)" in printed
+    assert f"((1, 14, 14, 16), {round(float(session.recording.arrays[14]['x'].sum()), 3)})" in printed
+
+
+def test_the_debugger_gets_a_pixel_that_was_changed(session, tmp_path):
     answer(session, "what-if", {"kind": "pixel", "index": [3, 4, 0], "delta": -0.123456789})
     typed = "p float(x[0, 3, 4, 0]), float(x.sum())\nq\n"
-    printed = debugged(session, tmp_path / "net.safetensors", monkeypatch, capsys, typed, stage=0, array="out")
+    printed = debugged(session, tmp_path / "net.safetensors", typed, stage=0, array="out")
     assert f"({float(session.x[0, 3, 4, 0])}, {float(session.x.sum())})" in printed
 
 
@@ -430,7 +477,7 @@ def test_changed_weights_are_not_those_of_the_command(session):
         assert answer(session, "debug", place)["why"] == ""
 
 
-def test_dropout_that_is_off_shows_where_it_returns(opened, sample, tmp_path, monkeypatch, capsys):
+def test_dropout_that_is_off_shows_where_it_returns(opened, tmp_path):
     net = sn.Network([sn.Flatten(), sn.Dropout(0.5), sn.Dense(784, 10)], (28, 28, 1))
     session = Session(opened._replace(net=net))
     for in_training, forward, backward in ((True, "x * mask, mask", "dout * mask"), (False, "x", "dout")):
@@ -439,11 +486,12 @@ def test_dropout_that_is_off_shows_where_it_returns(opened, sample, tmp_path, mo
             source = session.recording.sources[stage]
             assert dict(source["lines"])[source["marks"][name]].split("#")[0].strip() == f"return {line}"
             assert ("no dropout" in session.recording.formulas[stage][0]) != in_training
-    printed = debugged(session, tmp_path / "net.safetensors", monkeypatch, capsys, stage=1, array="out")
+    path = tmp_path / "net.safetensors"
+    printed = debugged(session, path, stage=1, array="out")
     assert "-> return x" in printed
     assert "did not reach" not in printed
-    again.stop_in(session.recording.stages[1], line_of(sn.layers.dropout_forward, "return x * mask"))
-    assert "dropout1 forward did not reach line" in capsys.readouterr().out
+    line = line_of(sn.layers.dropout_forward, "return x * mask")
+    assert "dropout1 forward did not reach line" in debugged(session, path, line=line, stage=1, array="out")
 
 
 def line_of(function, text):
@@ -460,13 +508,21 @@ def test_vs_code_gets_all_that_it_needs(session):
     )
 
 
-def test_breakpoints_of_vs_code_hold_in_the_stage_alone(session, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("connected", [True, False])
+def test_breakpoints_of_vs_code_hold_in_the_stage_alone(session, tmp_path, monkeypatch, connected):
+    """debugpy that is only imported, as by a notebook, has no breakpoints, and fails if it is asked."""
+    sn.save(session.net, tmp_path / "net.safetensors")
+    session.opened.opened_as[:] = [str(tmp_path / "net.safetensors")]
     events = []
-    monkeypatch.setitem(sys.modules, "debugpy", SimpleNamespace(trace_this_thread=events.append))
+    debugpy = SimpleNamespace(trace_this_thread=events.append, is_client_connected=lambda: connected)
+    monkeypatch.setitem(sys.modules, "debugpy", debugpy)
+    monkeypatch.setattr(sys, "breakpointhook", lambda: events.append("breakpoint"))
+    monkeypatch.setattr(again, "debugged", lambda: True)
     monkeypatch.setattr(again, "walk", lambda *given: [events.append("walk"), *walk(*given)][1:])
     monkeypatch.setattr(again, "call", lambda *given: events.append("stage"))
-    debugged(session, tmp_path / "net.safetensors", monkeypatch, capsys, stage=0, array="out")
-    assert events == [False, "walk", True, "stage"]
+    again.main(answer(session, "debug", {"stage": 0, "array": "out"})["vscode"]["args"])
+    expected = [False, "walk", True, "breakpoint", "stage"]
+    assert events == (expected if connected else [event for event in expected if type(event) is str])
 
 
 WEIGHT, PIXEL = {"kind": "weight", "name": "conv1.w"}, {"kind": "pixel", "index": [0, 0, 0]}

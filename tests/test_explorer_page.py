@@ -201,7 +201,7 @@ def test_a_drawn_digit_gets_the_probabilities_of_predict(serve, visit, good):
 def test_each_kind_of_layer_shows_the_numbers_of_the_steps(serve, visit, sample, direction):
     """At three places of each stage, found with the mouse: the number and the sum of its terms, to the last digit."""
     net = net_of_every_kind()
-    page = visit(serve(net).address)
+    page = visit(serve(net).address + "#digit=0")
     steps = list(net_of_every_kind().steps(sample[1].images[:1], sample[1].labels[:1]))
     rng = np.random.default_rng(1)
     made = {"forward": "out", "backward": "dx"}[direction]
@@ -235,7 +235,7 @@ def test_each_kind_of_layer_shows_the_numbers_of_the_steps(serve, visit, sample,
 @pytest.mark.slow
 def test_the_loss_is_shown_term_by_term(serve, visit, good, sample):
     net, _ = good
-    page = visit(serve(net).address)
+    page = visit(serve(net).address + "#digit=0")
     forward, backward = (s for s in net.steps(sample[1].images[:1], sample[1].labels[:1]) if isinstance(s.layer, Loss))
     page.go(8)
     label = int(sample[1].labels[0])
@@ -788,3 +788,277 @@ def compare(theirs, ours, where):
 def test_an_address_can_name_a_stage(exported, visit):
     page = visit((exported / "small.html").as_uri() + "#conv2-backward", offline=True)
     assert "stage 15 of 18: conv2 backward" in page.page.inner_text("#where")
+
+
+# ---------------------------------------------------------------- what a newcomer looks for
+
+
+def boxes(page, *selectors):
+    found = [page.page.locator(selector).first.bounding_box() for selector in selectors]
+    return [(box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]) for box in found]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(768, 1024), (1000, 800), (1280, 800), (1440, 900)], ids=str)
+def test_number_picture_and_code_are_side_by_side(serve, visit, good, size):
+    page = visit(serve(*good).address + "#stage=15", size)
+    page.page.locator("[data-array='dx'] .map").click()
+    page.settled()
+    picture, value, line = boxes(page, "[data-array='dx'] .map", "#number-value", "#to-line")
+    for left, top, right, bottom in (picture, value, line):
+        assert left >= 0
+        assert right <= size[0]
+        assert top >= 0
+        assert bottom <= size[1]
+    assert value[0] >= picture[2], "beside the picture, not below it"
+    assert "dx = col2im(dcolumns" in page.page.inner_text("#to-line")
+    page.page.click("#to-line")
+    marked, code = boxes(page, "#code-lines [aria-current]", "#code-lines")
+    assert code[1] <= marked[1]
+    assert marked[3] <= min(code[3], size[1])
+
+
+@pytest.mark.slow
+def test_on_a_phone_the_number_opens_below_the_map_and_can_be_closed(serve, visit, good):
+    page = visit(serve(*good).address + "#stage=4", PHONE, has_touch=True)
+    sheet = page.page.locator("#number")
+    assert not page.page.is_visible("#close-number")
+    page.page.locator("[data-array='out'] .map").tap(position={"x": 60, "y": 200})
+    page.settled()
+    picture, number = boxes(page, "[data-array='out'] .map", "#number")
+    assert 0 <= picture[1] < picture[3] <= number[1], "the whole map is seen above"
+    assert number[3] == PHONE[1]
+    assert number[3] - number[1] <= 0.55 * PHONE[1] + 1
+    assert page.number()[0] == "out"
+    assert "conv.py" in page.page.inner_text("#to-line")
+    page.page.click("#close-number")
+    assert sheet.bounding_box()["y"] > PHONE[1] or not page.page.is_visible("#close-number")
+    page.page.locator("[data-array='out'] .map").focus()
+    page.page.keyboard.press("Enter")
+    page.settled()
+    page.page.locator("#close-number").focus()
+    page.page.keyboard.press("Escape")
+    assert not page.page.is_visible("#close-number")
+    assert page.page.evaluate("document.activeElement.closest('figure').dataset.array") == "out"
+
+
+@pytest.mark.slow
+def test_images_are_chosen_from_a_strip(serve, visit, good):
+    explorer = serve(*good)
+    page = visit(explorer.address)
+    (session,) = explorer.pages.values()
+    (first,) = page.page.locator("#gallery [aria-pressed=true]").all()
+    assert int(first.get_attribute("data-digit")) == session.digit
+    assert session.net.predict(session.x).argmax() == session.label
+    assert page.page.locator("#gallery button[tabindex='0']").count() == 1
+    first.focus()
+    digits = [int(button.get_attribute("data-digit")) for button in page.page.locator("#gallery button").all()]
+    page.page.keyboard.press("ArrowLeft" if digits.index(session.digit) > 1 else "ArrowRight")
+    name = page.page.evaluate("document.activeElement.ariaLabel")
+    page.page.keyboard.press("Enter")
+    page.settled()
+    digit, label = map(int, re.match(r"image (\d+): a (\d)", name).groups())
+    assert (session.digit, session.label) == (digit, label)
+    assert session.data.labels[digit] == label
+    assert page.page.input_value("#digit") == str(digit)
+    page.draw_three()
+    assert page.page.locator("#gallery [aria-pressed=true]").count() == 0
+
+
+@pytest.mark.slow
+def test_a_number_leads_to_what_made_it_and_to_what_uses_it(serve, visit, good):
+    page = visit(serve(*good).address + "#stage=4")
+    page.page.locator("[data-array='x'] .map").click()
+    page.settled()
+    name, index, value = page.number()
+    assert name == "x"
+    page.page.click("#to-maker")
+    page.settled()
+    assert "stage 3 of 18: pool1 forward" in page.page.inner_text("#where")
+    assert page.number() == ("out", index, value)
+    page.page.click("#to-user")
+    page.settled()
+    assert page.number() == ("x", index, value)
+    for stage, array, ways in (
+        (9, "p", ("made here", "used by softmax_cross_entropy backward →")),
+        (11, "dout", ("← made by softmax_cross_entropy backward", "used here")),
+        (11, "x", ("← made by flatten1 forward", "used here")),
+        (15, "x", ("← made by pool1 forward", "used here")),
+        (15, "dw", ("made here", "used by the optimiser")),
+        (18, "dx", ("made here", "used by no stage")),
+        (1, "x", ("made by no stage", "used here")),
+    ):
+        page.page.evaluate(f"location.hash = 'stage={stage}&array={array}'")
+        page.until(f"document.getElementById('where').textContent.includes('stage {stage} of')")
+        page.settled()
+        assert page.number()[0] == array
+        assert tuple(page.page.inner_text(f"#to-{way}") for way in ("maker", "user")) == ways
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "array", "other"), [(4, "x", "out"), (15, "dout", "dx"), (3, "x", "out")])
+def test_an_input_frames_all_that_is_made_of_it(serve, visit, good, stage, array, other):
+    """Each number of `other` that the page frames has that input among its terms, and no other one does."""
+    explorer = serve(*good)
+    page = visit(explorer.address + f"#stage={stage}")
+    page.page.locator(f"[data-array='{array}'] .map").click()
+    page.settled()
+    _, (_, *index), _ = page.number()
+    shown = page.page.inner_text("#number-parts")
+    ranges = re.search(rf"used by {other}\[0, ([\d:, ]+)\], framed", shown)[1].split(", ")
+    framed = [(int(part.split(":")[0]), int(part.split(":")[-1]) - (":" in part)) for part in ranges]
+    (session,) = explorer.pages.values()
+    recording, rows = session.recording, []
+    height, width, _ = recording.arrays[stage - 1][other].shape
+    for i, j in np.ndindex(height, width):
+        channel = index[2] if stage == 3 else 0
+        touched = recording.explain(stage - 1, other, (i, j, channel))["sums"][0]["touched"].get(array)
+        if touched and all(low <= k <= high for k, (low, high) in zip(index, touched, strict=True)):
+            rows.append((i, j))
+    assert framed[:2] == [(min(k), max(k)) for k in zip(*rows, strict=True)]
+
+
+@pytest.mark.slow
+def test_cells_of_the_factors_and_the_product_are_marked_together(serve, visit, good):
+    explorer = serve(*good)
+    page = visit(explorer.address + "#stage=4")
+    page.page.locator(".grids .cells").nth(1).locator("span").nth(7).hover()  # of w: row 1, column 2
+    places = page.page.evaluate(
+        "[...document.querySelectorAll('.grids .linked:not([hidden])')].map((e) => [e.style.left, e.style.top])"
+    )
+    assert places == [["40%", "20%"]] * 3
+    said = page.page.inner_text(".linked-line")
+    x, w, product = map(float, re.fullmatch(r"kh = 1, kw = 2: x (\S+) × w (\S+) = (\S+)", said).groups())
+    assert product == pytest.approx(x * w, rel=2e-3, abs=1e-6)
+    (session,) = explorer.pages.values()
+    _, (_, *index), _ = page.number()
+    part = session.recording.explain(3, "out", index)["sums"][0]
+    assert agrees(str(w), part["grid"][1][1][2]) or w == pytest.approx(part["grid"][1][1][2], rel=1e-3)
+    page.page.focus(".grids")
+    page.page.keyboard.press("ArrowDown")
+    assert page.page.inner_text(".linked-line").startswith("kh = 2, kw = 2: ")
+    assert "stage 4 of 18" in page.page.inner_text("#where"), "the arrow key stayed in the grid"
+
+
+@pytest.mark.slow
+def test_all_kernels_are_seen_on_one_scale(serve, visit, good):
+    explorer = serve(*good)
+    page = visit(explorer.address + "#stage=4")
+    (session,) = explorer.pages.values()
+    w = session.net.layers[3].w.value
+    KH, KW, C, F = w.shape
+    scale, pixels = page.page.evaluate("""() => {
+        const c = document.querySelector("[data-kernels='w'] canvas");
+        return [c.width, [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]]; }""")
+    side = scale // (F * (KW + 1) - 1)
+    picture = np.array(pixels).reshape(-1, scale, 4)[::side, ::side]  # a corner of each square, which no stroke reaches
+    shown = np.stack([picture[c * 6 : c * 6 + 5, f * 6 : f * 6 + 5] for c in range(C) for f in range(F)])
+    values = w.transpose(2, 3, 0, 1).reshape(-1, KH, KW)
+    blue = 255 - shown[..., 2]
+    positive = values > 0.05 * np.abs(w).max()
+    assert np.corrcoef(blue[positive], (values[positive] / np.abs(w).max()) ** 0.6)[0, 1] > 0.999
+    assert (shown[values < -0.05 * np.abs(w).max()][:, 0] < 240).all()
+    box = page.page.locator("[data-kernels='w'] canvas").bounding_box()
+    page.page.locator("[data-kernels='w'] canvas").click(
+        position={"x": box["width"] * (6 * 9 + 2.5) / 95, "y": box["height"] * (6 * 5 + 2.5) / 47}
+    )
+    page.settled()
+    name, index, text = page.number()
+    assert (name, index) == ("w", (2, 2, 5, 9))
+    assert agrees(text, w[index])
+
+
+@pytest.mark.slow
+def test_the_letters_of_a_stage_are_explained(serve, visit):
+    page = visit(serve(net_of_every_kind()).address)
+    for stage in range(page.page.locator("#strip button").count()):
+        page.go(stage)
+        listed = page.page.locator("#letters dt").all_text_contents()
+        meanings = page.page.locator("#letters dd").all_text_contents()
+        assert len(listed) == len(set(listed)) == len(meanings)
+        assert all(meanings)
+        sums = re.findall(r"sum over ([a-z, ]+) of", page.page.inner_text("#number-parts"))
+        arrays = page.page.evaluate("[...document.querySelectorAll('#layer .array')].map((e) => e.dataset.array)")
+        wanted = {letter for text in sums for letter in text.split(", ")} | {"x", "out", "dout", "dx"} & set(arrays)
+        assert wanted <= set(listed), stage
+    page.go(1)
+    page.page.click("#glossary summary")
+    assert page.page.is_visible("#letters")
+    title = page.page.locator("[data-array='out'] figcaption b").get_attribute("title")
+    assert title == page.page.locator("#letters dt:text-is('out') + dd").text_content()
+
+
+@pytest.mark.slow
+def test_a_max_pool_shows_the_largest_and_p_the_line_of_softmax(serve, visit, good):
+    page = visit(serve(*good).address + "#stage=3")
+    assert re.search(r"the largest of 4 = \S+", page.page.inner_text("#number-parts"))
+    winner = page.page.locator(".grids .winner:not([hidden])")
+    assert winner.count() == 1
+    cells = [float(cell) for cell in page.page.locator(".grids .cells span").all_inner_texts()]
+    left, top = winner.evaluate("(e) => [parseFloat(e.style.left) / 50, parseFloat(e.style.top) / 50]")
+    assert cells[int(2 * top + left)] == max(cells)
+    page.go(8)
+    assert page.number()[0] == "p"
+    assert "return exponentials / exponentials.sum" in page.page.inner_text("#to-line")
+    assert page.page.inner_text("#code-file") == "softmax in scratchnet/loss.py"
+    page.page.locator("[data-array='-log p'] li").first.hover()
+    page.settled()
+    assert page.page.inner_text("#code-file") == "softmax_cross_entropy in scratchnet/loss.py"
+
+
+@pytest.mark.slow
+def test_dw_opens_on_its_strongest_kernel(serve, visit, good):
+    explorer = serve(*good)
+    page = visit(explorer.address + "#stage=15")
+    (session,) = explorer.pages.values()
+    strength = np.abs(session.recording.arrays[14]["dw"]).sum(axis=(0, 1))
+    shown = [int(page.page.input_value(f"[aria-label='{name} of dw']")) for name in ("channel", "filter")]
+    assert tuple(shown) == np.unravel_index(strength.argmax(), strength.shape)
+
+
+@pytest.mark.slow
+def test_single_steps_and_the_loss_of_test_images(serve, visit, good):
+    explorer = serve(*good)
+    page = visit(explorer.address)
+    (session,) = explorer.pages.values()
+    for step in (1, 2):
+        page.page.click("#one-batch")
+        page.until(f"document.getElementById('learn-result').textContent.startsWith('{step} step')")
+        page.settled()
+    assert len(session.trainer.losses) == 2
+    assert not session.trainer.running
+    curves = "document.querySelectorAll('#curve polyline')[{}].points.numberOfItems"
+    assert [page.page.evaluate(curves.format(k)) for k in range(2)] == [2, 1]
+    assert agrees(page.page.inner_text("#learn-result").split()[-1], session.trainer.tests[0][1])
+
+
+@pytest.mark.slow
+def test_signs_can_be_read_without_colour(serve, visit, good):
+    """In each square of a map, the middle has another grey than the corner if the number is negative."""
+    explorer = serve(*good)
+    page = visit(explorer.address + "#stage=4")
+    (session,) = explorer.pages.values()
+    channel = page.number()[1][-1]
+    out = session.recording.arrays[3]["out"]
+    width, pixels = page.page.evaluate("""() => {
+        const c = document.querySelector("[data-array='out'] canvas");
+        return [c.width, [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]]; }""")
+    grey = np.array(pixels).reshape(width, width, 4)[..., :3] @ [0.3, 0.59, 0.11]
+    side = width // 14
+    corners, middles = grey[::side, ::side], grey[(side - 1) // 2 :: side, side // 2 :: side]
+    marked = np.abs(corners - middles) > 40
+    share = out[..., channel] / np.abs(out).max()
+    assert marked[share < -0.03].all()
+    assert (share < -0.03).sum() > 10
+    assert not marked[share > -0.01].any()
+
+
+@pytest.mark.slow
+def test_an_address_can_name_an_array(exported, visit):
+    page = visit((exported / "small.html").as_uri() + "#stage=15&array=dw", offline=True)
+    assert "stage 15 of 18: conv2 backward" in page.page.inner_text("#where")
+    assert page.number()[0] == "dw"
+    page.page.evaluate("location.hash = 'conv1-forward&array=w'")
+    page.until("document.getElementById('where').textContent.includes('conv1 forward')")
+    page.settled()
+    assert page.number()[0] == "w"

@@ -21,6 +21,7 @@ import numpy as np
 import scratchnet as sn
 from scratchnet.cli import add_explorer_options, opened_for_explorer
 from scratchnet.engine import ENGINES, READABLE_ENGINE
+from scratchnet.exercises.running import debugged
 from scratchnet.explorer.source import source_of
 from scratchnet.loss import softmax_cross_entropy
 from scratchnet.network import Loss
@@ -49,7 +50,7 @@ def stop_in(stage: Stage, line: int) -> None:
     """Run a stage again, from the same state, and stop at this line of its source."""
     stage.net.set_state(stage.state)
     _heed_breakpoints(True)
-    if sys.gettrace() is not None:  # a debugger runs this already
+    if debugged():  # already: this one stops here, before the stage
         breakpoint()
         call(stage, lambda function, *given: function(*given))
         return
@@ -67,7 +68,7 @@ def stop_in(stage: Stage, line: int) -> None:
 def _heed_breakpoints(on: bool) -> None:
     """Whether breakpoints of VS Code's debugger hold, if it runs this: the walk passes the same lines before."""
     debugpy = sys.modules.get("debugpy")
-    if debugpy is not None:
+    if debugpy is not None and debugpy.is_client_connected():  # others import it and do not use it
         debugpy.trace_this_thread(on)
 
 

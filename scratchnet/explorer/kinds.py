@@ -32,6 +32,8 @@ class Kind(NamedTuple):
     lines: Mapping[str, str]
     #: arrays that entries refer to besides x, w, b, out, dout, dx, dw and db
     extras: Callable[[Any, np.ndarray], dict[str, np.ndarray]] = lambda layer, x: {}
+    #: arrays that another function makes, and what stands in the line of its source that does
+    elsewhere: Mapping[str, tuple[Callable[..., Any], str]] = {}
 
 
 def kind_of(layer: Any) -> Kind | None:
@@ -313,9 +315,13 @@ KINDS: dict[type, Kind] = {
         loss_numbers,
         {
             "loss": "return float(np.mean",
-            "p": "own = log_softmax",
             "-log p": "own = log_softmax",
             "dlogits": "dlogits[np.arange(N), labels] -= 1",
+        },
+        elsewhere={
+            "exp(z - max)": (loss.softmax, "exponentials = "),
+            "1/sum": (loss.softmax, "return exponentials / "),
+            "p": (loss.softmax, "return exponentials / "),
         },
     ),
 }

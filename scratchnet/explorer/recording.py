@@ -103,6 +103,7 @@ class Recording:
                     "source": source,
                     "arrays": {name: row.add(array) for name, array in held.items()},
                     "named": {name: number.letters for name, number in numbers.items()},
+                    "over": sorted({name for number in numbers.values() for part in number.sums for name in part.over}),
                     "shown": [*held] if isinstance(layer, Loss) else _shown(held, numbers),
                 }
             )

@@ -20,7 +20,7 @@ import numpy as np
 
 from scratchnet.engine import READABLE_ENGINE, current_engine, is_compiled, use_engine
 from scratchnet.explorer.drawing import image_of, strokes_in
-from scratchnet.explorer.opening import Opened, Weights
+from scratchnet.explorer.opening import BATCH, Opened, Weights
 from scratchnet.explorer.recording import Recording
 from scratchnet.explorer.training import COMPUTE, OPTIMIZERS, Trainer
 from scratchnet.layers.base import Parameter, snapshot
@@ -30,6 +30,8 @@ from scratchnet.program import python_line
 
 Request = dict[str, Any]
 MOST_UNDONE = 200
+LOOKED_AT = 200  # images that the gallery chooses from
+SMALL = 32  # pixels of the longer side of a picture in it
 
 
 class Session:
@@ -78,6 +80,28 @@ class Session:
         if request.get("label") is None:
             self.label = int(probabilities.argmax())
         return self._seen(probabilities)
+
+    def gallery(self, request: Request) -> dict[str, Any]:
+        """Of each class the image that the network is surest of, and the one that it is least sure of.
+
+        `first` is the one to begin with: of these, and of those that it reads right, the one that it is least sure of.
+        """
+        looked_at = self.data[:LOOKED_AT]
+        p = self.net.predict(looked_at.images, BATCH)
+        every = -(-max(self.x.shape[1:3]) // SMALL) if self.x.ndim == 4 else 1
+        pictures = looked_at.images[:, ::every, ::every] if self.x.ndim == 4 else looked_at.images
+        own = np.nan_to_num(p[np.arange(len(p)), looked_at.labels])
+        read = p.argmax(axis=1)
+        members = [np.flatnonzero(looked_at.labels == k) for k in range(self.classes)]
+        chosen = [int(of_class[pick(own[of_class])]) for of_class in members if len(of_class) for pick in EXTREMES]
+        return {
+            "first": min(chosen, key=lambda k: (read[k] != looked_at.labels[k], own[k])),
+            "shape": list(pictures.shape[1:]),
+            "images": [
+                {"digit": k, "label": int(looked_at.labels[k]), "read": int(read[k]), "image": floats(pixels)}
+                for k, pixels in ((k, pictures[k].ravel()) for k in chosen)
+            ],
+        }
 
     def choose(self, request: Request) -> dict[str, Any]:
         """One of the images of the data set."""
@@ -205,13 +229,13 @@ class Session:
         }
 
     def train(self, request: Request) -> dict[str, Any]:
-        """Begin to train on the data set, or stop."""
+        """Begin to train on the data set, or stop; or take one step (`once`)."""
         if not request.get("go"):
             self.trainer.pause()
         else:
             name, lr = self._optimizer(request)
             self.changes.clear()
-            self.trainer.run(name, lr)
+            (self.trainer.run_once if request.get("once") else self.trainer.run)(name, lr)
         return self.progress({})
 
     def progress(self, request: Request) -> dict[str, Any]:
@@ -223,7 +247,7 @@ class Session:
             "running": trainer.running,
             "fault": trainer.fault,
             "losses": floats(trainer.losses[since:]),
-            "accuracies": list(trainer.accuracies),
+            "tests": [[step, *floats(found)] for step, *found in trainer.tests],
             "tested": len(trainer.test),
             **self._seen(self._predict()),
         }
@@ -307,9 +331,12 @@ class Session:
         return name, lr
 
 
+EXTREMES: tuple[Callable[[np.ndarray], Any], ...] = (np.argmax, np.argmin)
+
 # What a page may ask for.
 ACTIONS: dict[str, Callable[[Session, Request], Any]] = {
-    "describe": Session.describe, "draw": Session.draw, "choose": Session.choose, "label": Session.set_label,
+    "describe": Session.describe, "gallery": Session.gallery,
+    "draw": Session.draw, "choose": Session.choose, "label": Session.set_label,
     "walk": Session.walk, "explain": Session.explain, "debug": Session.debug,
     "what-if": Session.what_if, "undo": Session.undo,
     "learn": Session.learn, "train": Session.train, "progress": Session.progress, "rewind": Session.rewind,

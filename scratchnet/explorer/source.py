@@ -22,20 +22,28 @@ def source_of(layer: Any, direction: str) -> dict[str, Any]:
     dict
         "title", "file" (from the project's folder), "path" (where it is on this machine), "lines": (number, text) of
         each line, and "marks": the number of a line for the name of an array. Of a layer that the explorer does not
-        know it is the layer's own method, without marks.
+        know it is the layer's own method, without marks. "elsewhere" has the same of arrays that other functions make.
     """
     kind = kind_of(layer)
-    function = getattr(kind, direction) if kind else getattr(type(layer), direction)
-    title, path, lines = read(function)
-    marks: dict[str, int] = {}
+    source = _described(getattr(kind, direction) if kind else getattr(type(layer), direction))
+    lines, marks = source["lines"], source["marks"]
     for name, text in (kind.lines if kind else {}).items():
         if name.startswith("d") != (direction == "backward"):
             continue
         found = [number for number, line in lines if text in line]
         if found:
             marks[name] = found[-1] if name == "dx" else found[0]  # the one for need_dx comes first
+    source["elsewhere"] = {}
+    for name, (function, text) in (kind.elsewhere if kind and direction == "forward" else {}).items():
+        other = source["elsewhere"][name] = _described(function)
+        other["marks"][name] = next(number for number, line in other["lines"] if text in line)
+    return source
+
+
+def _described(function: Any) -> dict[str, Any]:
+    title, path, lines = read(function)
     file = path.relative_to(HERE) if path.is_relative_to(HERE) else path
-    return {"title": title, "file": file.as_posix(), "path": str(path), "lines": lines, "marks": marks}
+    return {"title": title, "file": file.as_posix(), "path": str(path), "lines": lines, "marks": {}}
 
 
 @lru_cache

@@ -35,7 +35,8 @@ class Trainer:
     ----------
     losses : list of float
         Of each step since the first weights.
-    accuracies : list of (step, accuracy)
+    tests : list of (step, loss, accuracy)
+        On the first test images: before the first step, and after every 25.
     fault : str
         Why it stopped by itself; "" if it did not.
     """
@@ -51,7 +52,7 @@ class Trainer:
         """Forget all steps: the next ones see the same batches as the first time."""
         self.pause()
         self.losses: list[float] = []
-        self.accuracies: list[tuple[int, float]] = []
+        self.tests: list[tuple[int, float, float]] = []
         self.fault = ""
         self.chosen = ""
         self.optimizer: Optimizer | None = None
@@ -73,6 +74,14 @@ class Trainer:
         self._stop.clear()
         self._thread = threading.Thread(target=self._loop, daemon=True, name="explorer training")
         self._thread.start()
+
+    def run_once(self, name: str, lr: float) -> None:
+        """Train on one batch, here and now. It is the one that `run` would have gone on with."""
+        self.pause()
+        self.fault = ""
+        self.choose(name, lr)
+        with np.errstate(all="ignore"):
+            self._step()
 
     def pause(self) -> None:
         """Stop after the present step, and wait for it."""
@@ -102,6 +111,8 @@ class Trainer:
             time.sleep(0.001)  # whoever waits to look at the network comes first
 
     def _step(self) -> None:
+        if not self.tests:
+            self.tests.append((0, *self.tested()))
         x, labels = next(self._batches)
         loss, dlogits = softmax_cross_entropy(self.net.forward(x, training=True), labels)
         if not math.isfinite(loss):
@@ -112,11 +123,13 @@ class Trainer:
             self.optimizer.step()
         self.losses.append(loss)
         if len(self.losses) % TEST_EVERY == 0:
-            self.accuracies.append((len(self.losses), self.accuracy()))
+            self.tests.append((len(self.losses), *self.tested()))
 
-    def accuracy(self) -> float:
-        """On the first test images."""
-        return float((self.net.predict(self.test.images).argmax(axis=1) == self.test.labels).mean())
+    def tested(self) -> tuple[float, float]:
+        """The mean loss and the accuracy on the first test images."""
+        p, labels = self.net.predict(self.test.images), self.test.labels
+        own = np.maximum(p[np.arange(len(p)), labels], np.finfo(p.dtype).tiny)  # 0 would be an infinite loss
+        return float(-np.log(own).mean()), float((p.argmax(axis=1) == labels).mean())
 
     def _endless(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         rng = np.random.default_rng(0)

@@ -1,11 +1,13 @@
 // The book's own source for the present stage, with the line marked that makes the selected array.
 import { ask, recorded } from "./api.js";
 import { byId, make, nameOf } from "./dom.js";
+import { closeSheet } from "./sheet.js";
 
 let shown = "";
 
-/** Show a function, and mark the line that makes `array`. */
-export function showCode(source, array) {
+/** Show a function, and mark the line that makes `array`; say that line beside the number, too. */
+export function showCode(stage, array) {
+  const source = stage.elsewhere[array] ?? stage;
   const lines = byId("code-lines");
   const key = `${source.file}:${source.title}`;
   if (key !== shown) {
@@ -14,14 +16,20 @@ export function showCode(source, array) {
     lines.replaceChildren(...source.lines.map(([number, text]) => make("li", { value: number, "data-line": number }, make("code", {}, ...coloured(text)))));
   }
   const wanted = source.marks[array];
+  const text = source.lines.find(([number]) => number === wanted)?.[1];
+  byId("to-line").replaceChildren(...(text ? [`${source.file.split("/").at(-1)}:${wanted} `, make("code", {}, text.trim())] : ["no line of this stage makes it"]));
+  byId("to-line").setAttribute("aria-disabled", !text);
   for (const line of lines.children) {
-    const marked = +line.dataset.line === wanted;
-    if (marked) line.setAttribute("aria-current", "true"); else line.removeAttribute("aria-current");
-    if (marked) {
-      const box = lines.getBoundingClientRect(), at = line.getBoundingClientRect();
-      if (at.top < box.top || at.bottom > box.bottom) lines.scrollTop += at.top - box.top - box.height / 3;
-    }
+    if (+line.dataset.line === wanted) line.setAttribute("aria-current", "true"); else line.removeAttribute("aria-current");
   }
+  keepLineInView();
+}
+
+/** Scroll the list, and not the page, to the marked line. */
+export function keepLineInView() {
+  const lines = byId("code-lines"), box = lines.getBoundingClientRect();
+  const at = lines.querySelector("[aria-current]")?.getBoundingClientRect();
+  if (at && (at.top < box.top || at.bottom > box.bottom)) lines.scrollTop += at.top - box.top - box.height / 3;
 }
 
 /** A line of Python with its comment and its first word told apart. */
@@ -30,6 +38,15 @@ function coloured(text) {
   const code = hash < 0 ? text : text.slice(0, hash);
   const parts = code.split(/\b(def|return|for|in|if|else|is|not|None|while|with|and|or)\b/).map((part, k) => (k % 2 ? make("b", {}, part) : part));
   return hash < 0 ? (text ? parts : [" "]) : [...parts, make("i", {}, text.slice(hash))];
+}
+
+/** The line beside the number leads to the function around it. */
+export function setUpLine() {
+  byId("to-line").onclick = () => {
+    closeSheet();
+    byId("code-lines").focus({ preventScroll: true });
+    byId("code").scrollIntoView({ block: "nearest" });
+  };
 }
 
 /** The buttons that copy what opens a debugger at that very line. `present()` gives the stage and the array. */

@@ -26,6 +26,12 @@ export function setUpLearning(info, changed) {
     show(await ask("train", { go: true, ...chosen() }));
     poll(changed);
   };
+  byId("one-batch").onclick = async () => {
+    await stop(changed);
+    const answer = await ask("train", { go: true, once: true, ...chosen() });
+    show(answer);
+    changed(answer, "learn-result");
+  };
   for (const [id, first] of [["rewind", false], ["rewind-first", true]]) {
     byId(id).onclick = async () => {
       losses = [];
@@ -35,7 +41,7 @@ export function setUpLearning(info, changed) {
       changed(answer, "learn-result");
     };
   }
-  drawCurve([]);
+  drawCurve([], []);
 }
 
 async function stop(changed) {
@@ -61,12 +67,12 @@ function show(answer) {
   running = answer.running;
   byId("train").textContent = running ? "Pause" : answer.step ? "Go on training" : "Train on the data";
   byId("train").setAttribute("aria-pressed", running);
-  const accuracy = answer.accuracies.at(-1);
-  const text = [`${answer.step} steps`];
+  const [, loss, accuracy] = answer.tests.at(-1) ?? [];
+  const text = [answer.step === 1 ? "1 step" : `${answer.step} steps`];
   if (losses.length) text.push(`mean loss of the last ones ${short(meanOf(losses.slice(-20)))}`);
-  if (accuracy) text.push(`${(100 * accuracy[1]).toFixed(1)} % of the first ${answer.tested} test images right`);
+  if (accuracy !== undefined) text.push(`${(100 * accuracy).toFixed(1)} % of the first ${answer.tested} test images right at the last look, their loss ${short(loss)}`);
   byId("learn-result").textContent = answer.fault || text.join(" · ");
-  drawCurve(losses);
+  drawCurve(losses, answer.tests);
 }
 
 const meanOf = (values) => values.reduce((a, b) => a + b, 0) / values.length;
@@ -77,10 +83,12 @@ function stepResult(answer) {
     `. Its label had ${(100 * answer.p_before[answer.label]).toFixed(1)} %, now ${(100 * answer.p_after[answer.label]).toFixed(1)} %. The largest change of a weight was ${short(most[1])}, in ${most[0]}.`)];
 }
 
-function drawCurve(values) {
+/** The losses of the steps, and of the test images: `tests` has [step, loss, accuracy]. Both are those of the weights
+ * after so many steps. */
+function drawCurve(values, tests) {
   const svg = byId("curve"), [width, height, left, bottom] = [360, 140, 34, 18];
-  const most = Math.max(...values, 0.1);
-  const x = (k) => left + (k / Math.max(values.length - 1, 1)) * (width - left - 6);
+  const most = Math.max(...values, ...tests.map(([, loss]) => loss), 0.1);
+  const x = (k) => left + (k / Math.max(values.length, 1)) * (width - left - 6);
   const y = (v) => height - bottom - (Math.min(v, most) / most) * (height - bottom - 8);
   const every = Math.max(1, Math.floor(values.length / 300));
   const points = [];
@@ -90,7 +98,8 @@ function drawCurve(values) {
     line({ x1: left, y1: y(0), x2: width - 6, y2: y(0), class: "axis" }), line({ x1: left, y1: 8, x2: left, y2: y(0), class: "axis" }),
     make("text", { x: left - 4, y: y(0), "text-anchor": "end" }, "0"), make("text", { x: left - 4, y: 14, "text-anchor": "end" }, most.toPrecision(2)),
     make("text", { x: width - 6, y: height - 4, "text-anchor": "end" }, values.length ? `step ${values.length}` : "no steps yet"),
-    make("polyline", { points: points.map(([k, v]) => `${x(k)},${y(v)}`).join(" "), class: "curve" }));
+    make("polyline", { points: points.map(([k, v]) => `${x(k)},${y(v)}`).join(" "), class: "curve" }),
+    make("polyline", { points: tests.map(([step, loss]) => `${x(step)},${y(loss)}`).join(" "), class: "curve test" }));
 }
 
 /** Histograms of what each stage makes: activations and gradients, a small picture for each layer. */

@@ -3,19 +3,24 @@
 // without a network.
 import { ask, explain, open, recorded, walk } from "./api.js";
 import { buildBars, showBars } from "./bars.js";
-import { setUpCopying, showCode } from "./code.js";
+import { keepLineInView, setUpCopying, setUpLine, showCode } from "./code.js";
 import { byId, make, oneAtATime, short } from "./dom.js";
+import { markInGallery, setUpGallery } from "./gallery.js";
+import { showGlossary } from "./glossary.js";
+import { hasKernels, KernelsView } from "./kernels.js";
 import { drawHistograms, setUpLearning } from "./learn.js";
+import { makerOf, reversedUse, userOf } from "./links.js";
 import { ArrayView, channelsIn } from "./maps.js";
 import { showNoNumber, showNumber } from "./number.js";
 import { clearPad, drawSeen, setUpPad } from "./pad.js";
 import { buildRow, drawLegend, drawRow, madeBy, markRow } from "./row.js";
+import { closeSheet, openSheet, setUpSheet } from "./sheet.js";
 import { setUpTour } from "./tour.js";
 import { setTarget, setUpWhatIf, showLabelChange, targetOf } from "./whatif.js";
 
 const SURE = 1e-3; // a loss below this one has gradients that are all tiny
 const LARGE = 236, SMALL = 132; // pixels of a map's longer side
-const state = { info: null, walked: null, at: 0, held: null, layer: null, views: [], playing: null, ownLabel: null };
+const state = { info: null, walked: null, at: 0, held: null, layer: null, views: [], kernels: [], playing: null, ownLabel: null };
 
 // ---------------------------------------------------------------- the network
 
@@ -30,7 +35,7 @@ const takeWalk = oneAtATime(async () => {
 
 function refresh() {
   const stage = stageNow();
-  for (const view of state.views) view.update(stage.arrays[view.name]);
+  for (const view of [...state.views, ...state.kernels]) view.update(stage.arrays[view.name]);
   sayWhere();
   if (state.held) point(state.held.array, state.held.index);
 }
@@ -43,31 +48,35 @@ function sayWhere() {
   byId("sure").hidden = !(loss < SURE);
 }
 
-function go(at) {
+/** Show a stage, and in it a number: the one given, or the one that it shows first. */
+function go(at, number = null) {
   if (!state.walked) return;
   state.at = Math.min(Math.max(at, 0), state.walked.stages.length - 1);
   state.layer = null;
   markRow(state.at);
   sayWhere();
-  showLayer();
+  showLayer(number);
 }
 
 // ---------------------------------------------------------------- one layer
 
-function showLayer() {
+function showLayer(number) {
   const stage = stageNow();
   byId("layer-title").textContent = stage.name;
   byId("made").textContent = stage.made;
   byId("math").textContent = stage.math.join("\n");
   const labels = stage.kind === "Loss" || state.at === state.walked.stages.length / 2 - 2 ? state.info.classes : null;
-  const main = mainArrays(stage), hooks = { point, select, leave, turn };
+  const main = mainArrays(stage), hooks = { point, select, leave, turn, turned };
   const view = (name, size) => new ArrayView(name, stage.arrays[name], size, hooks, labels);
   const large = main.map((name) => view(name, LARGE));
   const small = stage.shown.filter((name) => !main.includes(name) && name !== "dloss").map((name) => view(name, SMALL));
   state.views = [...large, ...small];
   byId("main-arrays").replaceChildren(large[0].element, ...large.slice(1).flatMap((each) => [make("span", { class: "arrow", "aria-hidden": "true" }, "→"), each.element]));
-  byId("more-arrays").replaceChildren(...small.map((each) => each.element));
-  hold(defaultNumber(stage));
+  state.kernels = small.filter((each) => hasKernels(each.array)).map(({ name, array }) => new KernelsView(name, array, (...channels) => chooseKernel(name, channels)));
+  for (const each of state.kernels) turned(each.name);
+  byId("more-arrays").replaceChildren(...[...small, ...state.kernels].map((each) => each.element));
+  showGlossary(stage, state.views.map((each) => each.name));
+  hold(number ?? defaultNumber(stage));
 }
 
 function mainArrays(stage) {
@@ -76,10 +85,10 @@ function mainArrays(stage) {
 }
 
 /** The number that a stage shows first: the largest one that it makes, and in the loss that of the label. */
-function defaultNumber(stage) {
-  const array = madeBy(stage), { shape, data } = stage.arrays[array];
-  let best = stage.kind === "Loss" ? state.walked.label : 0;
-  if (stage.kind !== "Loss") data?.forEach((value, k) => { if (Math.abs(value) > Math.abs(data[best])) best = k; });
+function defaultNumber(stage, array = madeBy(stage)) {
+  const { shape, data } = stage.arrays[array], ofLabel = stage.kind === "Loss" && shape.length > 0;
+  let best = ofLabel ? state.walked.label : 0;
+  if (!ofLabel) data?.forEach((value, k) => { if (Math.abs(value) > Math.abs(data[best])) best = k; });
   const index = [];
   for (let rest = best, axis = shape.length - 1; axis >= 0; axis--) { index.unshift(rest % shape[axis]); rest = Math.floor(rest / shape[axis]); }
   return { array, index };
@@ -91,6 +100,7 @@ function select(array, index) {
   pause();
   state.layer = null;
   hold({ array, index });
+  openSheet(state.views.find((view) => view.name === array)?.map);
 }
 
 function hold(number) {
@@ -107,11 +117,14 @@ function leave() {
 
 const askFor = oneAtATime(async (at, array, index, layer, focus) => {
   const found = await explain(state.walked, at, array, index, layer);
+  const reversed = reversedUse(state.walked.stages, at, array);
+  const use = reversed && { made: reversed.made, ranges: (await explain(state.walked, reversed.at, reversed.from, index)).sums[0].touched[reversed.touched] };
   if (at !== state.at) return;
-  showNumber(array, index, found, (chosen, moved) => { state.layer = chosen; point(array, index, moved); },
+  showNumber(array, index, found, use, (chosen, moved) => { state.layer = chosen; point(array, index, moved); },
     (weight) => setTarget({ kind: "weight", name: `${state.walked.stages[at].layer}.w`, index: weight }));
+  keepLineInView(); // there may be less room for it now
   if (focus) byId("number-parts").querySelector(".layers [aria-pressed=true]")?.focus();
-  const touched = Object.assign({}, ...(found.sums ?? []).map((part) => part.touched));
+  const touched = Object.assign({}, ...(found.sums ?? []).map((part) => part.touched), use?.ranges && { [use.made]: use.ranges });
   for (const view of state.views) {
     view.touch(touched[view.name]);
     if (touched[view.name] && view.name !== array) follow(view, touched[view.name], found);
@@ -122,7 +135,7 @@ const askFor = oneAtATime(async (at, array, index, layer, focus) => {
 function follow(view, ranges, found) {
   const { shape } = view.array;
   if (!view.array.data) return;
-  const shown = found.sums.find((part) => part.layer !== undefined)?.layer;
+  const shown = found.sums?.find((part) => part.layer !== undefined)?.layer;
   channelsIn(shape, ranges).forEach(([low, high], axis) => {
     const channel = low === high ? low : shown ?? view.channels[axis];
     if (view.channels[axis] !== undefined && channel >= low && channel <= high && view.channels[axis] !== channel) view.turn(axis, channel, false);
@@ -134,7 +147,43 @@ function point(array, index, focus = false) {
     if (view.name === array) view.show(index); else view.mark(null);
   }
   showCode(stageNow().source, array);
+  showWays(array);
   guard(askFor)(state.at, array, index, state.layer, focus);
+}
+
+/** Say where the buttons beside a number lead: to the stage that made it, and to the one that uses it. */
+function showWays(array) {
+  const { stages } = state.walked;
+  const isLast = array === madeBy(stageNow()), isStep = array === "dw" || array === "db";
+  const say = (id, way, text, otherwise) => {
+    byId(id).setAttribute("aria-disabled", !way);
+    byId(id).textContent = way ? text.replace("…", stages[way.at].name) : otherwise;
+  };
+  say("to-maker", makerOf(stages, state.at, array), "← made by …", stageNow().named[array] ? "made here" : "made by no stage");
+  say("to-user", userOf(stages, state.at, array), "used by … →", isStep ? "used by the optimiser" : isLast ? "used by no stage" : "used here");
+}
+
+function setUpWays() {
+  for (const [id, find] of [["to-maker", makerOf], ["to-user", userOf]]) {
+    byId(id).onclick = () => {
+      const { array, index } = state.held, way = find(state.walked.stages, state.at, array);
+      if (!way) return;
+      pause();
+      go(way.at, { array: way.array, index });
+    };
+  }
+}
+
+/** Another kernel is shown in full: its place among all. */
+function turned(name) {
+  const view = state.views.find((each) => each.name === name);
+  state.kernels.find((each) => each.name === name)?.mark(view.channels);
+}
+
+/** A kernel was chosen among all: the number in its middle is held. */
+function chooseKernel(name, channels) {
+  const [KH, KW] = stageNow().arrays[name].shape;
+  select(name, [KH >> 1, KW >> 1, ...channels]);
 }
 
 /** Another channel was chosen: the held number moves there. */
@@ -144,7 +193,8 @@ function turn(name, axis, channel) {
   pause();
   if (!held) return;
   held[held.length - channelsIn(view.array.shape, held).length + axis] = channel;
-  select(name, held);
+  state.layer = null;
+  hold({ array: name, index: held });
 }
 
 // ---------------------------------------------------------------- the image
@@ -153,6 +203,7 @@ function seen(answer) {
   drawSeen(answer.image, answer.shape);
   showBars(answer.probabilities, answer.label);
   byId("label").value = answer.label;
+  markInGallery(answer.digit);
   byId("undo").disabled = byId("reset").disabled = !answer.undo;
 }
 
@@ -184,12 +235,7 @@ function setUpImage() {
     return draw(strokes, ended);
   }));
   byId("digit").max = state.info.data.count - 1;
-  byId("digit").onchange = guard(async () => {
-    if (byId("digit").value === "") return;
-    clearPad();
-    state.ownLabel = null;
-    changed(await ask("choose", { digit: Number(byId("digit").value) }));
-  });
+  byId("digit").onchange = () => { if (byId("digit").value !== "") choose(Number(byId("digit").value)); };
   byId("label").onchange = guard(async () => {
     state.ownLabel = Number(byId("label").value);
     const answer = await ask("label", { label: state.ownLabel });
@@ -200,6 +246,14 @@ function setUpImage() {
   byId("training-box").hidden = !state.info.changes_in_training;
   byId("pad-area").classList.toggle("no-pad", !state.info.can_draw);
 }
+
+/** Choose an image of the data set. */
+const choose = guard(async (digit) => {
+  clearPad();
+  state.ownLabel = null;
+  byId("digit").value = digit;
+  await changed(await ask("choose", { digit }));
+});
 
 // ---------------------------------------------------------------- stepping
 
@@ -229,7 +283,7 @@ function setUpKeys() {
   byId("speed").onchange = () => { if (state.playing) { play(); play(); } };
   const keys = {
     ArrowRight: () => go(state.at + 1), ArrowLeft: () => go(state.at - 1), Home: () => go(0), End: () => go(state.walked.stages.length - 1),
-    ArrowUp: () => turnHeld(1), ArrowDown: () => turnHeld(-1), " ": play, Escape: () => byId("tour").open && byId("tour-skip").click(),
+    ArrowUp: () => turnHeld(1), ArrowDown: () => turnHeld(-1), " ": play, Escape: () => { if (!closeSheet() && byId("tour").open) byId("tour-skip").click(); },
   };
   document.addEventListener("keydown", (event) => {
     const typing = event.target.matches("input, select, textarea") || (event.key === " " && event.target.matches("button"));
@@ -274,6 +328,9 @@ async function begin() {
   buildBars(state.info.classes);
   byId("label").replaceChildren(...state.info.classes.map((name, k) => make("option", { value: k }, name)));
   setUpKeys();
+  setUpWays();
+  setUpLine();
+  setUpSheet();
   globalThis.explainHere = (...number) => explain(state.walked, ...number); // for the curious, and for tests
   if (recorded) {
     document.body.classList.add("recorded");
@@ -285,8 +342,8 @@ async function begin() {
     setUpWhatIf(changed);
     setUpLearning(state.info, changed);
     setUpCopying(() => ({ stage: state.at, array: state.held?.array ?? "", index: state.held?.index ?? [], source: stageNow().source }));
-    seen(await ask("choose", { digit: 0 }));
-    await takeWalk();
+    const first = await setUpGallery(state.info, choose);
+    await choose(Number(asked().get("digit") ?? first));
   }
   setUpTour();
   addEventListener("hashchange", goToHash);
@@ -294,12 +351,15 @@ async function begin() {
   document.body.dataset.ready = "yes";
 }
 
-/** An address may end with #stage=7, or with the name of a stage: #conv2-backward. */
+const asked = () => new URLSearchParams(location.hash.slice(1));
+
+/** An address may end with #stage=7, or with the name of a stage: #conv2-backward; then with an array: &array=dw. A page
+ * that can choose its image takes &digit=3, too. */
 function goToHash() {
-  const wanted = decodeURIComponent(location.hash.slice(1));
-  const named = state.walked.stages.findIndex((stage) => stage.name.replace(" ", "-") === wanted);
-  const number = /^stage=(\d+)$/.exec(wanted);
-  if (named >= 0) go(named); else if (number) go(Number(number[1]) - 1);
+  const { stages } = state.walked;
+  const named = stages.findIndex((stage) => asked().has(stage.name.replace(" ", "-")));
+  const at = named >= 0 ? named : Number(asked().get("stage") ?? 0) - 1, array = asked().get("array");
+  if (stages[at]) go(at, stages[at].arrays[array]?.data ? defaultNumber(stages[at], array) : null);
 }
 
 addEventListener("unhandledrejection", (event) => { event.preventDefault(); tellFault(event.reason); });

@@ -1,7 +1,8 @@
 // One array as a picture in which every number can be pointed at: images by channel, kernels by channel and filter,
 // vectors as bars or as rows of pixels.
 import { isDark, largest, paint } from "./colour.js";
-import { cellScale, make, nameOf, short, tiny } from "./dom.js";
+import { cellScale, make, short, tiny } from "./dom.js";
+import { meaning } from "./glossary.js";
 
 const BARS = 16; // a vector of up to so many numbers is drawn as bars
 const NUMBERS = 8; // and a map of up to so many rows has its numbers written in it
@@ -41,12 +42,13 @@ const channelAxes = (shape) => (shape.length === 3 ? [shape[2]] : isLong(shape) 
 /** Of a number's index, the channels. */
 export const channelsIn = (shape, index) => (isLong(shape) ? [index[1]] : index.slice(2));
 
-/** The channel with the largest mean absolute value. */
+/** The channel with the largest mean absolute value; of kernels, the channel and the filter. */
 export function strongest(array) {
-  const count = array.shape.at(-1);
+  const axes = array.shape.slice(2), count = axes.reduce((a, b) => a * b, 1);
   const sums = new Float64Array(count);
   array.data.forEach((value, k) => { sums[k % count] += Math.abs(value); });
-  return sums.indexOf(Math.max(...sums));
+  const best = sums.indexOf(Math.max(...sums));
+  return axes.length === 2 ? [Math.floor(best / axes[1]), best % axes[1]] : [best];
 }
 
 /** A small picture of an array: its strongest channel, its numbers as bars, or all of them as pixels. */
@@ -55,15 +57,14 @@ export function thumbnail(canvas, array) {
   const { shape, data } = array;
   const most = largest(array);
   if (shape.length < 2 && data.length <= BARS) {
-    const height = 16;
+    const height = 16, foot = data.some((value) => value < 0) ? height / 2 : height; // positive bars go up, negative ones down
     paint(canvas, height, data.length * 2, (row, column) => {
-      const value = data[column >> 1];
-      const level = Math.round((Math.abs(value) / most) * height);
-      return column % 2 === 0 && height - row <= level ? value : 0;
+      const value = data[column >> 1], level = Math.round((value / most) * foot), up = foot - row; // up: 1 is the first above the foot
+      return column % 2 === 0 && (up > 0 ? up <= level : 1 - up <= -level) ? value : 0;
     }, most);
     return;
   }
-  const plane = planeOf(shape, shape.length === 3 ? [strongest(array)] : [0, 0]);
+  const plane = planeOf(shape, shape.length === 3 ? strongest(array) : [0, 0]);
   paint(canvas, plane.rows, plane.columns, (r, c) => data[offsetOf(shape, plane.index(r, c))], most);
 }
 
@@ -72,7 +73,8 @@ export function thumbnail(canvas, array) {
 export class ArrayView {
   constructor(name, array, size, hooks, labels = null) {
     Object.assign(this, { name, array, size, hooks, labels, chosen: null });
-    this.channels = channelAxes(array.shape).map((_, axis) => (axis === 0 && array.shape.length === 3 && array.data ? strongest(array) : 0));
+    const axes = channelAxes(array.shape);
+    this.channels = array.shape.length >= 3 && axes.length && array.data ? strongest(array) : axes.map(() => 0);
     this.caption = make("figcaption");
     this.element = make("figure", { class: "array", "data-array": name }, this.caption);
     if (!array.data) {
@@ -139,7 +141,7 @@ export class ArrayView {
     const { array, name } = this;
     const axes = channelAxes(array.shape);
     const where = axes.length && axes.some((n) => n > 1) ? `, channel ${this.channels.join(", ")}` : "";
-    this.caption.replaceChildren(make("b", {}, name), ` ${array.shape.join(" × ") || "a number"}`);
+    this.caption.replaceChildren(make("b", { title: meaning(name) }, name), ` ${array.shape.join(" × ") || "a number"}`);
     if (this.scalar) this.scalar.textContent = short(array.data[0]);
     if (this.bars) {
       [...this.bars.children].forEach((line, k) => {
@@ -156,9 +158,10 @@ export class ArrayView {
     const at = (r, c) => array.data[offsetOf(array.shape, plane.index(r, c))];
     const wraps = array.shape.length < 2 || isLong(array.shape);
     const inside = (r, c) => (!wraps || r * plane.columns + c < (array.shape[0] ?? 1) ? at(r, c) : undefined);
-    paint(this.canvas, plane.rows, plane.columns, inside, largest(array));
+    const written = plane.columns <= NUMBERS && plane.rows <= NUMBERS && this.size / Math.max(plane.rows, plane.columns) >= 26;
+    paint(this.canvas, plane.rows, plane.columns, inside, largest(array), written ? 0 : this.size);
     this.map.setAttribute("aria-label", `${name}, ${plane.rows} by ${plane.columns}${where}. Arrow keys move, Enter holds the number.`);
-    if (plane.columns <= NUMBERS && plane.rows <= NUMBERS && this.size / Math.max(plane.rows, plane.columns) >= 26) {
+    if (written) {
       this.numbers.style.setProperty("grid-template-columns", `repeat(${plane.columns}, 1fr)`);
       const cells = [], scale = cellScale(largest(array));
       for (let r = 0; r < plane.rows; r++) for (let c = 0; c < plane.columns; c++) {
@@ -173,6 +176,7 @@ export class ArrayView {
       b.tabIndex = k === this.channels[0] ? 0 : -1;
     });
     this.selects?.forEach((input, axis) => { input.value = this.channels[axis]; });
+    this.hooks.turned?.(this.name);
     this.mark(this.chosen);
   }
 
@@ -251,6 +255,4 @@ export class ArrayView {
     this.turn(0, this.channels[0] + step);
     this.strip.children[this.channels[0]].focus();
   }
-
-  describe(index) { return `${nameOf(this.name, index)} = ${short(this.array.data[offsetOf(this.array.shape, index)])}`; }
 }

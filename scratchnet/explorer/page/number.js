@@ -1,8 +1,7 @@
 // One number: the products that it is the sum of, as the server (or the recording) took them apart.
-import { css, isDark, paint } from "./colour.js";
-import { byId, cellScale, make, nameOf, short, tiny } from "./dom.js";
+import { byId, make, nameOf, short } from "./dom.js";
+import { countOf, gridsOf, isPool } from "./grids.js";
 
-const CELLS = 7; // a grid of up to so many columns has its numbers written in it
 const MADE_BESIDE = { // what a stage makes on its way to what it returns, or keeps for its backward
   mask: "The mask that the forward drew: 0 drops a number, and the others scale what is kept, so that the mean stays.",
   argmax: "Which number of the window was the largest, counted row by row from 0. The forward keeps it; the gradient goes there alone.",
@@ -18,11 +17,20 @@ const MADE_BESIDE = { // what a stage makes on its way to what it returns, or ke
 };
 
 /** Show where a number comes from. `choose(layer)` asks for another value of a sum's third index, `takeWeight(index)` for
- * a weight that the reader wants to change. */
-export function showNumber(array, index, found, choose, takeWeight) {
+ * a weight that the reader wants to change. `use` says what the stage makes of its input: see `usedBy`. */
+export function showNumber(array, index, found, use, choose, takeWeight) {
   const name = nameOf(array, index);
   byId("number-value").replaceChildren(make("b", {}, name), " = ", make("output", { id: "value" }, short(found.value)));
-  byId("number-parts").replaceChildren(...(found.sums ? partsOf(found, choose, takeWeight) : [make("p", { class: "quiet" }, MADE_BESIDE[array] ?? "An input of this stage, not made by it. Select a number of what the stage makes to see its terms.")]));
+  byId("number-parts").replaceChildren(...(found.sums ? partsOf(found, choose, takeWeight) : [make("p", { class: "quiet" }, MADE_BESIDE[array] ?? usedBy(use))]));
+}
+
+/** Which numbers an input is used for: of `use.made`, those in the ranges `use.ranges`. */
+function usedBy(use) {
+  const rest = "Select a number of what the stage makes to see its terms.";
+  if (!use) return `An input of this stage, not made by it. ${rest}`;
+  if (!use.ranges) return `An input of this stage. No number of ${use.made} uses it.`;
+  const places = use.ranges.map(([low, high]) => (low === high ? low : `${low}:${high + 1}`));
+  return `An input of this stage. It is used by ${nameOf(use.made, places)}, framed in ${use.made}. ${rest}`;
 }
 
 export function showNoNumber() {
@@ -53,8 +61,9 @@ function blockOf(part, choose, takeWeight) {
     const terms = part.values.flatMap((value, k) => [k ? " × " : "", make("span", { class: "term" }, make("i", {}, sourceOf(part, k)), short(value))]);
     return [make("p", { class: "line" }, ...signed(part), ...terms, " = ", make("b", {}, short(part.total)))];
   }
+  if (part.grid && isPool(part)) return [...gridsOf(part), make("p", { class: "line" }, `the largest of ${countOf(part)} = `, make("b", {}, short(part.total)))];
   const sum = make("p", { class: "line" }, `sum over ${part.over.join(", ")} of `, ...product(part), " = ", make("b", {}, short(part.total)));
-  return part.terms ? [...listOf(part, takeWeight), sum] : [gridsOf(part), ...layersOf(part, choose), sum];
+  return part.terms ? [...listOf(part, takeWeight), sum] : [...gridsOf(part), ...layersOf(part, choose), sum];
 }
 
 /** The largest terms of a long sum, and what the others add up to. */
@@ -75,39 +84,6 @@ function bar(share) {
   fill.style.setProperty("width", `${Math.abs(share) * 100}%`);
   fill.className = share < 0 ? "minus" : "plus";
   return make("span", { class: "share-bar" }, fill);
-}
-
-/** The factors and the products of a sum over places, side by side. */
-function gridsOf(part) {
-  const [rows, columns] = part.over;
-  const grids = part.grid.flatMap((grid, k) => [gridOf(grid, part.turned[k] ? `${part.factors[k]}, turned by 180°` : part.factors[k], part), make("span", { class: "sign" }, k < part.grid.length - 1 ? "×" : "=")]);
-  if (part.grid.length === 1 && part.scale === 1) grids.length = 0;
-  return make("div", { class: "grids", "data-columns": part.products[0].length > CELLS ? "many" : "few", title: `rows are ${rows}, columns ${columns}` },
-    ...grids, gridOf(part.products, part.grid.length === 1 && part.scale === 1 ? part.factors[0] : "product", part));
-}
-
-function gridOf(grid, name, part) {
-  const most = Math.max(...grid.flat().map((v) => Math.abs(v ?? 0)), 1e-30);
-  const [rows, columns] = [grid.length, grid[0].length];
-  const scale = cellScale(most);
-  const caption = make("figcaption", {}, name);
-  if (columns > CELLS || rows > CELLS) {
-    const canvas = make("canvas", { role: "img", "aria-label": `${name}: ${rows} by ${columns} numbers` });
-    paint(canvas, rows, columns, (r, c) => grid[r][c] ?? undefined, most);
-    return make("figure", {}, canvas, caption);
-  }
-  const cells = grid.flatMap((row, r) => row.map((value, c) => cellOf(value, most, scale, `${part.over[0]} ${r + part.first[0]}, ${part.over[1]} ${c + part.first[1]}`)));
-  const box = make("div", { class: "cells", role: "img", "aria-label": `${name}: ${grid.map((row) => row.map((v) => (v === null ? "none" : short(v))).join(" ")).join("; ")}` }, ...cells);
-  caption.append(scale.name);
-  box.style.setProperty("grid-template-columns", `repeat(${columns}, 1fr)`);
-  return make("figure", {}, box, caption);
-}
-
-function cellOf(value, most, scale, where) {
-  if (value === null) return make("span", { class: "padding", title: `${where}: outside` });
-  const cell = make("span", { class: isDark(value / most) ? "on-dark" : "", title: `${where}: ${short(value)}` }, tiny(value * scale.factor));
-  cell.style.setProperty("background", css(value / most));
-  return cell;
 }
 
 /** The partial sums over the third index, one of which is shown in full. */

@@ -54,5 +54,5 @@ export function drawLegend() {
     context.fillStyle = `rgb(${colourOf((k - 100) / 100).join(",")})`;
     context.fillRect(k, 0, 1, 1);
   }
-  byId("legend").replaceChildren(make("span", {}, "−largest"), canvas, make("span", {}, "largest"), make("span", { class: "quiet" }, "blue is negative, white is 0, orange is positive; each array has its own scale"));
+  byId("legend").replaceChildren(make("span", {}, "−largest"), canvas, make("span", {}, "largest"), make("span", { class: "quiet" }, "blue is negative, and has a − where there is room; white is 0, orange is positive; each array has its own scale"));
 }

@@ -6,10 +6,10 @@ const HELLO = recorded
   ? "This page is one digit's recorded walk through a network. The row shows every stage: activations above, gradients below. Click a stage, then point at any number to see what it is the sum of, and the line of code that made it."
   : "Draw a digit, and watch the probabilities move. The row shows every stage of the network: activations above, gradients below. Click a stage, then point at any number to see what it is the sum of, and the line of code that made it.";
 const STOPS = [
-  ["draw", "Draw here with mouse, finger or pen, or choose one of the images below. The label says what the digit should be; the loss and all gradients depend on it."],
+  ["draw", "Draw here with mouse, finger or pen, or choose one of the images below: of each digit the one that the network is surest of, and the least sure. The label says what the digit should be; the loss and all gradients depend on it."],
   ["row", "Each column is a layer. The right arrow key goes forward through the upper row, and then backward through the lower one. Space plays."],
   ["layer", "One layer: what goes in and what comes out, channel by channel, with its weights. Click a number to hold it; arrow keys move from there. The up and down keys turn the channels."],
-  ["number", "Where that number comes from: the patch, the kernel, each product and their sum. Backward, every window that added to it."],
+  ["number", "Where that number comes from: the patch, the kernel, each product and their sum, and the line of code. From there you can go to the stage that made a number, and to the one that uses it."],
   ["code", "The function that computes this stage, from the book of the library. The marked line makes the selected array. The button copies a command that stops a debugger there."],
   ["what-if", "Change a weight or a pixel, and compare the slope's prediction with what the loss really does."],
   ["learn", "Let the network learn: one step on your digit, or many on the data while you look on. Rewind whenever you like."],
