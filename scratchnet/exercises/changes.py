@@ -178,6 +178,19 @@ def _other_arguments(call: ast.Call) -> Iterator[ast.expr]:
             yield ast.Call(call.func, call.args, [*call.keywords, chosen, kept])
 
 
+def other_paddings(slot: Slot, names: Sequence[str]) -> Iterator[ast.expr]:
+    """Rows and columns padded, and no other axis, of several images or of one."""
+    node = slot.node
+    if not (isinstance(node, ast.Call) and header(node.func).endswith("pad")):
+        return
+    widths = [*node.args[1:2], *(k.value for k in node.keywords if k.arg == "pad_width")]
+    used = dict.fromkeys(n.id for width in widths for n in ast.walk(width) if isinstance(n, ast.Name))
+    rest = [k for k in node.keywords if k.arg != "pad_width"]
+    for p in used:
+        for pairs in (f"(0, 0), ({p}, {p}), ({p}, {p}), (0, 0)", f"({p}, {p}), ({p}, {p}), (0, 0)"):
+            yield ast.Call(node.func, [*node.args[:1], parsed(f"({pairs})"), *node.args[2:]], rest)
+
+
 def other_slices(slot: Slot, names: Sequence[str]) -> Iterator[ast.expr]:
     """In both ends of a slice another name, or a name times another."""
     node = slot.node
@@ -278,6 +291,34 @@ def _replaced(body: list[ast.stmt], index: int, new: ast.stmt) -> Iterator[Chang
     body[index] = placed(new, old)
     yield Change(lambda: replacing(old.lineno, header(old), header(new)), frozenset({id(new), id(old)}))
     body[index] = old
+
+
+def added_up(function: ast.FunctionDef) -> Iterator[Change]:
+    """For a name that gets another value in each round of a loop: 0 before the loop, and a sum in it."""
+    for body, index in bodies(function):
+        loop = body[index]
+        for inner, at in bodies(loop) if isinstance(loop, (ast.For, ast.While)) else ():
+            old = inner[at]
+            if not (isinstance(old, ast.Assign) and isinstance(old.targets[0], ast.Name)):
+                continue
+            zero = placed(ast.Assign(old.targets, ast.Constant(0)), loop)
+            begun_anew = ast.unparse(old.value) in ("0", "0.0")
+            new: ast.stmt = ast.Pass() if begun_anew else ast.AugAssign(old.targets[0], ast.Add(), old.value)
+            inner[at] = placed(new, old)
+            body.insert(index, zero)
+            what = partial(_begun_before, old, loop) if begun_anew else partial(_added_up, old, new, loop)
+            yield Change(what, frozenset({id(old), id(new)}))
+            body.remove(zero)
+            inner[at] = old
+
+
+def _begun_before(zero: ast.Assign, loop: ast.stmt) -> str:
+    return moved(zero, f"moved before the loop on line {loop.lineno}")
+
+
+def _added_up(old: ast.Assign, new: ast.stmt, loop: ast.stmt) -> str:
+    zero = f"{ast.unparse(old.targets[0])} = 0"
+    return f"{replacing(old.lineno, header(old), header(new))}, and `{zero}` before the loop on line {loop.lineno}"
 
 
 def other_places(function: ast.FunctionDef) -> Iterator[Change]:
@@ -397,6 +438,8 @@ def changes(tree: ast.Module) -> Iterator[Change]:
     kinds: tuple[Callable[[ast.FunctionDef], Iterator[Change]], ...] = (
         *(partial(expressions, kind) for kind in (other_operators, other_functions, exchanged_names)),
         other_assignments,
+        added_up,
+        partial(expressions, other_paddings),
         partial(expressions, other_numbers),
         partial(expressions, other_slices),
         *(partial(mirrored, kind) for kind in (other_operators, exchanged_names, other_numbers, other_slices)),
