@@ -238,8 +238,8 @@ assert not wrong.passed
 # 1. On paper: what are ``dw`` and ``dx`` above if ``dout`` is ``[[0, 0], [0, 4]]``? (All zeros: the only path leads
 #    through the ReLU whose slope is 0.)
 # 2. Use the gradients of your exercises on a network: ``.venv/bin/python lessons/milestones/03_two_layers.py`` trains
-#    two dense layers with a ReLU between them. Its first line says which gradients are yours, and which are *the
-#    book's*, which means the library's.
+#    two dense layers with a ReLU between them. Its first line says which gradients are yours, and which are the
+#    library's.
 #
 # *Next:* ``04_why_a_relu.py``: what the ReLU is there for, and a network of two layers. *In the library:*
 # ``scratchnet/layers/dense.py``, ``relu.py``, ``scratchnet/gradcheck.py``.

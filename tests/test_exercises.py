@@ -912,7 +912,8 @@ REPAIRED = [
         [
             (
                 "    p /= p.sum(axis=1, keepdims=True)",
-                "    for n in range(N):\n        for k in range(p.shape[1]):\n            s = p[n, k]\n        p[n] /= s",
+                "    for n in range(N):\n        for k in range(p.shape[1]):\n            s = p[n, k]\n"
+                "        p[n] /= s",
             )
         ],
         "`s += p[n, k]` in place of `s = p[n, k]`, and `s = 0` before the loop on line 11",
