@@ -197,6 +197,12 @@ def conv_last_product(x, w, b, stride, padding):
     return out
 
 
+def conv_read_as(order, shape, x, w, b, stride, padding):
+    """The rows of the matrix product, read with the axes in another order."""
+    out = conv_forward(x, w, b, stride, padding)
+    return out.reshape([out.shape[k] for k in shape]).transpose(order)
+
+
 def conv_unpadded(x, w, b, stride, padding):
     return conv_forward(x, w, b, stride, 0)
 
@@ -576,6 +582,19 @@ WRONG = [
     ("im2col", with_options(im2col_loops, axes=(1, 2, 0, 3, 4, 5)), "(i, j, n)"),
     ("conv2d_forward", conv_flipped, "kernel is flipped"),
     ("conv2d_forward", conv_last_product, "only the last product is left"),
+    *(
+        (
+            "conv2d_forward",
+            lambda x, w, b, stride, padding, order=order, shape=shape: conv_read_as(
+                order, shape, x, w, b, stride, padding
+            ),
+            f"the product was read as {rows}",
+        )
+        for rows, shape, order in (
+            ("(i, j, n)", (1, 2, 0, 3), (2, 0, 1, 3)),
+            ("(n, f, i, j)", (0, 3, 1, 2), (0, 2, 3, 1)),
+        )
+    ),
     ("conv2d_forward", conv_without_bias, "bias is missing"),
     ("conv2d_forward", conv_start, "stride ignored"),
     ("conv2d_forward", conv_unpadded, "padding ignored"),
@@ -903,6 +922,19 @@ REPAIRED = [
     ("relu_backward", [("dout * (x > 0)", "np.where(x > 0, dout, x)")], "`return np.where(x > 0, dout, 0)` in place"),
     ("im2col", [("KH, KW = kernel_size", "KW, KH = kernel_size")], "`KH, KW = kernel_size` in place of"),
     ("im2col", [(PAD, "padding")], PADDED),
+    (
+        "conv2d_forward",
+        [
+            (f"np.pad(x, {PAD})", "np.zeros((N, H + 2 * padding, W + 2 * padding, x.shape[3]), x.dtype)"),
+            ("    out = np", "    padded[:, padding:-padding, padding:-padding] = x\n    out = np"),
+        ],
+        "`padded[:, padding:padded.shape[1] - padding, padding:padded.shape[2] - padding] = x` in place",
+    ),
+    (
+        "batch_norm_backward",
+        [("dx_hat.sum(axis=0)", "dx_hat.sum()"), ("centred).sum(axis=0)", "centred).sum()")],
+        "lines 14 and 15: `axis=0` in each `sum`",
+    ),
     ("im2col", [(PAD, "((padding, padding), (padding, padding))")], PADDED),
     ("im2col", [(PAD, "pad_width=padding, mode='constant'")], f"np.pad(x, {PAD}, mode='constant')` in place"),
     ("conv2d_backward", [(PAD, "padding")], PADDED),

@@ -191,6 +191,24 @@ def other_paddings(slot: Slot, names: Sequence[str]) -> Iterator[ast.expr]:
             yield ast.Call(node.func, [*node.args[:1], parsed(f"({pairs})"), *node.args[2:]], rest)
 
 
+def ends_from_the_start(slot: Slot, names: Sequence[str]) -> Iterator[ast.expr]:
+    """a[p : a.shape[k] - p] for a[p:-p], in every axis k: for p = 0, p:-p is empty."""
+    node = slot.node
+    if not (isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple)):
+        return
+    array, parts = ast.unparse(node.value), node.slice.elts
+    counted = [
+        parsed(
+            f"{ast.unparse(part.lower) if part.lower else ''} : {array}.shape[{k}] - {ast.unparse(part.upper.operand)}"
+        )
+        if isinstance(part, ast.Slice) and isinstance(part.upper, ast.UnaryOp) and isinstance(part.upper.op, ast.USub)
+        else part
+        for k, part in enumerate(parts)
+    ]
+    if counted != parts:
+        yield ast.Subscript(node.value, ast.Tuple(counted, ast.Load()), node.ctx)
+
+
 def other_slices(slot: Slot, names: Sequence[str]) -> Iterator[ast.expr]:
     """In both ends of a slice another name, or a name times another."""
     node = slot.node
@@ -392,6 +410,15 @@ def everywhere(function: ast.FunctionDef) -> Iterator[Change]:
             yield from _renamed(both, "id", [b if n.id == a else a for n in both], f"`{a}` and `{b}` exchanged")
 
 
+def axis_everywhere(function: ast.FunctionDef) -> Iterator[Change]:
+    """An axis for every sum, mean, ... that is taken over all numbers."""
+    calls = [node for node in ast.walk(function) if isinstance(node, ast.Call) and not node.keywords]
+    for name, axis in itertools.product(ALIKE[0], AXES):
+        whole = [call for call in calls if header(call.func).endswith(f".{name}")]
+        chosen = placed(ast.keyword("axis", ast.parse(axis, mode="eval").body), function)
+        yield from _renamed(whole, "keywords", [[chosen] for _ in whole], f"`axis={axis}` in each `{name}`")
+
+
 def _renamed(nodes: Sequence[Any], field: str, new: Sequence[Any], what: str) -> Iterator[Change]:
     if len(nodes) < 2:  # one place: another kind of change
         return
@@ -439,7 +466,9 @@ def changes(tree: ast.Module) -> Iterator[Change]:
         *(partial(expressions, kind) for kind in (other_operators, other_functions, exchanged_names)),
         other_assignments,
         added_up,
+        axis_everywhere,
         partial(expressions, other_paddings),
+        partial(expressions, ends_from_the_start),
         partial(expressions, other_numbers),
         partial(expressions, other_slices),
         *(partial(mirrored, kind) for kind in (other_operators, exchanged_names, other_numbers, other_slices)),

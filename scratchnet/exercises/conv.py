@@ -210,6 +210,17 @@ conv_forward.slip(
     "only the last channel was used: a filter sums over all the channels of its patch (+= in the loop)",
     ("patch, w,", "patch[..., -1:], w[:, :, -1:],"),
 )
+for rows, shape, axes in (
+    ("(i, j, n)", "OH, OW, N, F", "2, 0, 1, 3"),
+    ("(n, j, i)", "N, OW, OH, F", "0, 2, 1, 3"),
+    ("(f, n, i, j)", "F, N, OH, OW", "1, 2, 3, 0"),
+    ("(n, f, i, j)", "N, F, OH, OW", "0, 2, 3, 1"),
+):
+    conv_forward.slip(
+        f"the product was read as {rows}: its rows are those of im2col, (n, i, j), and its columns the filters, so "
+        "reshape it to (N, OH, OW, F)",
+        ("return out", f"return out.reshape({shape}).transpose({axes})"),
+    )
 conv_forward.slip(
     "the filters' axes are mixed up: w is (KH, KW, C, F), so each column of w.reshape(KH*KW*C, F) is a filter",
     ("patch, w,", "patch, w.reshape(F, -1).T.reshape(w.shape),"),
