@@ -49,6 +49,9 @@ assert right.max() > 0.15
 #
 # .. math:: \sqrt{p \, (1 - p) / n}
 #
+# (Count 1 for a right digit, else 0: the variance of one such number is p(1 - p), that of the mean of n of them n times
+# smaller.)
+#
 # For 95 % of 1,000 digits: the square root of 0.95 * 0.05 / 1000, which is 0.007. So two settings that differ by half a
 # percent cannot be told apart. The validation *loss* says more: it also changes when a digit is only a little surer. We
 # choose by the loss.

@@ -933,7 +933,7 @@ REPAIRED = [
     (
         "batch_norm_backward",
         [("dx_hat.sum(axis=0)", "dx_hat.sum()"), ("centred).sum(axis=0)", "centred).sum()")],
-        "lines 14 and 15: `axis=0` in each `sum`",
+        "Lines 14 and 15: `axis=0` in each `sum`",
     ),
     ("im2col", [(PAD, "((padding, padding), (padding, padding))")], PADDED),
     ("im2col", [(PAD, "pad_width=padding, mode='constant'")], f"np.pad(x, {PAD}, mode='constant')` in place"),

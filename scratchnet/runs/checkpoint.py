@@ -40,7 +40,7 @@ ADVICE = {
 AVERAGE = "average/"  # before the names of a `WeightAverage`'s arrays
 
 # Arguments that checkpoints of earlier versions lack: what was done then.
-NEWER = {"average": None, "shards": None, "answers": {}}
+NEWER: dict[str, Any] = {"average": None, "shards": None, "answers": {}}
 
 
 def save(net: Network, path: str | Path, trained_on: Dataset | None = None) -> None:
