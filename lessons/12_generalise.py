@@ -372,7 +372,9 @@ schedules = {
 }
 drawn, (above, below) = figure(2, 1, width=6, height=6)
 by_schedule = {}  # the losses from the three seeds
-for (name, schedule), (style, colour), aside in zip(schedules.items(), styles, (-0.0015, 0, 0.0015), strict=False):
+for (name, schedule), (style, colour), (marker, aside) in zip(
+    schedules.items(), styles, (("o", -0.0015), ("s", 0), ("^", 0.0015)), strict=False
+):
     for lr in (0.05, 0.1):
         by_schedule[name, lr] = np.zeros(3)
         for seed in range(3):
@@ -388,10 +390,10 @@ for (name, schedule), (style, colour), aside in zip(schedules.items(), styles, (
                 progress=False,
             )
             by_schedule[name, lr][seed] = sn.evaluate(net, validation)[0]
-        below.plot(np.full(3, lr + aside), by_schedule[name, lr], "o", color=colour, markersize=4)
+        below.plot(np.full(3, lr + aside), by_schedule[name, lr], marker, color=colour, markersize=5)
     above.plot([schedule(0.1)(step) for step in range(STEPS)], style, color=colour, label=name)
     means = [by_schedule[name, lr].mean() for lr in (0.05, 0.1)]
-    below.plot([0.05 + aside, 0.1 + aside], means, linestyle=style, color=colour, label=f"{name}: mean of 3")
+    below.plot([0.05 + aside, 0.1 + aside], means, style, color=colour, label=f"{name}: mean of 3")
 above.set(xlabel="step", ylabel="learning rate", title="Three schedules")
 below.set(xlabel="highest learning rate", ylabel="validation loss (nats)", title="What they reach", xticks=(0.05, 0.1))
 above.legend()
