@@ -382,7 +382,7 @@ for axes in above:
     axes.remove()
 curve = drawn.add_subplot(above[0].get_gridspec()[0, :])
 curve.plot(angles, [100 * share for share in tilted], "o-", color="black")
-curve.set(xlabel="tilted by (degrees)", ylabel="right (%)", xticks=(-90, -45, 0, 45, 90), ylim=(0, 105))
+curve.set(xlabel="tilted by (degrees)", ylabel="right (%)", xticks=(-90, -45, 0, 45, 90), ylim=(-5, 105))
 for axes in grid:
     axes.axis("off")
 for axes, (digit, (image, answer)) in zip(grid, worst.items(), strict=False):  # one picture of a digit
