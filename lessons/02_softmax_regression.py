@@ -141,7 +141,7 @@ def learn(lr: float, epochs: int = 6, batch_size: int = 128) -> tuple[np.ndarray
             x = images.reshape(len(images), 784)
             logits = dense_forward(x, w, b)
             loss, dlogits = sn.softmax_cross_entropy(logits, labels)
-            _, dw, db = dense_backward(dlogits, x, w, need_dx=False)
+            _, dw, db = dense_backward(dlogits, x, w, need_dx=False)  # nobody asks for the slopes of the pixels
             w -= lr * dw
             b -= lr * db
             losses.append(loss)

@@ -78,8 +78,9 @@ np.testing.assert_array_equal(dz, [[1, -1], [2, 0]])
 # ---------------------------
 # You have just done it for four numbers. Write it for an array of any shape, in
 # ``lessons/exercises/03_relu_backward.py``, and run ``.venv/bin/scratchnet check 03``. There, z is called ``x``: it is
-# the input of the ReLU. (Exercise 02 comes below: we follow the gradient, which meets the ReLU first.) A right answer
-# is used by every ReLU on the engine ``mine``.
+# the input of the ReLU. (Exercise 02 comes below: we follow the gradient, which meets the ReLU first.) If you make an
+# array to fill, make it with ``np.zeros_like(x)``: it has the dtype of x, where ``np.zeros(x.shape)`` is float64. A
+# right answer is used by every ReLU on the engine ``mine``.
 
 code(relu_backward, exercise="03")
 
@@ -162,10 +163,11 @@ np.testing.assert_allclose(slopes, dw, atol=1e-6)
 # %%
 # How small is a little?
 # ----------------------
-# How far should the weight move? If the step h is too large, the curve bends within it: this error shrinks as h
-# squared. If h is too small, the two losses differ only in their last digits, and rounding errors dominate. The best
-# step lies in between. In float32 the error is mostly between 1e-4 and 1: a wrong gradient can hide in it. (The dip
-# near h = 0.01 is luck: the two errors cancel there.) That is why ``sn.gradcheck`` takes float64 only.
+# How far should the weight move? If the step h is too large, the curve bends within it. (By Taylor, the two sides
+# cancel each other's h squared terms. What is left is h squared times a sixth of the third derivative.) If h is too
+# small, the two losses differ only in their last digits, and rounding errors dominate. The best step lies in between.
+# In float32 the error is mostly between 1e-4 and 1: a wrong gradient can hide in it. (The dip near h = 0.01 is luck:
+# the two errors cancel there.) That is why ``sn.gradcheck`` takes float64 only.
 
 rng = np.random.default_rng(0)
 many, labels = rng.standard_normal((8, 6)), rng.integers(0, 4, 8)
@@ -238,8 +240,8 @@ assert not wrong.passed
 # 1. On paper: what are ``dw`` and ``dx`` above if ``dout`` is ``[[0, 0], [0, 4]]``? (All zeros: the only path leads
 #    through the ReLU whose slope is 0.)
 # 2. Use the gradients of your exercises on a network: ``.venv/bin/python lessons/milestones/03_two_layers.py`` trains
-#    two dense layers with a ReLU between them. Its first line says which gradients are yours, and which are *the
-#    book's*, which means the library's.
+#    two dense layers with a ReLU between them. Its first line says which gradients are yours, and which are the
+#    library's.
 #
 # *Next:* ``04_why_a_relu.py``: what the ReLU is there for, and a network of two layers. *In the library:*
 # ``scratchnet/layers/dense.py``, ``relu.py``, ``scratchnet/gradcheck.py``.

@@ -113,6 +113,7 @@ np.testing.assert_array_equal(score, classes)
 
 rng = np.random.default_rng(0)
 angle = rng.uniform(0, 2 * np.pi, 400)
+# The square root spreads the points evenly over the disc: its area grows as the radius squared.
 radius = np.concatenate([0.8 * np.sqrt(rng.uniform(0, 1, 200)), rng.uniform(1.2, 1.8, 200)])
 points = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)  # (N, 2)
 labels = np.repeat([0, 1], 200)  # 0: disc, 1: ring
@@ -143,7 +144,7 @@ def step(x: np.ndarray, labels: np.ndarray, weights: Weights, relu: bool, lr: fl
     loss, dscores = sn.softmax_cross_entropy(scores, labels)
     dh, dw2, db2 = dense_backward(dscores, h, w2)  # reverses scores = dense(h)
     dz = relu_backward(dh, z) if relu else dh  # reverses h = relu(z)
-    _, dw1, db1 = dense_backward(dz, x, w1, need_dx=False)  # reverses z = dense(x)
+    _, dw1, db1 = dense_backward(dz, x, w1, need_dx=False)  # reverses z = dense(x); x itself needs no slope
     for value, gradient in ((w1, dw1), (b1, db1), (w2, dw2), (b2, db2)):
         value -= lr * gradient
     return loss

@@ -114,7 +114,11 @@ np.testing.assert_array_equal(conv2d_forward(pixel, two_filters, None, 1, 0)[0, 
 # ``(5 + 0 - 3) // 1 + 1 = 3`` rows. With stride 2 and padding 1 it has ``(5 + 2 - 3) // 2 + 1 = 3``, too. For a 5 x 5
 # kernel and stride 1, a padding of 2 keeps the image's size: 28 + 4 - 5 + 1 = 28. The padding ``"same"`` computes this
 # for you.
+#
+# In NumPy, ``np.pad`` takes a pair for each axis: how much before, and how much after. Only rows and columns are padded
+# here, no images and no channels:
 
+assert np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0))).shape == (1, 4 + 4, 5 + 4, 1)
 assert sn.Conv2D(3, 4, (3, 2), stride=1, padding=0).output_shape((5, 6, 3)) == (3, 5, 4)
 assert sn.Conv2D(3, 4, (3, 2), stride=2, padding=1).output_shape((5, 6, 3)) == (3, 4, 4)
 assert sn.Conv2D(1, 32, 5, padding="same").output_shape((28, 28, 1)) == (28, 28, 32)
@@ -187,7 +191,8 @@ np.testing.assert_allclose(shifted[:, 4:-4, 4:-4], np.roll(maps, 2, axis=2)[:, 4
 #
 #     columns (N*OH*OW, KH*KW*C)  @  w (KH*KW*C, F)   =   out (N*OH*OW, F)
 #
-# Here is the image of the first section, with its six places as six rows:
+# The rows run over the images, in each image over i, and for each i over j. So ``out.reshape(N, OH, OW, F)`` gives
+# every number its place again. Here is the image of the first section, with its six places as six rows:
 
 columns = im2col(x, (3, 3), stride=1, padding=0)
 assert columns.shape == (2 * 3, 3 * 3 * 1)

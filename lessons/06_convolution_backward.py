@@ -36,7 +36,7 @@ x = np.array([[1.0, 2, 0], [0, 1, 3], [2, 0, 1]])
 w = np.array([[1.0, -1], [2, 3]])
 x4, w4 = x[None, :, :, None], w[:, :, None, None]  # (N, H, W, C) = (1, 3, 3, 1) and (KH, KW, C, F) = (2, 2, 1, 1)
 
-out = conv2d_forward(x4, w4, np.zeros(1), 1, 0)
+out = conv2d_forward(x4, w4, np.zeros(1), stride=1, padding=0)
 np.testing.assert_array_equal(out[0, :, :, 0], [[2, 13], [3, 1]])
 
 # %%
@@ -44,7 +44,7 @@ np.testing.assert_array_equal(out[0, :, :, 0], [[2, 13], [3, 1]])
 
 dout = np.array([[1.0, 3], [2, -1]])
 dout4 = dout[None, :, :, None]  # (N, OH, OW, F) = (1, 2, 2, 1)
-dx4, dw4, db = conv2d_backward(dout4, x4, w4, 1, 0)
+dx4, dw4, db = conv2d_backward(dout4, x4, w4, stride=1, padding=0)
 
 # %%
 # db: the bias was added everywhere
@@ -253,7 +253,8 @@ assert dw_padded[0, 0, 0, 0] == 0 * 1 + 0 * 3 + 0 * 2 + 1 * -1 == -1
 # movement of dx from above. Only, the four patches now come as four rows:
 
 dcolumns = np.array([[1.0, -1, 2, 3], [3, -3, 6, 9], [2, -2, 4, 6], [-1, 1, -2, -3]])  # (4 places, 4 pixels)
-np.testing.assert_array_equal(col2im(dcolumns, (1, 3, 3, 1), 2, 1, 0), dx4)
+back = col2im(dcolumns, x4.shape, (2, 2), stride=1, padding=0)
+np.testing.assert_array_equal(back, dx4)
 
 # %%
 # Write it in ``lessons/exercises/06_col2im.py``, and run ``.venv/bin/scratchnet check 06``.
@@ -290,7 +291,7 @@ for by_loops, expected in zip(definition.conv2d_backward(dout4, x4, w4, 1, 0), (
 #
 # Here ``dout`` is a matrix, too, with a row for each place. Do the three steps by hand:
 
-columns = im2col(x4, 2, 1, 0)  # (4 places, 4 weights)
+columns = im2col(x4, (2, 2), stride=1, padding=0)  # (4 places, 4 weights)
 dout_rows = dout.reshape(4, 1)  # (4 places, 1 filter)
 dw_rows = columns.T @ dout_rows
 np.testing.assert_array_equal(dw_rows.reshape(2, 2), dw4[:, :, 0, 0])

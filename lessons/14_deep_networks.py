@@ -16,8 +16,9 @@ mends it in two ways.
 # One layer, by hand: how large is its output?
 # --------------------------------------------
 # An output is a sum of ``fan_in`` products ``x * w``. Suppose that the weights are drawn independently, with mean 0,
-# and that the inputs have mean 0, too. Then every product has the variance ``var(x) * var(w)``, and the variances of
-# independent numbers add up:
+# and that the inputs have mean 0, too. A variance is then just the mean of the squares, and the mean of ``x**2 * w**2``
+# is that of ``x**2`` times that of ``w**2``. So every product has the variance ``var(x) * var(w)``, and the variances
+# of independent numbers add up:
 #
 # .. math:: \mathrm{var}(out) = fan\_in \cdot \mathrm{var}(w) \cdot \mathrm{var}(x)
 #
@@ -403,8 +404,8 @@ np.testing.assert_allclose((dx_hat - dx_hat.mean() - x_hat * (dx_hat * x_hat).me
 # paths or the short formula. Write it for rows of several channels: every sum and every mean gets ``axis=0``. And
 # ``var`` becomes ``var + eps``, also in ``var**-1.5``.
 #
-# The library's function uses that the two sums are those of db and dw, apart from w, and
-# it calls N, the count of numbers in a channel, P:
+# The library's function uses that the two sums are those of db and dw, apart from w, and it calls N, the count of
+# numbers in a channel, P:
 
 code(sn.layers.batch_norm_backward, exercise="14")
 

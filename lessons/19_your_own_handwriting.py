@@ -158,7 +158,7 @@ def saved(values: np.ndarray, name: str) -> Path:
 rng = np.random.default_rng(0)
 path = saved(photograph([0, 1, 2, 3, 4], plain, rng), "01234_plain")
 picture = np.asarray(Image.open(path))
-drawn, axes = figure(width=9, height=1.7)
+drawn, axes = figure(width=7, height=1.75)
 axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
 axes.axis("off")
 keep(drawn, "19_photograph")
@@ -247,14 +247,14 @@ for name in stages[0]:
     print(f"{name.replace(chr(10), ' '):22} {right[name]:4.0%} right, the right digit has {sure[name]:.0%} on average")
 
 shown = 14  # a 4
-drawn, grid = figure(1, 6, width=9, height=2.6)
-grid[0].imshow(read_one(paths[shown]).picture, cmap="gray", vmin=0, vmax=255)
-grid[0].set_title("photograph", fontsize=12)
-for axes, (name, image) in zip(grid[1:], stages[shown].items(), strict=True):
+drawn, grid = figure(2, 3, width=5.6, height=5)
+grid[0, 0].imshow(read_one(paths[shown]).picture, cmap="gray", vmin=0, vmax=255)
+grid[0, 0].set_title("photograph", fontsize=12)
+for axes, (name, image) in zip(grid.flat[1:], stages[shown].items(), strict=True):
     axes.imshow(image, cmap="gray", vmin=0, vmax=1)
     axes.set_title(name, fontsize=12)
     axes.set_xlabel(f"{right[name]:.0%} right", fontsize=12)
-for axes in grid:
+for axes in grid.flat:
     axes.set(xticks=[], yticks=[])
 keep(drawn, "19_by_step")
 as_it_is, strokes_found, cut_out, centred, prepared = right.values()
@@ -377,9 +377,12 @@ assert tilted[8] < tilted[2] - 0.2, "45 degrees to the right and to the left"
 assert confident
 
 worst = {digit: (image, answer) for image, digit, answer in sorted(confident, key=lambda found: found[2].max())}
-drawn, (curve, *grid) = figure(1, 4, width=8, height=2.9, width_ratios=(2, 1, 1, 1))
+drawn, (above, grid) = figure(2, 3, width=5.6, height=5, height_ratios=(3, 2))
+for axes in above:
+    axes.remove()
+curve = drawn.add_subplot(above[0].get_gridspec()[0, :])
 curve.plot(angles, [100 * share for share in tilted], "o-", color="black")
-curve.set(xlabel="tilted by (degrees)", ylabel="right (%)", xticks=(-90, -45, 0, 45, 90), ylim=(0, 105))
+curve.set(xlabel="tilted by (degrees)", ylabel="right (%)", xticks=(-90, -45, 0, 45, 90), ylim=(-5, 105))
 for axes in grid:
     axes.axis("off")
 for axes, (digit, (image, answer)) in zip(grid, worst.items(), strict=False):  # one picture of a digit
@@ -390,9 +393,9 @@ keep(drawn, "19_tilted")
 # %%
 # Each point is only ten digits. Up to 15 degrees it reads nearly all, and at 30 degrees most, because people write at
 # different angles, and so did those of MNIST. Beyond that it fails, to the right (45 degrees) sooner than to the left
-# (-45). And sometimes it is *sure* of a wrong answer. A probability near 1 does not say
-# "this is a digit as I know it". It only says: of the ten, this one rather than any other. Softmax shares out 100 %
-# among the ten classes, whatever the picture shows. There is no eleventh answer, "none of these".
+# (-45). And sometimes it is *sure* of a wrong answer. A probability near 1 does not say "this is a digit as I know it".
+# It only says: of the ten, this one rather than any other. Softmax shares out 100 % among the ten classes, whatever the
+# picture shows. There is no eleventh answer, "none of these".
 #
 # Teach it your hand
 # ------------------
@@ -455,14 +458,14 @@ def fine_tuned(new: sn.Dataset, from_new: int, from_sample: int, steps: int = 60
 
 forgetful, only_new = fine_tuned(few, 64, 0)
 tuned, mixed = fine_tuned(few, 16, 48)
-drawn, (left, right_side) = figure(1, 2, width=8, height=3.4)
+drawn, (upper, lower) = figure(2, 1, width=6, height=5.6)
 steps = range(0, 61, 20)
-for axes, which, title in ((left, 0, "the new hand, held out"), (right_side, 1, "the test digits")):
+for axes, which, title in ((upper, 0, "the new hand, held out"), (lower, 1, "the test digits")):
     axes.plot(steps, [100 * point[which] for point in only_new], "o--", color="#d55e00", label="only the new")
     axes.plot(steps, [100 * point[which] for point in mixed], "s-", color="black", label="mixed")
     axes.set_title(title, fontsize=12)
-    axes.set(xlabel="step of fine-tuning", ylabel="right (%)")
-left.legend()
+    axes.set(xlabel="step of fine-tuning", ylabel="right (%)", xticks=steps)
+upper.legend()
 keep(drawn, "19_fine_tuning")
 
 for name, curve in (("before", [mixed[0]]), ("only the new", only_new), ("mixed", mixed)):

@@ -237,8 +237,15 @@ def about() -> str:
     return ""
 
 
+def answers_used() -> dict[str, str]:
+    """Checksums of the learner's answers that compute, by exercise: a resumed run has to have the same ones."""
+    return {}
+
+
 # What `ops` holds besides kernels, for an engine that has no such function itself.
-DEFAULTS: dict[str, Function] = {f.__name__: f for f in (stages, recorded, before_forward, prepare, about)}
+DEFAULTS: dict[str, Function] = {
+    f.__name__: f for f in (stages, recorded, before_forward, prepare, about, answers_used)
+}
 
 
 def _asked_for() -> str:

@@ -26,7 +26,7 @@ from scratchnet import layers, optim
 from scratchnet.cli import main
 from scratchnet.exercises import repair, running
 from scratchnet.exercises.checker import EXERCISES, check_file, find_exercise, hint, load_module
-from scratchnet.exercises.diagnose import NotBegun, diagnose
+from scratchnet.exercises.diagnose import NotBegun, diagnose, never_used
 from scratchnet.exercises.facts import picture
 from scratchnet.exercises.own_layer import check_own_layer
 
@@ -65,6 +65,13 @@ def softmax_columns(logits, labels):
     p = softmax_without_mean(logits, labels)
     p[range(len(p)), labels] += 1
     p[:, labels] -= 1
+    return p / len(p)
+
+
+def softmax_rows(logits, labels):
+    p = softmax_without_mean(logits, labels)
+    p[range(len(p)), labels] += 1
+    p[labels] -= 1
     return p / len(p)
 
 
@@ -179,6 +186,23 @@ def conv_start(x, w, b, stride, padding):
     return conv_forward(x, w, b, stride, padding, start=1)
 
 
+def conv_last_product(x, w, b, stride, padding):
+    """`=` in the innermost of the loops over the kernel and the channels."""
+    p, _, _ = sizes(x, w, padding)
+    out = np.zeros_like(conv_forward(x, w, b, stride, padding))
+    for n, i, j, f in np.ndindex(out.shape):
+        for kh, kw, c in np.ndindex(w.shape[:3]):
+            total = p[n, i * stride + kh, j * stride + kw, c] * w[kh, kw, c, f]
+        out[n, i, j, f] = total + b[f]
+    return out
+
+
+def conv_read_as(order, shape, x, w, b, stride, padding):
+    """The rows of the matrix product, read with the axes in another order."""
+    out = conv_forward(x, w, b, stride, padding)
+    return out.reshape([out.shape[k] for k in shape]).transpose(order)
+
+
 def conv_unpadded(x, w, b, stride, padding):
     return conv_forward(x, w, b, stride, 0)
 
@@ -204,6 +228,25 @@ def conv_backward(dout, x, w, stride, padding, *, start=None, dw_start=None, ass
     H, W = x.shape[1:3]
     dx = dp[:, padding : padding + H, padding : padding + W] if crop else dp
     return dx, dw, dout.sum((0, 1, 2))
+
+
+def conv_backward_filters(dout, x, w, stride, padding, *, filters):
+    """dx and dw from some of the filters only."""
+    dx, dw, _ = conv_backward(dout[..., filters], x, w[..., filters], stride, padding)
+    all_dw = np.zeros_like(w)
+    all_dw[..., filters] = dw
+    return dx, all_dw, dout.sum(axis=(0, 1, 2))
+
+
+def dense_loops(dout, x, w, *, examples=slice(None), outputs=slice(None)):
+    """Loops over some of the examples and outputs only."""
+    dx, dw, db = np.zeros_like(x), np.zeros_like(w), np.zeros_like(dout[0])
+    for n in range(len(x))[examples]:
+        for o in range(len(db))[outputs]:
+            dx[n] += w[:, o] * dout[n, o]
+            dw[:, o] += x[n] * dout[n, o]
+            db[o] += dout[n, o]
+    return dx, dw, db
 
 
 def with_options(function, **options):
@@ -512,6 +555,7 @@ WRONG = [
     ("softmax_gradient", softmax_twice, "extra factor 2"),
     ("softmax_gradient", softmax_naive, "overflow"),
     ("softmax_gradient", softmax_columns, "whole columns"),
+    ("softmax_gradient", softmax_rows, "from whole rows: p[labels]"),
     ("softmax_gradient", softmax_wrong_sign, "sign is reversed"),
     ("dense_backward", dense_transposed, "dw: transposed"),
     ("dense_backward", dense_mean, "dw: an extra factor 1/N"),
@@ -537,6 +581,20 @@ WRONG = [
     ("im2col", with_options(im2col_loops, axes=(0, 2, 1, 3, 4, 5)), "(n, j, i)"),
     ("im2col", with_options(im2col_loops, axes=(1, 2, 0, 3, 4, 5)), "(i, j, n)"),
     ("conv2d_forward", conv_flipped, "kernel is flipped"),
+    ("conv2d_forward", conv_last_product, "only the last product is left"),
+    *(
+        (
+            "conv2d_forward",
+            lambda x, w, b, stride, padding, order=order, shape=shape: conv_read_as(
+                order, shape, x, w, b, stride, padding
+            ),
+            f"the product was read as {rows}",
+        )
+        for rows, shape, order in (
+            ("(i, j, n)", (1, 2, 0, 3), (2, 0, 1, 3)),
+            ("(n, f, i, j)", (0, 3, 1, 2), (0, 2, 3, 1)),
+        )
+    ),
     ("conv2d_forward", conv_without_bias, "bias is missing"),
     ("conv2d_forward", conv_start, "stride ignored"),
     ("conv2d_forward", conv_unpadded, "padding ignored"),
@@ -548,6 +606,24 @@ WRONG = [
     ("conv2d_backward", with_options(conv_backward, crop=False), "dx: padding not cropped"),
     ("conv2d_backward", with_options(conv_backward, assign=True), "dx: `=` where `+=`"),
     ("conv2d_backward", with_options(conv_backward, dw_start=1), "dw: stride ignored"),
+    (
+        "conv2d_backward",
+        with_options(conv_backward_filters, filters=slice(1)),
+        "dx: only the first filter of dout is used",
+    ),
+    (
+        "conv2d_backward",
+        with_options(conv_backward_filters, filters=slice(1)),
+        "dw: only the first filter of dout is used",
+    ),
+    (
+        "conv2d_backward",
+        with_options(conv_backward_filters, filters=slice(-1)),
+        "dx: the last filter of dout is left out",
+    ),
+    ("dense_backward", with_options(dense_loops, examples=slice(1)), "dw: only the first example of dout is used"),
+    ("dense_backward", with_options(dense_loops, examples=slice(1, None)), "db: the first example of dout is left out"),
+    ("dense_backward", with_options(dense_loops, outputs=slice(-1, None)), "dx: only the last output of dout is used"),
     ("conv2d_backward", conv_dw_every_image, "dw: not summed over the batch"),
     ("conv2d_backward", conv_last_image, "dw: only the last image's"),
     ("conv2d_backward", conv_dw_mean, "dw: an extra factor 1/N"),
@@ -601,6 +677,8 @@ TAPS = "kh : kh + (OH - 1) * stride + 1 : stride, kw : kw + (OW - 1) * stride + 
 MASK = "(draws >= rate).astype(x.dtype) / x.dtype.type(1 - rate)"
 HATS = "m / (1 - beta1**t), s / (1 - beta2**t)"
 READ = "reshape(N, OH, OW, KH, KW, C)"
+PAD = "((0, 0), (padding, padding), (padding, padding), (0, 0))"
+PADDED = f"`padded = np.pad(x, {PAD})` in place of"
 DVAR = "dvar * 2 * centred / N"
 EDITED = [
     ("softmax_gradient", [("p.sum(axis=1", "p.sum(axis=0")], "softmax along the wrong axis"),
@@ -843,6 +921,46 @@ REPAIRED = [
     ("dense_backward", [("x.T @ dout", "x.T * dout"), ("dout @ w.T", "dout * w.T")], "`@` in place of `*`"),
     ("relu_backward", [("dout * (x > 0)", "np.where(x > 0, dout, x)")], "`return np.where(x > 0, dout, 0)` in place"),
     ("im2col", [("KH, KW = kernel_size", "KW, KH = kernel_size")], "`KH, KW = kernel_size` in place of"),
+    ("im2col", [(PAD, "padding")], PADDED),
+    (
+        "conv2d_forward",
+        [
+            (f"np.pad(x, {PAD})", "np.zeros((N, H + 2 * padding, W + 2 * padding, x.shape[3]), x.dtype)"),
+            ("    out = np", "    padded[:, padding:-padding, padding:-padding] = x\n    out = np"),
+        ],
+        "`padded[:, padding:padded.shape[1] - padding, padding:padded.shape[2] - padding] = x` in place",
+    ),
+    (
+        "batch_norm_backward",
+        [("dx_hat.sum(axis=0)", "dx_hat.sum()"), ("centred).sum(axis=0)", "centred).sum()")],
+        "Lines 14 and 15: `axis=0` in each `sum`",
+    ),
+    ("im2col", [(PAD, "((padding, padding), (padding, padding))")], PADDED),
+    ("im2col", [(PAD, "pad_width=padding, mode='constant'")], f"np.pad(x, {PAD}, mode='constant')` in place"),
+    ("conv2d_backward", [(PAD, "padding")], PADDED),
+    ("depthwise_backward", [(PAD, "(padding, padding)")], PADDED),
+    (
+        "softmax_gradient",
+        [
+            (
+                "    p /= p.sum(axis=1, keepdims=True)",
+                "    for n in range(N):\n        for k in range(p.shape[1]):\n            s = p[n, k]\n"
+                "        p[n] /= s",
+            )
+        ],
+        "`s += p[n, k]` in place of `s = p[n, k]`, and `s = 0` before the loop on line 11",
+    ),
+    (
+        "softmax_gradient",
+        [
+            (
+                "    p /= p.sum(axis=1, keepdims=True)",
+                "    for n in range(N):\n        for k in range(p.shape[1]):\n            for _ in range(1):\n"
+                "                s = 0\n                s += p[n, k]\n        p[n] /= s",
+            )
+        ],
+        "`s = 0`, moved before the loop on line 11",
+    ),
     ("im2col", [("// stride", "/ stride")], "`(H + 2 * padding - KH) // stride` in place of"),
     (
         "col2im",
@@ -889,12 +1007,13 @@ def test_one_change_that_makes_it_right_is_found(name, edits, expected):
 @pytest.mark.usefixtures("patient")
 def test_a_known_mistake_and_a_change_are_two_mistakes():
     edits = [("patch, w, axes=3) + b", "patch, w, axes=3)"), ("j * stride : j * stride + KW", "j : j + KW")]
-    (finding,) = diagnose(
+    finding, unused = diagnose(
         TASKS["conv2d_forward"], edit("conv2d_forward", *edits), edited_source("conv2d_forward", *edits)
     )
     assert "two mistakes at once" in finding
     assert "the bias is missing" in finding
     assert "j * stride:j * stride + KW" in finding
+    assert unused.startswith("never used: b")
 
 
 @pytest.mark.usefixtures("patient")
@@ -1005,7 +1124,7 @@ def test_the_cases_of_a_wrong_count_are_said():
         (
             "conv2d_forward",
             lambda x, w, b, stride, padding: np.cumsum(conv_forward(x, w, b, stride, padding), axis=3),
-            "Only index 0 along axis 3 (f) is right.",
+            "Only index 0 along axis 3 (f) is right. Is there a 0 where an index f belongs",
         ),
         (
             "max_pool2d_backward",
@@ -1045,6 +1164,23 @@ def test_what_failing_cases_share_is_said():
 
     finding, _ = diagnose(TASKS["conv2d_backward"], wrong_with_padding)
     assert "All cases with padding are wrong, all others are right." in finding
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_every_answer_uses_every_argument(task):
+    assert never_used(task, edited_source(task.name)) == []
+    assert len(never_used(task, f"def {task.name}({', '.join(task.cases[0].arguments)}): pass")) == 1
+
+
+def test_an_argument_that_is_never_used_is_named():
+    edits = [
+        ("// stride + 1, (W", "+ 1, (W"),
+        ("// stride + 1\n", "+ 1\n"),
+        (BEGINS, "i : i + KH, j : j + KW"),
+        ("patches.reshape", "-patches.reshape"),
+    ]
+    findings = diagnose(TASKS["im2col"], edit("im2col", *edits), edited_source("im2col", *edits))
+    assert findings[-1] == "never used: stride. The result depends on every argument"
 
 
 def test_an_error_is_shown_with_its_line_and_the_case():

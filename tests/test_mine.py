@@ -1,4 +1,4 @@
-"""The engine that is the learner's: right answers compute, wrong ones never do, and the results are the book's."""
+"""The engine that is the learner's: right answers compute, wrong ones never do, and the results are the library's."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def answered(tmp_path, monkeypatch):
 
 
 def test_which_are_whose(answered, capsys):
-    """Every answer is used, and a line says so; what no exercise asks for is the book's."""
+    """Every answer is used, and a line says so; what no exercise asks for is the library's."""
     with sn.use_engine("mine"):
         for name in {kernel for kernel, _ in mine.ADAPTERS.values()}:
             function = getattr(engine.ops, name)
@@ -57,7 +57,7 @@ def test_which_are_whose(answered, capsys):
         assert not engine.is_compiled()
     said = capsys.readouterr().err
     assert "engine mine. yours: softmax gradient, dense backward, relu backward, im2col, conv forward" in said
-    assert "the book's: all the rest" in said
+    assert "the library's: all the rest" in said
     with sn.use_engine("numpy"):
         assert engine.ops.relu_backward is layers.relu_backward
         assert engine.ops.max_pool2d_forward is layers.max_pool2d_forward
@@ -71,7 +71,7 @@ def test_an_answer_that_is_wrong_is_not_used_and_is_named(answered, capsys):
         assert engine.ops.relu_backward is layers.relu_backward
         assert engine.ops.dense_backward is layers.dense_backward
     said = capsys.readouterr().err
-    assert "the book's: dense backward (02), relu backward (03)" in said
+    assert "the library's: dense backward (02), relu backward (03)" in said
     for number in ("02", "03"):
         assert f"exercise {number} is not right yet, and not used: " in said
         assert f"check {number}" in said
@@ -83,11 +83,11 @@ def test_an_answer_counts_as_soon_as_it_is_right(tmp_path, monkeypatch, capsys):
     place = learner(tmp_path, set())
     with sn.use_engine("mine"):
         assert engine.ops.relu_backward is layers.relu_backward
-    assert "yours: nothing yet; the book's: softmax gradient (01), dense" in capsys.readouterr().err
+    assert "yours: nothing yet; the library's: softmax gradient (01), dense" in capsys.readouterr().err
     learner(tmp_path, {"03"})
     with sn.use_engine("mine"):
         assert engine.ops.relu_backward.__code__.co_filename == str(place / "03_relu_backward.py")
-    assert "yours: relu backward; the book's: softmax gradient (01)" in capsys.readouterr().err
+    assert "yours: relu backward; the library's: softmax gradient (01)" in capsys.readouterr().err
 
 
 def test_a_slow_answer_is_not_used_silently(answered, capsys):
@@ -177,6 +177,27 @@ def test_convolution_goes_by_the_learners_patches_if_that_is_all_there_is(tmp_pa
     assert kernels["conv2d_forward"].func is mine.conv2d_forward_by_patches
     assert kernels["conv2d_backward"].args == (kernels["im2col"], kernels["col2im"])
     assert "conv2d_backward" not in mine.answers(learner(tmp_path / "other", {"05"})).kernels
+
+
+def test_a_run_is_resumed_with_the_answers_that_it_was_begun_with(answered, sample, tmp_path):
+    """A comment makes no difference; another code of an answer, or one answer fewer, may change the bits."""
+    path = answered / "03_relu_backward.py"
+    text = path.read_text(encoding="utf-8")
+
+    def trained(answer, **arguments):
+        path.write_text(answer, encoding="utf-8")
+        net = sn.Network([sn.Flatten(), sn.Dense(784, 10, rng=0), sn.ReLU()], (28, 28, 1))
+        with sn.use_engine("mine"):
+            sn.fit(
+                net, sample[0][:64], optimizer=sn.SGD(net.parameters()), batch_size=32, progress=False,
+                folder=tmp_path / "run", **arguments,
+            )  # fmt: skip
+
+    trained(text, epochs=1)
+    trained(text.replace("return", "# a comment\n    return"), epochs=2, resume=True)
+    for other in (text.replace("(x > 0)", "(0 < x)"), "def relu_backward(dout, x):\n    return dout"):
+        with pytest.raises(ValueError, match=r"begun with answers.03 = '\w{8}', not .*Resume with the answers"):
+            trained(other, epochs=3, resume=True)
 
 
 # ---------------------------------------------------------------- milestones

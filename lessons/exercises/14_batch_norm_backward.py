@@ -11,6 +11,8 @@ Given dout, find dx, dw and db. Compute mean, var and x_hat again: backward is g
 x_hat on three paths: directly, through the mean and through the variance. (For images, each pixel of each image is one
 of the N rows.) About 8 lines.
 
+Keep the dtype: float32 in, float32 out.
+
 Run this file, or `.venv/bin/scratchnet check 14`, to check it. Hints: `.venv/bin/scratchnet hint 14`.
 """
 

@@ -178,6 +178,37 @@ def _other_arguments(call: ast.Call) -> Iterator[ast.expr]:
             yield ast.Call(call.func, call.args, [*call.keywords, chosen, kept])
 
 
+def other_paddings(slot: Slot, names: Sequence[str]) -> Iterator[ast.expr]:
+    """Rows and columns padded, and no other axis, of several images or of one."""
+    node = slot.node
+    if not (isinstance(node, ast.Call) and header(node.func).endswith("pad")):
+        return
+    widths = [*node.args[1:2], *(k.value for k in node.keywords if k.arg == "pad_width")]
+    used = dict.fromkeys(n.id for width in widths for n in ast.walk(width) if isinstance(n, ast.Name))
+    rest = [k for k in node.keywords if k.arg != "pad_width"]
+    for p in used:
+        for pairs in (f"(0, 0), ({p}, {p}), ({p}, {p}), (0, 0)", f"({p}, {p}), ({p}, {p}), (0, 0)"):
+            yield ast.Call(node.func, [*node.args[:1], parsed(f"({pairs})"), *node.args[2:]], rest)
+
+
+def ends_from_the_start(slot: Slot, names: Sequence[str]) -> Iterator[ast.expr]:
+    """a[p : a.shape[k] - p] for a[p:-p], in every axis k: for p = 0, p:-p is empty."""
+    node = slot.node
+    if not (isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple)):
+        return
+    array, parts = ast.unparse(node.value), node.slice.elts
+    counted = [
+        parsed(
+            f"{ast.unparse(part.lower) if part.lower else ''} : {array}.shape[{k}] - {ast.unparse(part.upper.operand)}"
+        )
+        if isinstance(part, ast.Slice) and isinstance(part.upper, ast.UnaryOp) and isinstance(part.upper.op, ast.USub)
+        else part
+        for k, part in enumerate(parts)
+    ]
+    if counted != parts:
+        yield ast.Subscript(node.value, ast.Tuple(counted, ast.Load()), node.ctx)
+
+
 def other_slices(slot: Slot, names: Sequence[str]) -> Iterator[ast.expr]:
     """In both ends of a slice another name, or a name times another."""
     node = slot.node
@@ -280,6 +311,34 @@ def _replaced(body: list[ast.stmt], index: int, new: ast.stmt) -> Iterator[Chang
     body[index] = old
 
 
+def added_up(function: ast.FunctionDef) -> Iterator[Change]:
+    """For a name that gets another value in each round of a loop: 0 before the loop, and a sum in it."""
+    for body, index in bodies(function):
+        loop = body[index]
+        for inner, at in bodies(loop) if isinstance(loop, (ast.For, ast.While)) else ():
+            old = inner[at]
+            if not (isinstance(old, ast.Assign) and isinstance(old.targets[0], ast.Name)):
+                continue
+            zero = placed(ast.Assign(old.targets, ast.Constant(0)), loop)
+            begun_anew = ast.unparse(old.value) in ("0", "0.0")
+            new: ast.stmt = ast.Pass() if begun_anew else ast.AugAssign(old.targets[0], ast.Add(), old.value)
+            inner[at] = placed(new, old)
+            body.insert(index, zero)
+            what = partial(_begun_before, old, loop) if begun_anew else partial(_added_up, old, new, loop)
+            yield Change(what, frozenset({id(old), id(new)}))
+            body.remove(zero)
+            inner[at] = old
+
+
+def _begun_before(zero: ast.Assign, loop: ast.stmt) -> str:
+    return moved(zero, f"moved before the loop on line {loop.lineno}")
+
+
+def _added_up(old: ast.Assign, new: ast.stmt, loop: ast.stmt) -> str:
+    zero = f"{ast.unparse(old.targets[0])} = 0"
+    return f"{replacing(old.lineno, header(old), header(new))}, and `{zero}` before the loop on line {loop.lineno}"
+
+
 def other_places(function: ast.FunctionDef) -> Iterator[Change]:
     """A statement before or after the one that it stands beside, into a loop or out of it, or left out."""
     for body, index in bodies(function):
@@ -351,6 +410,15 @@ def everywhere(function: ast.FunctionDef) -> Iterator[Change]:
             yield from _renamed(both, "id", [b if n.id == a else a for n in both], f"`{a}` and `{b}` exchanged")
 
 
+def axis_everywhere(function: ast.FunctionDef) -> Iterator[Change]:
+    """An axis for every sum, mean, ... that is taken over all numbers."""
+    calls = [node for node in ast.walk(function) if isinstance(node, ast.Call) and not node.keywords]
+    for name, axis in itertools.product(ALIKE[0], AXES):
+        whole = [call for call in calls if header(call.func).endswith(f".{name}")]
+        chosen = placed(ast.keyword("axis", ast.parse(axis, mode="eval").body), function)
+        yield from _renamed(whole, "keywords", [[chosen] for _ in whole], f"`axis={axis}` in each `{name}`")
+
+
 def _renamed(nodes: Sequence[Any], field: str, new: Sequence[Any], what: str) -> Iterator[Change]:
     if len(nodes) < 2:  # one place: another kind of change
         return
@@ -397,6 +465,10 @@ def changes(tree: ast.Module) -> Iterator[Change]:
     kinds: tuple[Callable[[ast.FunctionDef], Iterator[Change]], ...] = (
         *(partial(expressions, kind) for kind in (other_operators, other_functions, exchanged_names)),
         other_assignments,
+        added_up,
+        axis_everywhere,
+        partial(expressions, other_paddings),
+        partial(expressions, ends_from_the_start),
         partial(expressions, other_numbers),
         partial(expressions, other_slices),
         *(partial(mirrored, kind) for kind in (other_operators, exchanged_names, other_numbers, other_slices)),

@@ -122,7 +122,7 @@ def _im2col(x, kernel_size, stride, padding):
     return patches.reshape(N * OH * OW, KH * KW * C)
 
 
-im2col = Task("im2col", ("columns",), _im2col, _cases("x", "kernel_size", "stride", "padding"))
+im2col = Task("im2col", ("columns",), _im2col, _cases("x", "kernel_size", "stride", "padding"), {"x": "nhwc"})
 
 
 _add_patch_mistakes(
@@ -162,7 +162,11 @@ def _conv_forward(x, w, b, stride, padding):
 
 
 conv_forward = Task(
-    "conv2d_forward", ("out",), _conv_forward, _cases("x", "w", "b", "stride", "padding"), {"out": "nhwf"}
+    "conv2d_forward",
+    ("out",),
+    _conv_forward,
+    _cases("x", "w", "b", "stride", "padding"),
+    {"x": "nhwc", "w": "hwcf", "b": "f", "out": "nhwf"},
 )
 
 _add_patch_mistakes(
@@ -174,6 +178,10 @@ _add_patch_mistakes(
 conv_forward.slip(
     "`=` where `+=` is needed: of the sum over the patch, only the kernel's last pixel is left",
     ("np.tensordot(patch, w, axes=3)", "patch[:, -1, -1] @ w[-1, -1]"),
+)
+conv_forward.slip(
+    "`=` where `+=` is needed: of the sum over kh, kw and c, only the last product is left",
+    ("np.tensordot(patch, w, axes=3)", "patch[:, -1, -1, -1:] @ w[-1, -1, -1:]"),
 )
 conv_forward.slip(
     "the bias was added once for each of the kernel's pixels: add it once a place, after the sum",
@@ -202,6 +210,17 @@ conv_forward.slip(
     "only the last channel was used: a filter sums over all the channels of its patch (+= in the loop)",
     ("patch, w,", "patch[..., -1:], w[:, :, -1:],"),
 )
+for rows, shape, axes in (
+    ("(i, j, n)", "OH, OW, N, F", "2, 0, 1, 3"),
+    ("(n, j, i)", "N, OW, OH, F", "0, 2, 1, 3"),
+    ("(f, n, i, j)", "F, N, OH, OW", "1, 2, 3, 0"),
+    ("(n, f, i, j)", "N, F, OH, OW", "0, 2, 3, 1"),
+):
+    conv_forward.slip(
+        f"the product was read as {rows}: its rows are those of im2col, (n, i, j), and its columns the filters, so "
+        "reshape it to (N, OH, OW, F)",
+        ("return out", f"return out.reshape({shape}).transpose({axes})"),
+    )
 conv_forward.slip(
     "the filters' axes are mixed up: w is (KH, KW, C, F), so each column of w.reshape(KH*KW*C, F) is a filter",
     ("patch, w,", "patch, w.reshape(F, -1).T.reshape(w.shape),"),
@@ -436,7 +455,7 @@ conv_backward = Task(
     ("dx", "dw", "db"),
     _conv_backward,
     _cases("dout", "x", "w", "stride", "padding"),
-    {"dx": "nhwc", "dw": "hwcf", "db": "f"},
+    {"dout": "nhwf", "x": "nhwc", "w": "hwcf", "dx": "nhwc", "dw": "hwcf", "db": "f"},
 )
 
 
@@ -488,7 +507,7 @@ depthwise = Task(
     ("dx", "dw"),
     _depthwise_backward,
     _cases("dout", "x", "w", "stride", "padding", depthwise=True),
-    {"dx": "nhwc", "dw": "hwc"},
+    {"dout": "nhwc", "x": "nhwc", "w": "hwc", "dx": "nhwc", "dw": "hwc"},
 )
 
 

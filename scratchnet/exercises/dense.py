@@ -86,6 +86,11 @@ softmax_gradient.slip(
     ("np.arange(N), labels", ":, labels"),
 )
 softmax_gradient.slip(
+    "1 was subtracted from whole rows: p[labels] takes the rows with these numbers. One entry a row is "
+    "p[np.arange(N), labels]",
+    ("np.arange(N), labels", "labels"),
+)
+softmax_gradient.slip(
     "the label's 1 was subtracted after dividing by N: subtract it first, and then divide by N", ("-= 1", "-= N")
 )
 
@@ -108,7 +113,13 @@ def _dense_backward(dout, x, w):
     return dx, dw, db
 
 
-dense = Task("dense_backward", ("dx", "dw", "db"), _dense_backward, _dense_cases(), {"dx": "ni", "dw": "io", "db": "o"})
+dense = Task(
+    "dense_backward",
+    ("dx", "dw", "db"),
+    _dense_backward,
+    _dense_cases(),
+    {"dout": "no", "x": "ni", "w": "io", "dx": "ni", "dw": "io", "db": "o"},
+)
 
 dense.slip(
     "w is not transposed: dx = dout @ w.T. (Without .T the shapes fit only where there are as many inputs as outputs)",

@@ -10,6 +10,7 @@ search in the learner's own code begins (`repair.py`). If it finds nothing eithe
 
 from __future__ import annotations
 
+import ast
 import dis
 import functools
 import inspect
@@ -28,7 +29,7 @@ from scratchnet.exercises.facts import facts
 from scratchnet.exercises.repair import Search
 from scratchnet.exercises.running import TookTooLong, hidden_prints
 
-__all__ = ["NotBegun", "diagnose", "learners_frames", "learners_line", "too_long"]
+__all__ = ["NotBegun", "diagnose", "learners_frames", "learners_line", "never_used", "too_long"]
 
 Repairs = Callable[[], dict[int, str]]  # for an output, the change of the learner's code that makes it right
 
@@ -65,7 +66,7 @@ def diagnose(task: Task, function: Function, source: str | None = None) -> list[
     def repairs() -> dict[int, str]:
         return Search(task, source, attempts).repairs() if source else {}
 
-    return (
+    findings = (
         not_repeated(function, attempts[0], again)
         or errors(task, function, attempts, repairs)
         or not_arrays(task, attempts)
@@ -74,6 +75,7 @@ def diagnose(task: Task, function: Function, source: str | None = None) -> list[
         or other_order_and_mistake(task, attempts)
         or wrong_outputs(task, attempts, in_float32, repairs)
     )
+    return findings and [*findings, *never_used(task, source)]
 
 
 # ---------------------------------------------------------------- did it do what was asked for?
@@ -94,6 +96,14 @@ def other_arguments(task: Task, function: Function) -> list[str]:
             "The checker passes them by name, so keep the first line of the function as it was"
         ]
     return []
+
+
+def never_used(task: Task, source: str | None) -> list[str]:
+    """A finding about arguments that the function does not read anywhere; each is needed."""
+    functions = [n for n in ast.walk(ast.parse(source or "")) if isinstance(n, ast.FunctionDef) and n.name == task.name]
+    read = {n.id for f in functions for n in ast.walk(f) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    unread = [name for name in task.cases[0].arguments if functions and name not in read]
+    return [f"never used: {' and '.join(unread)}. The result depends on every argument"] if unread else []
 
 
 def too_long(error: BaseException, file: str | None) -> str:
@@ -285,6 +295,7 @@ def wrong_numbers(task: Task, attempts: Sequence[Attempt], i: int, repairs: Repa
         or _not_numbers(wrong, i)
         or _rounded(wrong, i)
         or _in_another_form(wrong, attempts, i)
+        or _known(task, task.parts(), attempts, i)
         or repairs().get(i)
         or _known(task, task.pairs(), attempts, i)
         or _known_in_another_form(task, attempts, i)

@@ -14,6 +14,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -76,7 +77,8 @@ class Task:
     cases : list of Case
         Cases in which mistakes show: non-square, N = 1, stride above 1, overlapping windows, ties.
     axes : dict
-        A letter for each axis of an output, such as {"dx": "nhwc"}; h and w are rows and columns of images or kernels.
+        A letter for each axis of an output, or of an input that may be left out in part, such as {"dx": "nhwc"}; h and
+        w are rows and columns of images or kernels.
     mistakes : list of Mistake
         The known mistakes; `slip` adds one as edits of the reference, the decorator `mistake` one that is written out.
     """
@@ -112,11 +114,45 @@ class Task:
             if source and a.what != b.what:  # two forms of one mistake have one text
                 yield Mistake(both(a.what, b.what), self._compiled(source), a.edits + b.edits)
 
+    def parts(self) -> Iterator[Mistake]:
+        """An input used in part only: its first or last entry along an axis, or all but this one."""
+        for name, letters in self.axes.items():
+            for axis, letter in enumerate(letters if name in self.cases[0].arguments else ""):
+                entry = ENTRIES[letter] if letter != "n" or len(letters) > 2 else "example"
+                for what, used in PARTS.items():
+                    where = (slice(None),) * axis + (used,)
+                    yield Mistake(what.format(f"{entry} of {name}"), partial(_in_part, self.reference, name, where))
+
     def _compiled(self, source: str) -> Function:
         """The function that an edited source of the reference defines."""
         names = dict(self.reference.__globals__)
         exec(compile(source, f"<a mistake in {self.name}>", "exec"), names)
         return names[self.reference.__name__]
+
+
+# The entries along an axis, by its letter; "n" counts examples where there are no images.
+ENTRIES = {
+    "n": "image",
+    "h": "row",
+    "w": "column",
+    "c": "channel",
+    "f": "filter",
+    "i": "input",
+    "o": "output",
+}
+PARTS = {
+    "only the first {} is used: is there a 0 where the index of a loop belongs, or a return in the loop?": slice(1),
+    "only the last {} is used: is there `=` for `+=` in a loop, or zeros made in each round?": slice(-1, None),
+    "the first {} is left out: does a range or a slice begin one late?": slice(1, None),
+    "the last {} is left out: does a range or a slice end one early?": slice(-1),
+}
+
+
+def _in_part(function: Function, name: str, used: tuple[slice, ...], **arguments: Any) -> Any:
+    """The function's result if all of an argument but the part that is used were 0."""
+    part = np.zeros_like(arguments[name])
+    part[used] = arguments[name][used]
+    return function(**arguments | {name: part})
 
 
 @dataclass(frozen=True)

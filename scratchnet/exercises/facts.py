@@ -85,12 +85,12 @@ def along_an_axis(axes: str, compared: Facts) -> Iterator[str]:
         seen = [np.moveaxis(bad, k, 0).reshape(bad.shape[k], -1).any(axis=1) for bad in long]
         for words, expected in ENDS.items():
             if all(np.array_equal(s, expected(s.size)) for s in seen):
-                yield words.format(f"along axis {k} ({letter})")
+                yield words.format(f"along axis {k} ({letter})", letter)
                 break
 
 
 ENDS: dict[str, Callable[[int], np.ndarray]] = {
-    "Only index 0 {} is right.": lambda n: np.arange(n) > 0,
+    "Only index 0 {} is right. Is there a 0 where an index {} belongs, or a loop too few?": lambda n: np.arange(n) > 0,
     "Only the last index {} is right.": lambda n: np.arange(n) < n - 1,
     "Only the last index {} is wrong.": lambda n: np.arange(n) == n - 1,
     "Only index 0 {} is wrong.": lambda n: np.arange(n) == 0,

@@ -12,7 +12,9 @@ In a debugger, *Step Into* goes from a layer to the adapter, and from its line `
 
 from __future__ import annotations
 
+import ast
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -219,15 +221,19 @@ ADAPTERS: dict[tuple[str, str], tuple[str, Function | None]] = {
 
 @dataclass(frozen=True)
 class Yours:
-    """What the last check of all exercises found: the kernels, and the state of each exercise that has one."""
+    """What the last check of all exercises found: the kernels, the state of each exercise that has one, and checksums.
+
+    The checksums are of the answers that are right, by exercise.
+    """
 
     kernels: dict[str, Function]
     results: dict[str, Result]
+    checksums: dict[str, str]
 
     def __str__(self) -> str:
         done = [powers(number) for number, result in self.results.items() if result.status == "done"]
         left = [f"{powers(number)} ({number})" for number, result in self.results.items() if result.status != "done"]
-        return f"yours: {', '.join(done) or 'nothing yet'}; the book's: {', '.join(left) or 'all the rest'}"
+        return f"yours: {', '.join(done) or 'nothing yet'}; the library's: {', '.join(left) or 'all the rest'}"
 
 
 def powers(number: str) -> str:
@@ -243,14 +249,22 @@ def answers(folder: Path) -> Yours:
     """The right answers in a folder of exercises, as kernels."""
     kernels: dict[str, Function] = {}
     results: dict[str, Result] = {}
+    checksums: dict[str, str] = {}
     for number in dict.fromkeys(exercise for exercise, _ in ADAPTERS):
         path = folder / f"{EXERCISES[number].name}.py"
         results[number] = check_file(path, quiet=True, search=False)
         if results[number].status == "done":
             kernels |= kernels_of(number, load_module(path))
+            checksums[number] = checksum(path)
     if "max_pool2d_backward" in kernels:
         kernels["max_pool2d_forward"] = max_pool2d_forward
-    return Yours(kernels | by_patches(kernels), results)
+    return Yours(kernels | by_patches(kernels), results, checksums)
+
+
+def checksum(path: Path) -> str:
+    """CRC-32 of the code in a file; comments and layout make no difference."""
+    code = ast.dump(ast.parse(path.read_text(encoding="utf-8")))
+    return f"{zlib.crc32(code.encode()):08x}"
 
 
 def kernels_of(number: str, module: Any) -> dict[str, Function]:
@@ -373,8 +387,8 @@ def kernels() -> dict[str, Function]:
     found = answers(find_folder())
     say(f"scratchnet: engine mine. {found}")
     for name, ratio in slow_ones(found.kernels).items():
-        say(f"scratchnet: your {in_words(name)} takes {ratio:.0f} times as long as the book's")
+        say(f"scratchnet: your {in_words(name)} takes {ratio:.0f} times as long as the library's")
     for number, result in found.results.items():
         if result.status == "wrong":
             say(f"scratchnet: exercise {number} is not right yet, and not used: {command_line('check', number)}")
-    return found.kernels | {"about": lambda: f"; {found}"}
+    return found.kernels | {"about": lambda: f"; {found}", "answers_used": lambda: found.checksums}

@@ -50,7 +50,7 @@ def _pool_cases() -> list[Case]:
     return cases
 
 
-max_pool = Task("max_pool2d_backward", ("dx",), _pool_reference, _pool_cases(), {"dx": "nhwc"})
+max_pool = Task("max_pool2d_backward", ("dx",), _pool_reference, _pool_cases(), {"dout": "nhwc", "dx": "nhwc"})
 
 
 def _windows(x, pool, stride):

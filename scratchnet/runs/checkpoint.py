@@ -28,6 +28,7 @@ from scratchnet.runs.identity import defaults, difference, with_newer_arguments
 # What to do about an argument that differs, where the message alone does not make it clear.
 ADVICE = {
     "engine": "Choose the first one with sn.use_engine before you resume",
+    "answers": "Resume with the answers to the exercises that it was begun with (comments may differ)",
     "train_images": "Resume with the images that it was begun with, in that order and dtype",
     "train_labels": "Resume with the labels that it was begun with, in that order and dtype",
     "average": "Resume with a WeightAverage of that decay, or without one if there was none",
@@ -40,7 +41,7 @@ ADVICE = {
 AVERAGE = "average/"  # before the names of a `WeightAverage`'s arrays
 
 # Arguments that checkpoints of earlier versions lack: what was done then.
-NEWER = {"average": None, "shards": None, "synchronised": False}
+NEWER: dict[str, Any] = {"average": None, "shards": None, "synchronised": False, "answers": {}}
 
 
 def save(net: Network, path: str | Path, trained_on: Dataset | None = None) -> None:

@@ -298,6 +298,7 @@ class Run:
         """
         return {
             "engine": current_engine(),
+            "answers": ops.answers_used(),
             "batch_size": self.batch_size,
             "seed": self.seed,
             "train_images": fingerprint(self.train.images),
