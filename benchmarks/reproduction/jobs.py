@@ -153,19 +153,15 @@ def limit_jobs(seeds: int) -> list[Job]:
 def large_batch_jobs(seeds: int) -> list[Job]:
     """Batches of 128 to 8,192 images, tested after every epoch; at most one seed.
 
-    The network is a small one, since an epoch takes so long, and has batch normalisation, as those of the rule's source.
+    The network has batch normalisation, as those of the rule's source, and is small, so that an epoch is short.
     """
     options = BATCH_NORM | {"width_multiplier": 0.5, "dense_units": 128}
-    return [
-        Job(
-            "large_batch",
-            "scratchnet",
-            Experiment("separable_cnn", recipe, number, options),
-            recipe.steps // LARGE_BATCH_EPOCHS,
-        )
+    experiments = [
+        Experiment("separable_cnn", recipe, number, options)
         for number in range(min(seeds, 1))
         for recipe in LARGE_BATCHES
     ]
+    return [Job("large_batch", "scratchnet", e, test_every=e.recipe.steps // LARGE_BATCH_EPOCHS) for e in experiments]
 
 
 def time_jobs(seeds: int) -> list[Job]:

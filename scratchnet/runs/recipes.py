@@ -179,11 +179,10 @@ MNIST_IMAGES = 60_000
 
 
 def _by_the_rule(batch_size: int) -> Recipe:
-    """A recipe of `LARGE_BATCH_EPOCHS` epochs for batches of this size."""
-    return replace(
-        _SGD, name=f"batch_{batch_size}", lr=0.1 * batch_size / 256, warm_up=RISING_EPOCHS / LARGE_BATCH_EPOCHS, batch_size=batch_size,
-        steps=LARGE_BATCH_EPOCHS * -(-MNIST_IMAGES // batch_size),
-    )  # fmt: skip
+    """The recipe for batches of this size."""
+    steps, warm_up = LARGE_BATCH_EPOCHS * -(-MNIST_IMAGES // batch_size), RISING_EPOCHS / LARGE_BATCH_EPOCHS
+    lr = 0.1 * batch_size / 256
+    return replace(_SGD, name=f"batch_{batch_size}", lr=lr, warm_up=warm_up, batch_size=batch_size, steps=steps)
 
 
 _LARGEST = _by_the_rule(8192)
