@@ -29,6 +29,7 @@ SETS = {
 }
 
 Records = list[dict[str, Any]]
+Steps = dict[str, dict[str, int]]  # by network and batch size
 
 
 class Question(NamedTuple):
@@ -162,11 +163,18 @@ def shares(asked: Sequence[Question], link: Link, most: int) -> list[list[str]]:
 # ---------------------------------------------------------------- time and cost
 
 
-def until_99(asked: Sequence[Question], steps: dict[str, dict[str, int]], times: int = 1) -> list[tuple[Question, int]]:
-    """The questions for which a run was recorded, and its steps until 99 %: so many times as many images have as many
-    epochs."""
+def until_99(asked: Sequence[Question], steps: Steps) -> list[tuple[Question, int]]:
+    """The questions for which a run was recorded, and its steps until 99 %."""
     known = [(question, steps.get(question.model, {}).get(str(question.batch))) for question in asked]
-    return [(question, times * count) for question, count in known if count]
+    return [(question, count) for question, count in known if count]
+
+
+def as_many_epochs(asked: Sequence[Question], steps: Steps) -> list[tuple[Question, int]]:
+    """The questions of the networks that have a recorded run with the smallest batch, and the steps until 99 % on a
+    thousand times as many images: of as many epochs, whatever the batch size."""
+    smallest = BATCHES[0]
+    known = [(question, steps.get(question.model, {}).get(str(smallest))) for question in asked]
+    return [(question, THOUSAND * count * smallest // question.batch) for question, count in known if count]
 
 
 def time_and_cost(
@@ -219,7 +227,7 @@ def check(results: dict[str, Any], here: Link) -> list[list[str]]:
     return rows
 
 
-def read_steps(path: Path = STEPS) -> dict[str, dict[str, int]]:
-    """The steps until 99 %, by network and batch size."""
-    steps: dict[str, dict[str, int]] = json.loads(path.read_text(encoding="utf-8"))["steps"]
+def read_steps(path: Path = STEPS) -> Steps:
+    """The steps until 99 %."""
+    steps: Steps = json.loads(path.read_text(encoding="utf-8"))["steps"]
     return steps

@@ -278,7 +278,8 @@ def test_the_page_is_made_from_measured_runs(tmp_path, monkeypatch, capsys):
     assert [len(table) for table in (pays, shares, large, check)] == [7, 4, 7, 5]
     assert all(len(row) == len(table[0]) for table in tables(text) for row in table)
     assert shares[0] == ["network", "images", "2", "4", "8"]
-    assert len(cost) == len(large_cost) > 1
+    assert [row[:3] for row in cost[1:]] == [["four_conv_cnn", "128", "1,400"]] * 2
+    assert [row[2] for row in large_cost[1::2]] == ["1,400,000", "175,000", "21,875"]
     assert "times the price: 3 an hour" in " ".join(text.split())
     capsys.readouterr()
     (tmp_path / "tables.inc").unlink()
