@@ -3,6 +3,9 @@
     python -m benchmarks.scaling --ranks 1 2 4 8 16        # strong scaling: the batch is shared
     python -m benchmarks.scaling --ranks 1 2 4 8 16 --weak # weak scaling: each rank has a whole batch
 
+Two batch sizes tell what a shard costs apart from its images. `scaling_page.py` writes the tables of the documentation
+from the JSON.
+
 Every program gets the same cores: as many as ranks times threads. One after the other is timed, in interleaved rounds,
 in processes of its own, and the median step is reported. Before anything is timed, all numbers of ranks have ended a
 short run with the same bits. Results go to a folder as JSON and as a table in Markdown. Close all other
@@ -21,8 +24,11 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import scratchnet as sn
 from benchmarks.machine import cores, on_first_cores
@@ -46,7 +52,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--ranks", nargs="+", type=int, default=[1, 2], help="(default: 1 2)")
     parser.add_argument("--threads", type=int, help="of each rank (default: the cores divided by the ranks)")
     parser.add_argument("--shards", type=int, help="(default: as many as the most ranks, and at least 8)")
-    parser.add_argument("--batch-size", type=int, default=128, help="of all ranks; with --weak of one (default: 128)")
+    parser.add_argument(
+        "--batch-size", nargs="+", type=int, default=[128, 1024],
+        help="of all ranks; with --weak of one (default: 128 1024, since the model needs two)",
+    )  # fmt: skip
     parser.add_argument("--weak", action="store_true", help="let the batch and the shards grow with the ranks")
     parser.add_argument("--steps", type=int, default=30, help="of each run; the median counts (default: 30)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each program (default: 3)")
@@ -54,10 +63,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for the results (default: %(default)s)")
     options = parser.parse_args(arguments)
     options.shards = options.shards or max(8, *options.ranks)
-    if max(options.ranks) > options.shards or options.shards > options.batch_size:
-        parser.error(
-            f"expected ranks <= shards <= batch size, got {max(options.ranks)}, {options.shards}, {options.batch_size}"
-        )
+    smallest = min(options.batch_size)
+    if max(options.ranks) > options.shards or options.shards > smallest:
+        parser.error(f"expected ranks <= shards <= batch size, got {max(options.ranks)}, {options.shards}, {smallest}")
     if shutil.which("mpiexec") is None:
         parser.error("mpiexec is missing: pip install 'scratchnet[mpi]'")
     return options
@@ -66,13 +74,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 # ---------------------------------------------------------------- one run
 
 
-def work(options: argparse.Namespace, model: str, ranks: int) -> dict[str, Any]:
-    """What a worker is asked for, as `scaling_worker.py` reads it."""
+def work(options: argparse.Namespace, model: str, batch_size: int, ranks: int) -> dict[str, Any]:
+    """What a worker is asked for, as `scaling_worker.py` reads it; and which batch size was given for it."""
     times = ranks if options.weak else 1
     threads = options.threads or max(1, len(cores()) // ranks)
     return {
         "model": model, "ranks": ranks, "threads": threads, "steps": options.steps,
-        "batch_size": options.batch_size * times, "shards": options.shards * times,
+        "batch_size": batch_size * times, "shards": options.shards * times,
+        "given": batch_size,
     }  # fmt: skip
 
 
@@ -108,31 +117,43 @@ def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[s
 # ---------------------------------------------------------------- all runs
 
 
-def verify(options: argparse.Namespace, model: str) -> None:
+def verify(options: argparse.Namespace, model: str, batch_size: int) -> None:
     """ValueError unless a short run ends with the same bits on all numbers of ranks."""
     if options.weak:  # other batches, so other runs
         return
-    found = {ranks: run(OURS, work(options, model, ranks) | {"steps": 3})["bits"] for ranks in options.ranks}
+    asked = {ranks: work(options, model, batch_size, ranks) | {"steps": 3} for ranks in options.ranks}
+    found = {ranks: run(OURS, each)["bits"] for ranks, each in asked.items()}
     if len(set(found.values())) > 1:
         raise ValueError(f"{model}: the ranks end with different bits, {found}. Nothing is timed")
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A record for each network, program and number of ranks, with the seconds of each round's median step."""
+    """A record for each network, batch size, program and number of ranks: the seconds of each round's median step."""
     records = []
-    for model in options.models:
-        verify(options, model)
+    for model, batch_size in product(options.models, options.batch_size):
+        verify(options, model, batch_size)
         found = [
-            work(options, model, ranks) | {"program": program, "rounds": []}
+            work(options, model, batch_size, ranks) | {"program": program, "rounds": []}
             for ranks in options.ranks
             for program in (OURS, *options.peers)
         ]
         turns = [record for _ in range(options.rounds) for record in found]
-        for record in progress_bar(turns, model, True):
+        for record in progress_bar(turns, f"{model}, {batch_size}", True):
             asked = {name: value for name, value in record.items() if name not in ("program", "rounds")}
             record["rounds"].append(run(record["program"], asked))
         records += found
     return records
+
+
+def adding_seconds(size: int = 1 << 24) -> float:
+    """Seconds to add a byte of a float32 vector to another on this machine: the median of some rounds."""
+    one, other = (np.ones(size // 4, np.float32) for _ in range(2))
+    rounds = []
+    for _ in range(9):
+        began = time.perf_counter()
+        one += other
+        rounds.append((time.perf_counter() - began) / size)
+    return statistics.median(rounds)
 
 
 def seconds(record: dict[str, Any], part: str = "step") -> float:
@@ -142,19 +163,20 @@ def seconds(record: dict[str, Any], part: str = "step") -> float:
 
 def markdown(records: list[dict[str, Any]]) -> str:
     """The table: ms a step, images a second, and the part of the time that is not computing."""
-    rows = []
+    rows, first_of = [], {}
     for record in records:
-        alone = next(r for r in records if (r["model"], r["program"]) == (record["model"], record["program"]))
+        alone = first_of.setdefault((record["model"], record["program"], record["given"]), record)
         rate, first = (each["batch_size"] / seconds(each) for each in (record, alone))
         between = f"{seconds(record, 'between') / seconds(record):.0%}" if record["program"] == OURS else ""
         rows.append(
             [
-                record["model"], record["program"], f"{record['ranks']} x {record['threads']}",
-                f"{1000 * seconds(record):.1f}", f"{rate:,.0f}", f"{rate / first:.2f}", between,
+                record["model"], f"{record['batch_size']}", record["program"],
+                f"{record['ranks']} x {record['threads']}", f"{1000 * seconds(record):.1f}", f"{rate:,.0f}",
+                f"{rate / first:.2f}", between,
             ]
         )  # fmt: skip
-    header = ["network", "program", "ranks x threads", "ms a step", "images/s", "against the first", "between ranks"]
-    return table(header, rows)
+    header = ["network", "images", "program", "ranks x threads", "ms a step", "images/s", "against the first"]
+    return table([*header, "between ranks"], rows)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -165,6 +187,7 @@ def main(arguments: list[str] | None = None) -> None:
         "command": shlex.join(["python", "-m", "benchmarks.scaling", *(arguments or sys.argv[1:])]),
         "date": time.strftime("%Y-%m-%d"),
         "machine": {k: v for k, v in describe_machine().items() if k in ("scratchnet", "processor", "vector width")},
+        "adding": adding_seconds(),
         "records": measure(options),
     }
     print(markdown(results["records"]))

@@ -1,41 +1,37 @@
-"""How many ranks pay, by a model: a step of 1 to 1,024 ranks, from measured times and a given network between them.
-
-    python -m benchmarks.scaling --ranks 1 2            # measures; writes build/scaling/strong.json
-    python -m benchmarks.scaling_model                  # reads that, and prints the tables
+"""What a step takes on 1 to 1,024 ranks: a simulation that runs the real tree, with recorded times and a given network.
 
 A step of a rank is what it computes, and then the tree. It is simulated, not put into a formula: the moves are those
 that `scratchnet/parallel/tree.py` makes for so many ranks, each takes
 
     latency + bytes / bandwidth
 
-and a rank can only add what has come. Two ranks of a pair send to each other at the same time. The seconds that each
-rank computes are drawn from those that were recorded, so that the slowest of many is waited for, as it is in truth.
-After the tree the pieces go round, in log2(ranks) messages that double in size; before it the ranks meet, in two
-messages of no size to each level.
+and a rank can only add what has come. Two ranks of a pair send to each other at the same time. What a rank computes is
+linear in its images, with something more for each shard. Each step also varies as the recorded ones do, so that the
+slowest of many ranks is waited for, as it is in truth. Then the ranks meet, in two messages of no size to each level.
+After the tree the pieces go round, in log2(ranks) messages that double in size.
+
+With overlap, the gradients of each layer have a tree of their own, which begins when the slowest rank has them. It
+takes turns with the trees before it. What a rank adds meanwhile, it computes later. The ranks meet before the weights
+change, as without overlap.
 
 The model knows nothing of the traffic of other programs, nor of switches that more ranks fill than they have lines for.
+`scaling_forecast.py` asks it how many ranks pay, and `scaling_page.py` writes the tables.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import time
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 import scratchnet as sn
-from benchmarks.scaling import OURS, OUTPUT, seconds
-from scratchnet.console import never_refuse
-from scratchnet.parallel.tree import Pieces, Tree
-from scratchnet.progress import progress_bar
-from scratchnet.tables import table
+from scratchnet.parallel.tree import Tree
 
-MOST_RANKS = 1024
-WORTH = 0.5  # of the speed that as many ranks would have without any message: less does not pay
+DRAWS = 50  # steps whose slowest ranks are averaged
 
 
 class Link(NamedTuple):
@@ -46,110 +42,131 @@ class Link(NamedTuple):
 
 
 class Rank(NamedTuple):
-    """What one rank was measured to do."""
+    """What one rank was measured to do for a network; in seconds."""
 
-    computing: np.ndarray  #: seconds of a step for a shard, as recorded: (n,)
-    adding: float  #: seconds to add a byte to another
+    shard: float  #: for each shard, however many images it has
+    image: float  #: for each image
+    rest: float  #: of a step, which the ranks divide: the optimiser's part
+    adding: float  #: to add a byte to another
+    scatter: np.ndarray  #: what recorded steps took, as multiples of their median: (n,)
+
+    def computing(self, images: float, shards: float = 1) -> float:
+        """The forward and backward pass of so many images in so many shards, in the median step."""
+        return self.shard * shards + self.image * images
 
 
-def tree_seconds(tree: Tree, size: int, ready: np.ndarray, link: Link, adding: float) -> np.ndarray:
+class Part(NamedTuple):
+    """Gradients that are added in one tree."""
+
+    size: int  #: bytes
+    ready: float  #: after which share of the computing they are there
+
+
+def whole(size: int) -> list[Part]:
+    """No overlap: all gradients are sent when the last of them is ready."""
+    return [Part(size, 1.0)]
+
+
+def by_layers(net: sn.Network) -> list[Part]:
+    """The gradients of each layer, in the order of the backward pass.
+
+    Computing is divided by multiply-adds: as many in the forward pass as in each of the backward pass's two products.
+    The first layer needs only one of these, since nobody asks for the gradient of the images.
+    """
+    counts = [layer.multiply_adds(shape) for layer, shape in zip(net.layers, net.output_shapes(), strict=False)]
+    done, parts, total = sum(counts), [], 3 * sum(counts) - counts[0]
+    for i in reversed(range(len(net.layers))):
+        done += (2 if i else 1) * counts[i]
+        size = sum(p.value.nbytes for p in net.layers[i].parameters())
+        if size:
+            parts.append(Part(size, done / total))
+    return parts
+
+
+# ---------------------------------------------------------------- the tree
+
+
+class Join(NamedTuple):
+    """What happens at a node: who sends which share of the vector to whom, and which share each rank then adds."""
+
+    moves: list[tuple[int, int, float]]
+    adds: dict[int, float]
+
+
+@lru_cache(maxsize=256)
+def joins(tree: Tree) -> list[Join]:
+    """The nodes of a tree at which ranks work together, in order."""
+    found = []
+    for node in tree.shared_nodes():
+        owned = Counter(tree.owner(node, piece) for piece in range(tree.ranks))
+        moves = [(move.sender, move.receiver, len(move.pieces) / tree.ranks) for move in tree.moves(node)]
+        found.append(Join(moves, {rank: pieces / tree.ranks for rank, pieces in owned.items()}))
+    return found
+
+
+def tree_seconds(tree: Tree, size: float, ready: np.ndarray, link: Link, adding: float) -> np.ndarray:
     """When each rank has its piece of the sum, if it has its own shards' sum at `ready` (ranks,); in seconds.
 
     Parameters
     ----------
     size : bytes of a vector.
     """
-    pieces = Pieces.of(size, tree.ranks)
-    length = [place.stop - place.start for place in pieces.places]
-    done = ready.astype(float)
-    for node in tree.shared_nodes():
-        sent, came = done.copy(), done.copy()
-        for move in tree.moves(node):
-            sent[move.sender] += sum(length[piece] for piece in move.pieces) / link.bandwidth
-            came[move.receiver] = max(came[move.receiver], sent[move.sender] + link.latency)
-        for rank in tree.ranks_of(node):
-            own = sum(length[piece] for piece in tree.owned(node, rank))
-            done[rank] = max(sent[rank], came[rank]) + own * adding
-    return done
+    done = ready.tolist()
+    for join in joins(tree):
+        sent, came = {rank: done[rank] for rank in join.adds}, {rank: done[rank] for rank in join.adds}
+        for sender, receiver, share in join.moves:
+            sent[sender] += share * size / link.bandwidth
+            came[receiver] = max(came[receiver], sent[sender] + link.latency)
+        for rank, share in join.adds.items():
+            done[rank] = max(sent[rank], came[rank]) + share * size * adding
+    return np.array(done)
+
+
+# ---------------------------------------------------------------- a step
+
+
+def slowest_computing(tree: Tree, batch: int, rank: Rank) -> float:
+    """The seconds that the slowest of the ranks computes, in the mean of some steps."""
+    rng = np.random.default_rng(0)
+    of_all = rank.computing(math.ceil(batch / tree.shards))
+    held = max(len(tree.held_by(each)) for each in range(tree.ranks))
+    return of_all * held * float(rng.choice(rank.scatter, (DRAWS, tree.ranks)).max(axis=1).mean())
 
 
 def step_seconds(
-    ranks: int, size: int, measured: Rank, link: Link, rng: np.random.Generator, shards: int | None = None
+    ranks: int, batch: int, parts: Sequence[Part], rank: Rank, link: Link, shards: int | None = None
 ) -> float:
-    """The mean seconds of a step, without the optimiser's, on so many ranks with as many shards, or with more."""
-    shards = shards or ranks
-    tree = Tree(shards, ranks)
-    computing = np.array([rng.choice(measured.computing, len(tree.held_by(rank))).sum() for rank in range(ranks)])
-    levels = math.ceil(math.log2(ranks)) if ranks > 1 else 0
-    meeting = 2 * levels * link.latency
-    ready = np.full(ranks, computing.max() + meeting)  # the meeting lets nobody go on before the slowest has come
-    added = tree_seconds(tree, size, ready, link, measured.adding).max()
-    round_trip = levels * link.latency + (ranks - 1) / ranks * size / link.bandwidth
-    return float(added + round_trip)
+    """The mean seconds of a step with a batch of so many images, on so many ranks with as many shards, or with more."""
+    tree = Tree(shards or ranks, ranks)
+    computing, levels = slowest_computing(tree, batch, rank), math.ceil(math.log2(ranks))
+    together, late, added = np.zeros(ranks), 0.0, 0.0
+    for part in parts:
+        begun = max(added, part.ready * computing + late)
+        added = begun + tree_seconds(tree, part.size, together, link, rank.adding).max()
+        late += (1 - 1 / ranks) * part.size * rank.adding
+    size = sum(part.size for part in parts)
+    round_trip = levels * link.latency + (1 - 1 / ranks) * size / link.bandwidth
+    return float(added + 2 * levels * link.latency + rank.rest / ranks + round_trip)
 
 
-def adding_seconds(size: int = 1 << 24) -> float:
-    """Seconds to add a byte of a float32 vector to another on this machine: the median of some rounds."""
-    one, other = (np.ones(size // 4, np.float32) for _ in range(2))
-    rounds = []
-    for _ in range(9):
-        began = time.perf_counter()
-        one += other
-        rounds.append((time.perf_counter() - began) / size)
-    return float(np.median(rounds))
+class Losses(NamedTuple):
+    """Seconds of a step that a rank does not have with a part of one rank's work: why it is slower than that."""
+
+    latency: float
+    traffic: float  #: sending and adding bytes
+    shard: float  #: a shard is not as much faster as it is smaller, and the slowest is waited for
 
 
-def predictions(records: list[dict[str, Any]], links: dict[str, Link], most: int) -> list[list[str]]:
-    """Rows: network, link, and for each power of two of ranks the share of the speed without messages.
-
-    Each rank has the shard that one rank alone had in the measured run with the fewest ranks: weak scaling.
-    """
-    rng, adding, rows = np.random.default_rng(0), adding_seconds(), []
-    counts = [2**k for k in range(1, int(math.log2(most)) + 1)]
-    alone = [r for r in records if r["program"] == OURS and r["ranks"] == min(each["ranks"] for each in records)]
-    for record in alone:
-        steps = np.concatenate([each["computing"] for each in record["rounds"]])
-        shard = steps * record["ranks"] / record["shards"]
-        size = record["rounds"][0]["bytes"]
-        for name, link in links.items():
-            measured = Rank(shard, adding)
-            shares = [
-                float(shard.mean()) / step_seconds(ranks, size, measured, link, rng)
-                for ranks in progress_bar(counts, f"{record['model']}, {name}", True)
-            ]
-            pays = [ranks for ranks, share in zip(counts, shares, strict=True) if share >= WORTH]
-            rows.append(
-                [record["model"], f"{size / 1e6:.1f}", f"{1000 * seconds(record) / record['shards']:.1f}", name]
-                + [f"{share:.0%}" for share in shares] + [str(max(pays, default=1))]
-            )  # fmt: skip
-    header = ["network", "MB", "ms a shard", "link", *map(str, counts), f"ranks with at least {WORTH:.0%}"]
-    return [header, *rows]
+def losses(ranks: int, batch: int, parts: Sequence[Part], rank: Rank, link: Link) -> Losses:
+    """Where the time goes: what would be saved without latency, without traffic, and with shards that cost no more."""
+    wholly = step_seconds(ranks, batch, parts, rank, link)
+    at_once = step_seconds(ranks, batch, parts, rank, link._replace(latency=0.0))
+    free = rank._replace(adding=0.0)
+    empty = step_seconds(ranks, batch, parts, free, link._replace(bandwidth=math.inf))
+    alone = step_seconds(ranks, batch, parts, free, Link(math.inf, 0.0))
+    return Losses(wholly - at_once, wholly - empty, alone - one_rank(batch, rank) / ranks)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Print the tables."""
-    never_refuse()
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.scaling_model", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("--measured", type=Path, default=OUTPUT / "strong.json", help="(default: %(default)s)")
-    parser.add_argument(
-        "--gigabits", nargs="+", type=float, default=[10, 25, 100], help="a second (default: 10 25 100)"
-    )
-    parser.add_argument("--microseconds", type=float, default=20, help="of latency (default: 20)")
-    parser.add_argument("--most", type=int, default=MOST_RANKS, help="ranks (default: %(default)s)")
-    options = parser.parse_args(arguments)
-    if not options.measured.exists():
-        parser.error(f"{options.measured}: no measurements here; make them with: python -m benchmarks.scaling")
-    results = json.loads(options.measured.read_text(encoding="utf-8"))
-    links = {f"{g:g} Gbit/s": Link(g * 1e9 / 8, options.microseconds * 1e-6) for g in options.gigabits}
-    header, *rows = predictions(results["records"], links, options.most)
-    print(
-        f"share of the speed without messages, one shard a rank; {results['machine']['processor']}; sn {sn.__version__}"
-    )
-    print(table(header, rows))
-
-
-if __name__ == "__main__":
-    main()
+def one_rank(batch: int, rank: Rank) -> float:
+    """The mean seconds of a step on one rank, with one shard."""
+    return step_seconds(1, batch, whole(0), rank, Link(math.inf, 0.0))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.reproduction import jobs, report
-from scratchnet.runs.recipes import AUGMENTED, AVERAGED, BATCH_NORMALISED, CANDIDATES, MODERN
+from scratchnet.runs.recipes import AUGMENTED, AVERAGED, BATCH_NORMALISED, CANDIDATES, LARGE_BATCHES, MODERN
 from scratchnet.study.experiments import circumstances, keep
 
 
@@ -70,6 +70,16 @@ def test_the_recipe_of_a_network_is_the_one_that_the_rule_chose(model, chosen):
         ),
     )  # fmt: skip
     assert replace(chosen, name=best.name) == best
+
+
+def test_the_page_of_scaling_has_the_accuracies_of_the_large_batches():
+    text = (report.ROOT / "docs" / "scaling.rst").read_text(encoding="utf-8")
+    done = {r["experiment"].recipe.name: value for r in report.runs("large_batch", jobs.RESULTS)
+            for value in report.accuracies([r])}  # fmt: skip
+    assert list(done) == [recipe.name for recipe in LARGE_BATCHES]
+    for name in ("batch_128", "batch_1024", "batch_8192-not_scaled"):
+        assert f"{done[name]:.2f} %" in text
+    assert done["batch_8192"] < 12, "learns nothing"
 
 
 @pytest.mark.parametrize("part", list(jobs.PARTS))

@@ -15,6 +15,8 @@ from scratchnet.runs.recipes import (
     BATCH_NORM_CANDIDATES,
     BATCH_NORMALISED,
     CANDIDATES,
+    LARGE_BATCH_EPOCHS,
+    LARGE_BATCHES,
     MODERN,
     ORIGINAL,
     SEPARABLE_CANDIDATES,
@@ -148,6 +150,20 @@ def limit_jobs(seeds: int) -> list[Job]:
     ]
 
 
+def large_batch_jobs(seeds: int) -> list[Job]:
+    """Batches of 128 to 8,192 images, tested after every epoch; at most one seed.
+
+    The network has batch normalisation, as those of the rule's source, and is small, so that an epoch is short.
+    """
+    options = BATCH_NORM | {"width_multiplier": 0.5, "dense_units": 128}
+    experiments = [
+        Experiment("separable_cnn", recipe, number, options)
+        for number in range(min(seeds, 1))
+        for recipe in LARGE_BATCHES
+    ]
+    return [Job("large_batch", "scratchnet", e, test_every=e.recipe.steps // LARGE_BATCH_EPOCHS) for e in experiments]
+
+
 def time_jobs(seeds: int) -> list[Job]:
     """Accuracy over time, by the modern recipe in three frameworks; at most one seed. These jobs run one at a time."""
     return [
@@ -169,6 +185,7 @@ PARTS: dict[str, Callable[[int], list[Job]]] = {
     "batch_norm": batch_norm_jobs,
     "average_choice": average_choice_jobs,
     "limit": limit_jobs,
+    "large_batch": large_batch_jobs,
     "time": time_jobs,
 }
 

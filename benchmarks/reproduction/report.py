@@ -24,6 +24,7 @@ from scratchnet.runs.recipes import (
     AVERAGE_CANDIDATES,
     BATCH_NORM_CANDIDATES,
     CANDIDATES,
+    LARGE_BATCH_EPOCHS,
     ORIGINAL,
     SEPARABLE_CANDIDATES,
     Recipe,
@@ -471,6 +472,24 @@ def limit(results: Path) -> str:
     return rows_to_markdown(header, rows)
 
 
+# ---------------------------------------------------------------- large batches
+
+
+def large_batch(results: Path) -> str:
+    """What each batch size reaches in as many epochs, and the largest without each half of the rule."""
+    rows = []
+    for run in runs("large_batch", results):
+        recipe, reached = run["experiment"].recipe, first_at(run["curve"], 0.98)
+        epoch = recipe.steps / LARGE_BATCH_EPOCHS
+        rows.append([
+            f"{recipe.batch_size:,}", f"{recipe.lr:g}", f"{recipe.warm_up * LARGE_BATCH_EPOCHS:g} epochs",
+            f"{recipe.steps:,}", mean_of(accuracies([run])), f"{run['test']['loss']:.4f}",
+            f"{reached[0] / epoch:.0f}" if reached else "never",
+        ])  # fmt: skip
+    header = ["images a batch", "highest rate", "it rises for", "steps", "test accuracy, %", "test loss"]
+    return rows_to_markdown([*header, "epochs to 98 %"], rows)
+
+
 # ---------------------------------------------------------------- the whole
 
 
@@ -518,7 +537,7 @@ def main_table(results: Path) -> str:
 TABLES = (
     main_table, original_recipe, plateau, choice, modern, separable_choice, losses_at_the_end, augmentation_cost,
     time_to_accuracy, causes, causes_ratios, multipliers, batch_norm,
-    average_choice, limit, made,
+    average_choice, limit, large_batch, made,
 )  # fmt: skip
 FIGURES = {
     "original_recipe": draw_original_recipe,

@@ -170,6 +170,30 @@ AVERAGE_CANDIDATES = (
 BATCH_NORMALISED = replace(_WIDE, name="batch-norm", lr=0.2, degrees=10, shift=1)
 AVERAGED = replace(_AVERAGE, name="averaged", weight_decay=1e-3)
 
+# Large batches, by the rule of Goyal et al., "Accurate, Large Minibatch SGD", 2017, arXiv 1706.02677, section 2: the
+# learning rate grows with the batch, 0.1 for each 256 images, and in the first 5 epochs it rises to this. Momentum,
+# epochs and the shape of the schedule are the same for all. The largest batch is also tried without the rise, and
+# without the larger rate. All this was written down before any of it ran.
+LARGE_BATCH_EPOCHS, RISING_EPOCHS = 10, 5
+MNIST_IMAGES = 60_000
+
+
+def _by_the_rule(batch_size: int) -> Recipe:
+    """The recipe for batches of this size."""
+    steps, warm_up = LARGE_BATCH_EPOCHS * -(-MNIST_IMAGES // batch_size), RISING_EPOCHS / LARGE_BATCH_EPOCHS
+    lr = 0.1 * batch_size / 256
+    return replace(_SGD, name=f"batch_{batch_size}", lr=lr, warm_up=warm_up, batch_size=batch_size, steps=steps)
+
+
+_LARGEST = _by_the_rule(8192)
+LARGE_BATCHES = (
+    _by_the_rule(128),
+    _by_the_rule(1024),
+    _LARGEST,
+    replace(_LARGEST, name="batch_8192-no_warm_up", warm_up=0.0),
+    replace(_LARGEST, name="batch_8192-not_scaled", lr=_by_the_rule(128).lr),
+)
+
 # The recipes for a whole data set, by their names on the command line. The original's are in the networks' records.
 ORIGINAL = "original"
 RECIPES = {"modern": MODERN, "augmented": AUGMENTED}
