@@ -20,6 +20,7 @@ import sys
 import tempfile
 import traceback
 import warnings
+import webbrowser
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,7 @@ import scratchnet as sn
 from scratchnet.cli import build_parser, main
 from scratchnet.data import sample as sample_module
 from scratchnet.data.photographs import read_digit, read_object
+from scratchnet.explorer.server import Explorer
 from scratchnet.layers.base import snapshot
 from scratchnet.models import ARCHITECTURES
 from scratchnet.reading import FileFault
@@ -447,6 +449,8 @@ def fuzz_commands(count: int, rng: random.Random, folder: Path) -> Counter[str]:
     sn.fit = lambda *a, **options: whole_fit(*a, **options | {"epochs": None, "steps": 1, "progress": False})
     import scratchnet.study.reproduce as study
 
+    webbrowser.open = lambda address: True
+    Explorer.service_actions = ctrl_c  # called again and again while a page is served, until somebody ends it
     study.reproduce = study.reproduce_whole = lambda *arguments, **options: ("a table", [])
     for architecture in ARCHITECTURES.values():  # small ones, so that thousands of commands take minutes
         object.__setattr__(architecture, "make", lambda seed=0, init="he_normal": tiny_net(seed, init))
@@ -470,6 +474,11 @@ def fuzz_commands(count: int, rng: random.Random, folder: Path) -> Counter[str]:
         )
         came[f"exit code {code}"] += 1
     return came
+
+
+def ctrl_c(*arguments: Any, **options: Any) -> None:
+    """What a user does."""
+    raise KeyboardInterrupt
 
 
 def drawn_arguments(rng: random.Random) -> list[str]:

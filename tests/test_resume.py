@@ -205,6 +205,11 @@ CASES = {
     "shards, no longer there": ({"shards": 4}, {"shards": None}, r"begun with shards = 4, not None\."),
     "shards, of another number": ({"shards": 4}, {"shards": 3}, r"begun with shards = 4, not 3\."),
     "shards, the same": ({"shards": 4}, {"shards": 4}, SAME),
+    "synchronised, or not": (
+        {"shards": 4},
+        {"shards": 4, "synchronised": True},
+        r"begun with synchronised = False, not True\. Resume with synchronised= as it was begun",
+    ),
     "folder": ({}, {"folder": None}, "expected a folder to resume from, got none"),
     "resume": ({}, {"resume": False}, "holds an earlier run; resume it"),
     "checkpoint_every": ({"checkpoint_every": 2}, {"checkpoint_every": 3}, SAME),

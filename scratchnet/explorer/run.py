@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scratchnet.data import Dataset
 from scratchnet.explorer.opening import Opened, compile_for, data_for
 from scratchnet.network import Network
 from scratchnet.settings import instance, integer
+
+if TYPE_CHECKING:
+    from scratchnet.explorer.server import Explorer
 
 
 def explore(net: Network, data: Dataset | None = None, *, port: int = 0, browser: bool = True) -> Any:
@@ -53,8 +56,6 @@ def explore(net: Network, data: Dataset | None = None, *, port: int = 0, browser
 
 def serve(opened: Opened, port: int, browser: bool, wait: bool = True) -> Any:
     """Serve until Ctrl-C, or in the background if not told to wait; then the server is returned."""
-    import webbrowser
-
     from scratchnet.explorer.server import Explorer
 
     compile_for(opened.net)
@@ -64,16 +65,24 @@ def serve(opened: Opened, port: int, browser: bool, wait: bool = True) -> Any:
         raise OSError(
             f"port {port} cannot be used ({error.strerror}); leave it out, and any free one is taken"
         ) from None
-    print(f"{opened.net.name} is at {server.address}" + ("  (Ctrl-C ends it)" if wait else ""), flush=True)
-    if browser:
-        threading.Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()
     if not wait:
         threading.Thread(target=server.serve_forever, daemon=True, name="explorer").start()
+        show(server, browser, "")
         return server
     try:
+        show(server, browser, "  (Ctrl-C ends it)")
         server.serve_forever(poll_interval=0.2)
     except KeyboardInterrupt:
         print("\nended")
     finally:
-        server.end()
+        server.server_close()
     return None
+
+
+def show(server: Explorer, browser: bool, hint: str) -> None:
+    """Say where the page is, and open it in the browser if that is wanted."""
+    import webbrowser
+
+    print(f"{server.opened.net.name} is at {server.address}{hint}", flush=True)
+    if browser:
+        threading.Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()

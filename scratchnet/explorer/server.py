@@ -89,11 +89,15 @@ class Explorer(ThreadingHTTPServer):
             session.close({})
 
     def end(self) -> None:
-        """Stop serving, and end all training. It must have begun to serve."""
+        """Stop serving in another thread, where that must have begun, and close."""
         self.shutdown()
+        self.server_close()
+
+    def server_close(self) -> None:
+        """End all training, and free the port."""
         for name in list(self.pages):
             self.close_page(name)
-        self.server_close()
+        super().server_close()
 
     # ---------------------------------------------------------------- connections
 
