@@ -89,11 +89,11 @@ class Traffic:
         self.of_layer = {number: journey for journey in self.journeys for number in journey.packing.places}
         self.waiting: list[Journey] = []
         self.under_way: list[Iterator[None]] = []
-        self.gone_round = 0
+        self.going_round = 0
 
     def begin(self) -> None:
         """Get ready for a batch."""
-        self.waiting, self.gone_round = list(self.journeys), 0
+        self.waiting, self.going_round = list(self.journeys), 0
         for journey in self.journeys:
             journey.begin()
         if self.update is not None:
@@ -129,6 +129,7 @@ class Traffic:
             self.update.whole = True
 
     def _turn(self, number: int) -> Iterator[None]:
-        while self.gone_round < number:
+        """Ends when the vectors before this one have begun to go round; `going_round` counts those."""
+        while self.going_round < number:
             yield
-        self.gone_round += 1
+        self.going_round += 1

@@ -19,7 +19,7 @@ from scratchnet.layers import Layer
 from scratchnet.layers.base import Parameter, state_arrays
 from scratchnet.network import Network
 
-ENOUGH = 1 << 20  # bytes; measured messages of a size below take as long as their latency
+ENOUGH = 1 << 20  # bytes: at 10 Gbit/s 0.8 ms, some forty times a latency of 20 microseconds; not tuned
 
 
 class Packing:
@@ -34,12 +34,12 @@ class Packing:
 
     def __init__(self, net: Network, layers: range, dtype: np.dtype) -> None:
         self.net, self.layers, self.grad_dtype = net, layers, dtype
-        arrays = [array for number in layers for array in _shapes_of(net.layers[number])]
+        arrays = [array for number in layers for array in _made_by(net.layers[number])]
         ends = np.cumsum([0, *(array.size for array in arrays)]).tolist()
         self.size = ends[-1]
         self.dtype = np.result_type(dtype, *(a.dtype for n in layers for a in _state(net.layers[n]).values()))
         place = (slice(*pair) for pair in pairwise(ends))
-        places = {number: [next(place) for _ in _shapes_of(net.layers[number])] for number in layers}
+        places = {number: [next(place) for _ in _made_by(net.layers[number])] for number in layers}
         self.places = {number: of_layer for number, of_layer in places.items() if of_layer}
 
     @property
@@ -98,6 +98,6 @@ def _state(layer: Layer) -> dict[str, np.ndarray]:
     return state_arrays(layer.state())
 
 
-def _shapes_of(layer: Layer) -> list[np.ndarray]:
-    """Arrays of the shapes of what a layer makes."""
+def _made_by(layer: Layer) -> list[np.ndarray]:
+    """Arrays of the shapes that a layer's gradients and state have."""
     return [p.value for p in layer.parameters()] + list(_state(layer).values())
