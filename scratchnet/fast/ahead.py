@@ -16,6 +16,7 @@ nothing foresees is compiled when it is called, and a line says so.
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import os
 import subprocess
@@ -152,13 +153,19 @@ def missing(calls: Iterable[Call]) -> list[Missing]:
     found: dict[Any, Missing] = {}
     for kernel, described in calls:
         dispatcher: Any = kernel.dispatcher  # type: ignore[attr-defined]
-        types = types_of(described)
+        types = known_types_of(json.dumps(described))
         if (dispatcher, types) not in found and not is_there(dispatcher, types):
             function = dispatcher.py_func
             found[dispatcher, types] = Missing(
                 function.__module__, function.__name__, described, dispatcher, types, work_of(function)
             )
     return sorted(found.values(), key=lambda each: -each.work)
+
+
+@functools.cache
+def known_types_of(described: str) -> tuple[Any, ...]:
+    """As `types_of`, from JSON. Every `fit` asks for the same few types again, and Numba takes long to find them."""
+    return types_of(json.loads(described))
 
 
 def work_of(function: Any) -> float:
