@@ -253,6 +253,19 @@ def test_a_plan_changes_neither_network_nor_optimiser():
     assert optimizer.steps == 0
 
 
+def test_the_same_plan_is_made_once(monkeypatch):
+    seen = []
+    monkeypatch.setattr(ahead, "calls_of", lambda plan: seen.append(plan) or [])
+    net = sn.Network([sn.Flatten(), sn.Dense(784, 3)])
+    for plan in (planned(net), planned(net), planned(net, training=False)):
+        ahead.prepare([plan])
+    net.layers.insert(1, sn.ReLU())
+    ahead.prepare([planned(net)])
+    ahead.prepare([planned(net)._replace(optimizers=[sn.SGD(net.parameters(), 0.1, momentum=0.9)])])
+    ahead.prepare([planned(sn.Network([sn.Flatten(), sn.Dense(784, 3)]))])
+    assert len(seen) == 5, "all but the second"
+
+
 def test_kernels_do_nothing_while_their_calls_are_noted():
     x = np.array([[-1.0, 2.0]], np.float32)
     with sn.use_engine("numba"):

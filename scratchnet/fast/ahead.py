@@ -71,13 +71,29 @@ def prepare(plans: Sequence[Planned], stop: Callable[[], Any] = lambda: False) -
     if config.DISABLE_JIT:
         return
     try:
-        calls = [call for plan in plans for call in calls_of(plan)]
+        calls = [call for plan in plans if is_new(plan) for call in calls_of(plan)]
     except Exception:  # something does not fit, or cannot be copied: the run itself will say so, or do without this
         return
     compile_all(missing(calls), stop)
 
 
+_planned: WeakKeyDictionary[Any, set[Any]] = WeakKeyDictionary()
 _prepared: WeakKeyDictionary[Any, set[Any]] = WeakKeyDictionary()
+
+
+def is_new(plan: Planned) -> bool:
+    """Whether this process has not yet seen this plan for this network: a lesson may call `fit` for each epoch.
+
+    What the key does not tell apart, as another setting of a layer, is compiled when it is called.
+    """
+    optimizers = tuple((type(each), tuple(each.state_names() or ())) for each in filter(is_ours, plan.optimizers))
+    passes = tuple((shape, np.dtype(dtype), training) for shape, dtype, training in plan.passes)
+    key = (passes, tuple(map(type, plan.net.layers)), optimizers, type(plan.augment), plan.average is None)
+    known = _planned.setdefault(plan.net, set())
+    if key in known:
+        return False
+    known.add(key)
+    return True
 
 
 def before_forward(net: Any, x: np.ndarray, training: bool) -> None:
