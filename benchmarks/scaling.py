@@ -66,9 +66,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     smallest = min(options.batch_size)
     if max(options.ranks) > options.shards or options.shards > smallest:
         parser.error(f"expected ranks <= shards <= batch size, got {max(options.ranks)}, {options.shards}, {smallest}")
-    if shutil.which("mpiexec") is None:
+    if mpiexec() is None:
         parser.error("mpiexec is missing: pip install 'scratchnet[mpi]'")
     return options
+
+
+def mpiexec() -> str | None:
+    """The command that starts ranks: on the path, or beside this Python, whose environment may not be activated."""
+    return shutil.which("mpiexec") or shutil.which("mpiexec", path=Path(sys.executable).parent)
 
 
 # ---------------------------------------------------------------- one run
@@ -91,7 +96,7 @@ def run(program: str, asked: dict[str, Any]) -> dict[str, float]:
     environment = os.environ | {"NUMBA_NUM_THREADS": str(asked["threads"]), "OMP_NUM_THREADS": str(asked["threads"])}
     with on_first_cores(min(len(cores()), asked["ranks"] * asked["threads"])):
         if program == OURS:
-            processes = [start(["mpiexec", "-n", str(asked["ranks"]), *words], environment)]
+            processes = [start([str(mpiexec()), "-n", str(asked["ranks"]), *words], environment)]
         else:
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))

@@ -87,6 +87,7 @@ class Page:
             self.page.add_init_script("try { localStorage.setItem('scratchnet-explorer-tour', 'seen') } catch { }")
         self.page.goto(address)
         self.page.wait_for_selector("body[data-ready]", timeout=30_000)
+        self.settled()  # the stage that the address names has asked for its number
 
     def settled(self):
         """Wait until the page has all answers that it asked for."""

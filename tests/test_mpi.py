@@ -29,12 +29,13 @@ import ranks
 from conftest import ROOT
 
 import scratchnet as sn
+from benchmarks.scaling import mpiexec
 from scratchnet.parallel.together import PATIENCE
 from scratchnet.runs import container
 from scratchnet.runs.metrics import METRICS
 from scratchnet.runs.run import CHECKPOINT
 
-MPIEXEC = shutil.which("mpiexec") or shutil.which("mpiexec", path=Path(sys.executable).parent)
+MPIEXEC = mpiexec()
 MISSING = [
     name for name, there in {"mpiexec": MPIEXEC, "mpi4py": importlib.util.find_spec("mpi4py")}.items() if not there
 ]

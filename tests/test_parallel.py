@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import os
 import queue
-import shutil
 import subprocess
 import sys
 import threading
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +18,7 @@ from test_state import both_net, running_mean_net
 from test_train import same, small_net, weights
 
 import scratchnet as sn
+from benchmarks.scaling import mpiexec
 from scratchnet.layers.base import snapshot, state_arrays
 from scratchnet.parallel.cores import threads_of
 from scratchnet.parallel.draws import Draws, augmented
@@ -472,10 +471,7 @@ def test_under_mpiexec_without_mpi4py_the_error_says_what_to_install():
     assert "pip install 'scratchnet[mpi]'; or start without mpiexec" in result.stderr
 
 
-@pytest.mark.skipif(
-    shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}") is None,
-    reason="no MPI: pip install --editable '.[mpi]' brings one",
-)
+@pytest.mark.skipif(mpiexec() is None, reason="no MPI: pip install --editable '.[mpi]' brings one")
 def test_the_mpiexec_of_another_library_is_noticed():
     pytest.importorskip("mpi4py", reason="pip install --editable '.[mpi]' brings it")
     result = python(FIT.format(before="", shards=None), OMPI_COMM_WORLD_SIZE="3")

@@ -6,7 +6,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
-import shutil
 from itertools import product
 
 import numpy as np
@@ -345,6 +344,7 @@ def test_every_batch_size_is_measured_and_compared_with_its_own_first_run(monkey
         return {"step": work["batch_size"] / 10, "between": 0.0, "bits": "same"}
 
     monkeypatch.setattr(scaling, "run", run)
+    monkeypatch.setattr(scaling, "mpiexec", lambda: "mpiexec")
     words = ["--models", "separable_cnn", "--batch-size", "16", "32", "--rounds", "1", "--peers"]
     options = scaling.parse([*words, "--weak"] if weak else words)
     records = scaling.measure(options)
@@ -360,7 +360,7 @@ def test_every_batch_size_is_measured_and_compared_with_its_own_first_run(monkey
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    shutil.which("mpiexec") is None or importlib.util.find_spec("mpi4py") is None,
+    scaling.mpiexec() is None or importlib.util.find_spec("mpi4py") is None,
     reason="mpiexec or mpi4py is missing: pip install --editable '.[mpi]' brings both",
 )
 def test_a_small_run_of_both_programs_and_the_model(tmp_path, capsys):
