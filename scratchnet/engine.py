@@ -226,6 +226,7 @@ class Planned(NamedTuple):
     optimizers: Sequence[Any] = ()  #: over the network's parameters
     augment: Function | None = None
     average: Any = None  #: of the network's weights: a `WeightAverage`
+    besides: Sequence[Callable[[], Any]] = ()  #: what else calls kernels as the run will
 
 
 def prepare(plans: Sequence[Planned], stop: Callable[[], Any] = lambda: False) -> None:
@@ -242,9 +243,61 @@ def answers_used() -> dict[str, str]:
     return {}
 
 
+def dense_forward_together(xs: Sequence[np.ndarray], w: np.ndarray, b: np.ndarray | None) -> list[np.ndarray] | None:
+    """`dense_forward` of several shards of a batch at once; None, unless the engine can do so with the same bits.
+
+    Parameters
+    ----------
+    xs : sequence of (n, in), the shards.
+    w, b : as for `dense_forward`.
+
+    Returns
+    -------
+    list of (n, out), what each shard would have by itself, or None.
+    """
+    return None
+
+
+def dense_backward_together(
+    douts: Sequence[np.ndarray],
+    xs: Sequence[np.ndarray],
+    w: np.ndarray,
+    sums: Sequence[tuple[Sequence[int], np.ndarray]],
+    *,
+    need_dx: bool = True,
+) -> tuple[Sequence[np.ndarray | None], Sequence[np.ndarray]] | None:
+    """`dense_backward` of several shards at once, whose dw are added; None, unless the engine can with the same bits.
+
+    Parameters
+    ----------
+    douts : sequence of (n, out), the gradients with respect to the shards' outputs.
+    xs, w : as given to `dense_forward_together`.
+    sums : sequence of (merges, array (in, out))
+        The first `len(merges)` shards belong to the first array, which is overwritten with the sum of their dw; the
+        next ones to the second, and so on. After a shard, the last two sums are added as often as `merges` says.
+    need_dx : bool
+        If false, each dx is None.
+
+    Returns
+    -------
+    dxs : (n, in) each, dbs : (out,) each; or None, and then the arrays are as they were.
+    """
+    return None
+
+
 # What `ops` holds besides kernels, for an engine that has no such function itself.
 DEFAULTS: dict[str, Function] = {
-    f.__name__: f for f in (stages, recorded, before_forward, prepare, about, answers_used)
+    f.__name__: f
+    for f in (
+        stages,
+        recorded,
+        before_forward,
+        prepare,
+        about,
+        answers_used,
+        dense_forward_together,
+        dense_backward_together,
+    )
 }
 
 

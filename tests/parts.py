@@ -135,6 +135,15 @@ def sparse_dx_kernel(dout, weights, numbers, homes, cut, window, dx, group):
 # arguments. The arguments are the kernel's own.
 PARTS = {
     "product_rows": product_rows,
+    "sums_of_shards_kernel": lambda x, dout, ends, merges, where, bias, dw, groups, blocks, shape: (
+        of_shape(shape),
+        {
+            "rows": (tiles, len(dw), len(shape)),
+            "columns": (tiles, dw.shape[1], columns(shape, dw.dtype)),
+            "rows of tiles": (shares, -(-len(dw) // len(shape)), blocks),
+            "panels": (shares, -(-dw.shape[1] // columns(shape, dw.dtype)), groups),
+        },
+    ),
     "product_over_images": product_over_images,
     "sums_kernel": lambda b, sums: ("", {"rows": (shares, len(b)), "columns": (tiles, b.shape[1], lanes(b.dtype))}),
     "weights_kernel": lambda w, size, G, out, point: ("", {"filters": (tiles, size[1], lanes(w.dtype))}),
@@ -219,7 +228,14 @@ PARTS = {
 
 VARIANTS = {
     **dict.fromkeys(
-        ("product_rows", "product_over_images", "winograd_forward_kernel", "winograd_dw_kernel"), ("wide", "narrow")
+        (
+            "product_rows",
+            "sums_of_shards_kernel",
+            "product_over_images",
+            "winograd_forward_kernel",
+            "winograd_dw_kernel",
+        ),
+        ("wide", "narrow"),
     ),
     **dict.fromkeys(("sparse_dw_kernel", "sparse_dx_kernel"), ("", "neighbours")),
     "lanewise_rows": ("", "sliding"),
@@ -238,6 +254,8 @@ def impossible(kernel, variant, width):
     return {
         "product_rows (wide)": never_empty,
         "product_rows (narrow)": never_empty,
+        "sums_of_shards_kernel (wide)": never_empty,
+        "sums_of_shards_kernel (narrow)": never_empty,
         "few_rows_kernel": {"vectors fewer"},  # a part has at least SHARE vectors
         "lanewise_rows (sliding)": {"rows partial", "rows after", "columns partial"},  # whole tiles, whole vectors
         # As many pixels of dout as fit into a vector; each width is a power of 2, so only from 8 lanes on there are

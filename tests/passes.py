@@ -58,6 +58,37 @@ def dense(s, D, F, kept=1.0, x_kept=1.0):
     return weighted("dense", s, (s.N, D), (D, F), kept=kept, x_kept=x_kept)
 
 
+def dense_together(s, D, F, shards):
+    """As `dense` of one batch, in shards of which the mirror adds the dw in a tree of two halves."""
+    run_whole, arrays = dense(s, D, F)
+    cut = [range(k * s.N // shards, (k + 1) * s.N // shards) for k in range(shards)]
+
+    def run(kernels, x, w, b):
+        if kernels is not fast:
+            return run_whole(kernels, x, w, b)
+        xs = [x[part.start : part.stop] for part in cut]
+        out, alone = (np.concatenate(fast.dense_forward_together(xs, w, bias)) for bias in (b, None))
+        dout = np.array(numbers(out.shape, s.dtype, 3))
+        douts = [dout[part.start : part.stop] for part in cut]
+        halves = [np.empty((D, F), s.dtype) for _ in range(2)]
+        sums = [(merges_of(shards // 2), halves[0]), (merges_of(shards - shards // 2), halves[1])]
+        dxs, dbs = fast.dense_backward_together(douts, xs, w, sums)
+        return {
+            "out": out, "without bias": alone, "dx": np.concatenate(dxs), "dw": halves[0] + halves[1],
+            "db": np.sum(dbs, axis=0),
+        }  # fmt: skip
+
+    return run, arrays
+
+
+def merges_of(shards):
+    """How often two sums are added after each of the shards, in a tree whose first half is the larger one."""
+    if shards == 1:
+        return [0]
+    *before, last = merges_of(shards // 2)
+    return [*merges_of(shards - shards // 2), *before, last + 1]
+
+
 def max_pool(s, size, C, *window):
     def run(kernels, x):
         out, argmax = kernels.max_pool2d_forward(x, *window)

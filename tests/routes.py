@@ -24,6 +24,7 @@ from passes import (
     batch_norm,
     conv,
     dense,
+    dense_together,
     depthwise,
     max_pool,
     norm_relu,
@@ -102,6 +103,8 @@ FEW_BATCHES = {"one": 1, "three": 3, "four": 4}
 FEW_DEPTHS = {"partial": 7, "whole": 16, "after": 19}  # ROWS_TOGETHER is 8
 FEW_COLUMNS = {"partial": lambda s: s.lanes - 1, "whole": lambda s: 12 * s.lanes, "after": lambda s: 13 * s.lanes + 1}
 SLABS = {"partial": SLAB - 6, "whole": 3 * SLAB - 3, "after": 3 * SLAB - 2}  # 1, 3 equal and 3 unequal slabs
+SHARDED = {"two": 11, "five": 32, "eight": 44}  # examples of so many shards, each more than a few
+SHARDS = {11: 2, 32: 5, 44: 8}
 SLAB_ROWS = FIRST_LEVEL // (len(PANEL) * REGISTER_BITS // 8) // 16 * 16  # of a list of a dense layer's nonzeros
 
 # Winograd's tiles of 4 x 4 outputs: one; a row of the register tile; more images in a chunk than go together.
@@ -183,6 +186,18 @@ def with_tile(name, shape):
         ),
         f"dense, {name} tile, slabs of examples": Route(
             lambda s: dense(s, 3, wide(s)), {"product_shape": name}, ANY_TILE, batches=SLABS
+        ),
+        f"dense, {name} tile, shards together": Route(
+            lambda s: dense_together(s, fit(s.rows, len(shape), 6), wide(s), SHARDS[s.N]),
+            {"few_rows": False, "dense_gradients": "tile", "product_shape": name},
+            ANY_TILE,
+            batches=SHARDED,
+        ),
+        f"dense, {name} tile, shards together, more columns": Route(
+            lambda s: dense_together(s, 5, 5 * wide(s), SHARDS[s.N]),
+            {"dense_gradients": "tile"},
+            ANY_TILE,
+            batches=SHARDED,
         ),
         f"dense, {name} tile, slabs": Route(
             lambda s: dense(s, SLABS[s.rows], wide(s)), {"product_shape": name}, ANY_TILE

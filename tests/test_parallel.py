@@ -143,6 +143,29 @@ def test_the_sum_has_the_bits_of_the_tree_on_any_number_of_ranks(shards, ranks, 
     assert np.array_equal(values, before)
 
 
+@pytest.mark.parametrize(("shards", "ranks"), PAIRS)
+def test_who_adds_a_ranks_shards_by_himself_finds_rooms_for_the_sums(shards, ranks, rng):
+    """Of one part of the vector; `merges` says how a stack is added up."""
+    values = rng.standard_normal((shards, 6), dtype=np.float32)
+    tree, place = Tree(shards, ranks), slice(2, 5)
+    for rank in range(ranks):
+        taken, given = (TreeSum(tree, rank, 6, values.dtype) for _ in range(2))
+        for i, k in enumerate(tree.held_by(rank)):
+            taken.take(i, place, values[k, place])
+        mine = iter(values[tree.held_by(rank).start : tree.held_by(rank).stop, place])
+        for merges, numbers in given.rooms(place):
+            stack = []
+            for merge in merges:
+                stack.append(next(mine))
+                for _ in range(merge):
+                    last = stack.pop()
+                    stack[-1] = stack[-1] + last
+            (numbers[:],) = stack
+        assert not list(mine)
+        sums = len(given.own)
+        assert same([v[place] for v in given.vectors[:sums]], [v[place] for v in taken.vectors[:sums]])
+
+
 def test_another_order_has_other_bits(rng):
     values = rng.standard_normal((8, 1000), dtype=np.float32)
     assert not np.array_equal(by_definition(values), values.sum(axis=0))

@@ -17,6 +17,7 @@ from scratchnet.fast.augment import turn_and_shift
 from scratchnet.fast.batch_norm import batch_norm_backward, batch_norm_forward, batch_norm_statistics
 from scratchnet.fast.conv import col2im, conv2d_backward, conv2d_forward, im2col
 from scratchnet.fast.dense import dense_backward, dense_forward
+from scratchnet.fast.dense_together import dense_backward_together, dense_forward_together
 from scratchnet.fast.depthwise import depthwise_conv2d_backward, depthwise_conv2d_forward
 from scratchnet.fast.dropout import dropout_backward, dropout_forward
 from scratchnet.fast.pointwise import pointwise_conv2d_backward, pointwise_conv2d_forward
@@ -29,7 +30,8 @@ from scratchnet.loss import softmax_gradient
 __all__ = [
     "adam_update", "average_update", "avg_pool2d_backward", "avg_pool2d_forward", "batch_norm_backward",
     "batch_norm_forward", "batch_norm_statistics", "col2im", "conv2d_backward", "conv2d_forward",
-    "dense_backward", "dense_forward", "depthwise_conv2d_backward", "depthwise_conv2d_forward", "dropout_backward",
+    "dense_backward", "dense_backward_together", "dense_forward", "dense_forward_together",
+    "depthwise_conv2d_backward", "depthwise_conv2d_forward", "dropout_backward",
     "dropout_forward", "im2col", "max_pool2d_backward", "max_pool2d_forward", "momentum_update",
     "pointwise_conv2d_backward", "pointwise_conv2d_forward", "relu_backward", "relu_forward", "resize_backward",
     "resize_forward", "sgd_update", "softmax_gradient", "turn_and_shift",

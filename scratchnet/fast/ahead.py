@@ -88,7 +88,8 @@ def is_new(plan: Planned) -> bool:
     """
     optimizers = tuple((type(each), tuple(each.state_names() or ())) for each in filter(is_ours, plan.optimizers))
     passes = tuple((shape, np.dtype(dtype), training) for shape, dtype, training in plan.passes)
-    key = (passes, tuple(map(type, plan.net.layers)), optimizers, type(plan.augment), plan.average is None)
+    rest = (type(plan.augment), plan.average is None, len(plan.besides))
+    key = (passes, tuple(map(type, plan.net.layers)), optimizers, *rest)
     known = _planned.setdefault(plan.net, set())
     if key in known:
         return False
@@ -130,6 +131,8 @@ def calls_of(plan: Planned) -> list[Call]:
         if plan.average is not None:
             for array in plan.average.averaged().values():
                 average_update(np.zeros_like(array), array, plan.average.decay)
+        for work in plan.besides:
+            work()
     return calls
 
 

@@ -48,6 +48,12 @@ class Journey:
             self.sum.take(shard, place, numbers)
         self.came[number] = shard + 1
 
+    def sums(self, number: int) -> list[tuple[list[int], np.ndarray]]:
+        """For the sums of this rank's shards for the first parameter of a layer: see `TreeSum.rooms`."""
+        shape = self.packing.net.layers[number].parameters()[0].value.shape
+        rooms = self.sum.rooms(self.packing.places[number][0])
+        return [(merges, numbers.reshape(shape)) for merges, numbers in rooms]
+
     def take_nothing(self, number: int, end: int) -> None:
         """Take zeros for those shards before `end` that have no image."""
         for shard in range(self.came[number], end):

@@ -48,13 +48,14 @@ class Packing:
         return self.size * self.dtype.itemsize
 
     def parts(self, number: int, layer: Layer, share: float) -> Iterator[tuple[slice, np.ndarray]]:
-        """What a shard's copy of a layer has made, and where it goes.
+        """What a shard's copy of a layer has made, and where it goes; nothing for a parameter without a gradient.
 
         Its gradients carry the shard's share of the batch already; the state gets it here.
         """
         arrays = [p.grad for p in layer.parameters()] + [array * share for array in _state(layer).values()]
         for place, array in zip(self.places[number], arrays, strict=True):
-            yield place, array.reshape(-1)  # type: ignore[union-attr]
+            if array is not None:
+                yield place, array.reshape(-1)
 
     def parameters(self) -> Iterator[tuple[slice, Parameter]]:
         """The parameters of the layers, each with the place of its gradient."""

@@ -12,18 +12,27 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from scratchnet.engine import ops
-from scratchnet.layers import BatchNorm, Layer
+from scratchnet.layers import BatchNorm, Dense, Layer
 from scratchnet.layers.base import state_arrays
 from scratchnet.network import Network
 from scratchnet.parallel.team import Team
 from scratchnet.parallel.together import meet
 
-Done = Callable[[int, int], None]  # called with the number of a shard's copy, and of a layer whose gradients are there
+
+class Taker(Protocol):
+    """Who takes the gradients of the shards, and adds them."""
+
+    def take(self, copy: int, number: int) -> None:
+        """Take what the parameters of layer `number` have as their gradients, from a shard's copy; None: nothing."""
+
+    def sums(self, number: int) -> list[tuple[list[int], np.ndarray]] | None:
+        """Where the sums of all shards for the first parameter of layer `number` can be written instead, as
+        `ops.dense_backward_together` takes them; None if some shard has no images."""
 
 
 class Stage:
@@ -44,14 +53,48 @@ class Stage:
         """The outputs for the inputs. shards : which of the batch's shards these are."""
         return [stage.forward(x, training=True) for stage, x in zip(self.copies, xs, strict=False)]
 
-    def backward(self, douts: list[Any], need_dx: bool, done: Done) -> list[Any]:
-        """The gradients for the inputs, from those for the outputs. `done` may read the parameters' `grad`."""
+    def backward(self, douts: list[Any], need_dx: bool, taker: Taker) -> list[Any]:
+        """The gradients for the inputs, from those for the outputs."""
         dxs = []
         for i, (stage, dout) in enumerate(zip(self.copies, douts, strict=False)):
             dxs.append(stage.backward(dout, need_dx))
             for number in self.numbers:
-                done(i, number)
+                taker.take(i, number)
         return dxs
+
+
+class DenseStage(Stage):
+    """A dense layer, computed for all shards at once where the engine can: see `fast/dense_together.py`."""
+
+    def forward(self, xs: list[np.ndarray], shards: list[int]) -> list[np.ndarray]:
+        checked = [layer.check_input(x) for layer, x in zip(self.copies, xs, strict=False)]
+        outs = ops.dense_forward_together(checked, *self.copies[0].weights(xs[0].dtype)) if len(xs) > 1 else None
+        if outs is None:
+            return super().forward(xs, shards)
+        for layer, x in zip(self.copies, checked, strict=False):
+            layer.x = x
+        return outs
+
+    def backward(self, douts: list[Any], need_dx: bool, taker: Taker) -> list[Any]:
+        found = self.backward_together(douts, need_dx, taker) if len(douts) > 1 else None
+        if found is None:
+            return super().backward(douts, need_dx, taker)
+        dxs, dbs = found
+        for i, (layer, db) in enumerate(zip(self.copies, dbs, strict=False)):
+            layer.set_gradients(None, db)  # the sum of dw is where it belongs
+            taker.take(i, self.numbers.start)
+        return dxs
+
+    def backward_together(self, douts: list[Any], need_dx: bool, taker: Taker) -> Any:
+        """As `ops.dense_backward_together`."""
+        sums = taker.sums(self.numbers.start)
+        layers = self.copies[: len(douts)]
+        checked = [layer.check_dout(dout) for layer, dout in zip(layers, douts, strict=True)]
+        dtype = checked[0].dtype
+        if sums is None or any(array.dtype != dtype for _, array in sums):
+            return None
+        w, _ = layers[0].weights(dtype)
+        return ops.dense_backward_together(checked, [layer.x for layer in layers], w, sums, need_dx=need_dx)
 
 
 class SynchronisedNorm(Stage):
@@ -96,7 +139,7 @@ class SynchronisedNorm(Stage):
         layer.follow(layer.mean, layer.var, int(self.P[0]))
         return ops.batch_norm_forward(x, *layer.weights(x.dtype), layer.mean, layer.var, layer.eps)
 
-    def backward(self, douts: list[Any], need_dx: bool, done: Done) -> list[Any]:
+    def backward(self, douts: list[Any], need_dx: bool, taker: Taker) -> list[Any]:
         own, dxs = np.zeros(self.shape), []
         for i, (k, layer, given) in enumerate(zip(self.which, self.copies, douts, strict=False)):
             dout = layer.check_dout(given)
@@ -105,7 +148,7 @@ class SynchronisedNorm(Stage):
                 dout, layer.x, w, layer.mean, layer.var, layer.eps, training=False, need_dx=need_dx
             )  # as if mean and var were constants
             layer.set_gradients(dw, db)
-            done(i, *self.numbers)
+            taker.take(i, *self.numbers)
             own[k, :2] = dw, db
             dxs.append(dx)
         if need_dx:
@@ -120,6 +163,15 @@ class SynchronisedNorm(Stage):
         deviation = np.sqrt(layer.var + dtype.type(layer.eps))
         xhat = (layer.x - layer.mean) / deviation
         return w / deviation * (db.astype(dtype) + xhat * dw.astype(dtype)) / self.P.astype(dtype)
+
+
+def rehearse_together(layer: Dense, sizes: list[int], dtype: np.dtype) -> None:
+    """Call what a `DenseStage` calls for shards of these sizes, so that an engine can see it."""
+    xs, douts = ([np.ones((n, width), dtype) for n in sizes] for width in (layer.in_features, layer.out_features))
+    w, b = layer.weights(dtype)
+    ops.dense_forward_together(xs, w, b)
+    merges = [*[0] * (len(sizes) - 1), len(sizes) - 1]
+    ops.dense_backward_together(douts, xs, w, [(merges, np.zeros(w.shape, dtype))])
 
 
 def copies_of(net: Network, count: int) -> list[list[Layer]]:
@@ -154,7 +206,7 @@ def _row(begin: int, rows: list[list[Layer]]) -> list[Stage]:
     found = []
     for own, *copies in zip(*map(ops.stages, rows), strict=True):
         count = 1 if isinstance(own, Layer) else len(own.layers)
-        found.append(Stage(range(begin, begin + count), copies))
+        found.append((DenseStage if type(own) is Dense else Stage)(range(begin, begin + count), copies))
         begin += count
     return found
 

@@ -16,24 +16,33 @@ With one shard this is the loop of `scratchnet/train.py`, bit for bit.
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from scratchnet.data import Dataset
 from scratchnet.engine import Planned, is_compiled, ops
-from scratchnet.layers import BatchNorm, Layer
+from scratchnet.layers import BatchNorm, Dense, Layer
 from scratchnet.layers.base import state_arrays
 from scratchnet.loss import softmax_cross_entropy
 from scratchnet.network import Network
 from scratchnet.parallel.cores import shared_cores
 from scratchnet.parallel.draws import Draws, augmented
 from scratchnet.parallel.journey import Traffic
-from scratchnet.parallel.shards import DEFAULT_SHARDS, Shards, check_shards, sizes
-from scratchnet.parallel.stagewise import Stage, SynchronisedNorm, copies_of, give_state, stages_of
+from scratchnet.parallel.shards import DEFAULT_SHARDS, Shards, check_shards, cut, sizes
+from scratchnet.parallel.stagewise import (
+    Stage,
+    SynchronisedNorm,
+    copies_of,
+    give_state,
+    rehearse_together,
+    stages_of,
+)
 from scratchnet.parallel.team import Team, whole_team
 from scratchnet.parallel.together import (
     EndedElsewhere,
@@ -151,15 +160,10 @@ class ShardedRun(Run):
     def backward(self, douts: list[np.ndarray], shards: Shards) -> None:
         """Backward on this rank's shards, while what is complete goes to the other ranks; until the network has the new
         weights, or if the optimiser cannot be divided, the gradients."""
-        own, filled = self.tree.held_by(self.team.rank), list(shards.filled)
-
-        def take(copy: int, number: int) -> None:
-            shard = filled[copy]
-            self.traffic.take(own.index(shard), number, self.copies[copy][number], shards.share(shard))
-
         self.traffic.begin()
+        taker = InTraffic(self.traffic, self.copies, self.tree.held_by(self.team.rank), shards)
         for stage in reversed(self.stages):
-            douts = stage.backward(douts, stage is not self.stages[0], take)
+            douts = stage.backward(douts, stage is not self.stages[0], taker)
             self.traffic.set_out(stage.numbers.start)
         self.traffic.finish()
 
@@ -247,7 +251,13 @@ class ShardedRun(Run):
         whole = {shape[0] for shape, _, training in plan.passes if training}
         images = self.train.images
         passes = [((N, *images.shape[1:]), images.dtype, True) for N in sorted(sizes(whole, self.shards))]
-        return plan._replace(passes=passes + [each for each in plan.passes if not each[2]])
+        held = self.tree.held_by(self.team.rank)
+        together = [
+            functools.partial(rehearse_together, layer, [len(cut(count, self.shards)[k]) for k in held], images.dtype)
+            for layer, count in product(self.net.layers, whole)
+            if type(layer) is Dense and len(held) > 1
+        ]
+        return plan._replace(passes=passes + [each for each in plan.passes if not each[2]], besides=together)
 
     def bar(self, progress: bool, interrupt: Interrupt) -> Any:
         """The progress bar. One rank of a machine has the engine compile; the others then find the code on the disk."""
@@ -259,6 +269,22 @@ class ShardedRun(Run):
             raise EndedElsewhere(128 + number)
         with known_to_all():
             self.stop(number)
+
+
+class InTraffic(NamedTuple):
+    """Takes the gradients of a batch's shards into the vectors that travel: a `Taker`."""
+
+    traffic: Traffic
+    copies: list[list[Layer]]
+    held: range  #: the rank's shards
+    shards: Shards
+
+    def take(self, copy: int, number: int) -> None:
+        shard = list(self.shards.filled)[copy]
+        self.traffic.take(self.held.index(shard), number, self.copies[copy][number], self.shards.share(shard))
+
+    def sums(self, number: int) -> list[tuple[list[int], np.ndarray]] | None:
+        return None if len(self.shards.filled) < len(self.held) else self.traffic.of_layer[number].sums(number)
 
 
 def computing() -> dict[str, Any]:

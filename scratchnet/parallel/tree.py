@@ -216,6 +216,19 @@ class TreeSum:
         for last in range(vector, vector - merges, -1):
             self.vectors[last - 1][place] += self.vectors[last][place]
 
+    def rooms(self, place: slice) -> list[tuple[list[int], np.ndarray]]:
+        """A part of the vector in each sum that this rank can add alone, for a caller that adds there by itself.
+
+        With each, for its shards in their order, how often the last two sums are added after the shard.
+        """
+        merges = [turn.adds + turn.merges for turn in self.turns]
+        rooms, begin = [], 0
+        for vector, node in zip(self.vectors, self.own, strict=False):
+            end = begin + node.last - node.first
+            rooms.append((merges[begin:end], vector[place]))
+            begin = end
+        return rooms
+
     def climb(self, exchange: Exchange) -> Generator[None, None, np.ndarray]:
         """Add the shared nodes; yields while messages are under way. Returns the vector whose own piece is the sum's.
 

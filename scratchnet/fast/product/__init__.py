@@ -8,7 +8,8 @@ loop            computes                                        needs           
 --------------- ----------------------------------------------- ------------------------------- -----------------------
 tile            acc[m, :] = sum over r, k of                    COLUMNS numbers of each row of  product_rows
                 A[m, r, k] * B[r, k, :]                         B that can be read; rows of A   product_over_images
-                                                                at any address                  winograd_forward_kernel
+                                                                at any address                  sums_of_shards_kernel
+                                                                                                winograd_forward_kernel
                                                                                                 winograd_dw_kernel
 lanewise_tile   acc[m, j] = sum over r, k of                    the narrow tile; count numbers  lanewise_rows
                 A[m, r, k, j] * B[r, k, j],  j < count          at each address                 lanewise_over_images
