@@ -72,8 +72,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def mpiexec() -> str | None:
-    """The command that starts ranks: on the path, or beside this Python, whose environment may not be activated."""
-    return shutil.which("mpiexec") or shutil.which("mpiexec", path=Path(sys.executable).parent)
+    """The command that starts ranks: the one beside this Python, which belongs to its mpi4py, or the one on the path."""
+    return shutil.which("mpiexec", path=Path(sys.executable).parent) or shutil.which("mpiexec")
 
 
 # ---------------------------------------------------------------- one run

@@ -299,7 +299,7 @@ def trained_on(*command: str) -> set[str]:
 
 alone = trained_on()
 print("weights after three steps of one process:", *alone)
-mpiexec = shutil.which("mpiexec") or shutil.which("mpiexec", path=Path(sys.executable).parent)
+mpiexec = shutil.which("mpiexec", path=Path(sys.executable).parent) or shutil.which("mpiexec")
 if mpiexec and importlib.util.find_spec("mpi4py"):
     for ranks in ("2", "3"):
         found = trained_on(mpiexec, "-n", ranks)
