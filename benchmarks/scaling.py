@@ -72,7 +72,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def mpiexec() -> str | None:
-    """The command that starts ranks: the one beside this Python, which belongs to its mpi4py, or the one on the path."""
+    """The command that starts ranks: the one beside this Python, which belongs to its mpi4py, or that on the path."""
     return shutil.which("mpiexec", path=Path(sys.executable).parent) or shutil.which("mpiexec")
 
 
