@@ -8,9 +8,10 @@ the processor, read in this order:
     conv.py                convolution on the tile; then conv_winograd.py and conv_sparse.py, two other ways
     choose.py              the rules that say which way is taken
 
-The other layers have a file each. `compiled.py` compiles, `ingredients.py` does so in half the time, `code_cache.py`
-keeps the code, `ahead.py` compiles what a network needs by several processes, `threads.py` sets up the threads,
-`caches.py` knows how large the caches are, and `padded.py` makes zero-padded copies.
+The other layers have a file each. `dense_together.py` takes several shards of a batch through a dense layer at once.
+`compiled.py` compiles, `ingredients.py` does so in half the time, `code_cache.py` keeps the code, `ahead.py` compiles
+what a network needs by several processes, `threads.py` sets up the threads, `caches.py` knows how large the caches are,
+and `padded.py` makes zero-padded copies.
 """
 
 from scratchnet.fast.augment import turn_and_shift
