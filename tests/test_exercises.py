@@ -1516,6 +1516,34 @@ def test_beside_the_main_thread_there_is_a_limit_too(tmp_path, short):
     assert "took too long" in results[0].findings[0]
 
 
+class Lingering:
+    def __init__(self, error=None):
+        self.error = error
+
+    def __del__(self):
+        if self.error:
+            raise self.error
+        while True:
+            pass
+
+
+def test_a_stop_inside_a_destructor_is_no_noise(short, monkeypatch):
+    """Python ignores the error there, and reports it; the call is stopped a moment later."""
+    reported = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: reported.append(unraisable.exc_type))
+
+    def lingers():
+        Lingering()
+        while True:
+            pass
+
+    with pytest.raises(running.TookTooLong):
+        running.limited(lingers)
+    assert not reported
+    running.limited(Lingering, ValueError())
+    assert reported == [ValueError], "what is the learner's own is shown"
+
+
 def test_a_limit_inside_another_leaves_the_outer_one(short):
     def forever():
         running.limited(len, "inner")

@@ -56,14 +56,21 @@ def _stopped_by_signal(seconds: float, function: Callable[..., Any], arguments: 
         signal.setitimer(signal.ITIMER_REAL, AGAIN)
         raise TookTooLong
 
+    def report(unraisable: Any) -> None:
+        if unraisable.exc_type is not TookTooLong:
+            usual(unraisable)
+
     before = signal.signal(signal.SIGALRM, stop)
     left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)  # of a call that this one is a part of
+    # Python ignores an error in a destructor, and says so. The next attempt stops the call, so there is nothing to say.
+    usual, sys.unraisablehook = sys.unraisablehook, report
     try:
         return function(*arguments, **named)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         signal.setitimer(signal.ITIMER_REAL, left)
+        sys.unraisablehook = usual
 
 
 def _stopped_by_trace(seconds: float, function: Callable[..., Any], arguments: Any, named: Any) -> Any:
