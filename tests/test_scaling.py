@@ -10,9 +10,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
-import scratchnet as sn
 from benchmarks import scaling, scaling_page
 from benchmarks import scaling_forecast as forecast
 from benchmarks.reproduction import jobs
@@ -297,19 +295,6 @@ def test_the_pages_tables_are_read_without_a_complaint(tmp_path):
     assert {row[0] for row in pays[1:]} == set(ARCHITECTURES)
     assert {row[2] for row in pays[1:]} == {"10 Gbit/s", "25 Gbit/s", "100 Gbit/s"}
     assert {row[1] for row in pays[1:]} == {"128", "1,024", "8,192"}
-
-
-def test_the_model_says_of_the_16_cores_what_the_page_says():
-    text = (ROOT / "docs" / "scaling.rst").read_text(encoding="utf-8")
-    (rows,) = tables(text)
-    ours = {int(row[0]): float(row[1]) for row in rows[1:]}
-    size = sum(p.value.nbytes for p in sn.models.four_conv_cnn().parameters())
-    results = {"adding": 2e-10, "records": [record(ranks, 128, 1e-3 * ms, shards=16) for ranks, ms in ours.items()]}
-    for run in results["records"]:
-        run["rounds"] = [each | {"step": each["computing"][0], "bytes": size} for each in run["rounds"]]
-    for row, found in zip(rows[1:], forecast.check(results, Link(5e9, 50e-6))[1:], strict=True):
-        assert row[3] == f"{float(found[4]):.0f}"
-        assert row[4] == found[6]
 
 
 # ---------------------------------------------------------------- the commands
