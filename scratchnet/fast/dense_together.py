@@ -14,8 +14,8 @@ A tile of dw stays in the L1 cache until all of its shards are in it, and is wri
         for each shard   tile: x's columns times the panel, over the shard's examples
           merge          add it to the sums before it, as often as the tree says
 
-Small shards take the tile in `dense.py`, and large ones other ways, which do not have the same bits. So where a shard
-would go another way by itself, nothing is done together.
+In `dense.py`, a handful of rows and gradients that are mostly zeros go other ways than the tile, which do not have the
+same bits. So where a shard would go another way by itself, nothing is done together.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def store_vectors(acc, a, start):
 def sums_of_shards_kernel(x, dout, ends, merges, where, bias, dw, groups, blocks, shape):
     """dw (D, F) = the sum over shards s of  x[s]^T @ dout[s], added as `merges` says.
 
-    x (N, D), dout (N, F) : the rows of all shards; those of shard s begin at ends[s] and end before ends[s + 1]. merges
-    : after shard s, the last two sums are added so many times. where : 0, 1, 2 and so on, as many as a tile has rows.
-    bias : zeros (F,). groups, blocks, shape : as in `product_rows`.
+    x (N, D), dout (N, F) : the rows of all shards; those of shard s begin at ends[s] and end before ends[s + 1].
+    merges : for each shard, how often the last two sums are added after it. where : 0, 1, 2 and so on, as many as a
+    tile has rows. bias : zeros (F,). groups, blocks, shape : as in `product_rows`.
     """
     D, F = dw.shape
     N = len(x)
