@@ -204,7 +204,7 @@ def test_what_was_interrupted_is_resumed_by_the_command_printed_and_on_no_other_
     small = sample[0][:50], sample[1][:50]
     monkeypatch.setattr(sn.data, "load", lambda *given: small)
     for place in (
-        "scratchnet.cli.sn.fit",
+        "scratchnet.fit",
         "scratchnet.study.reproduce.fit",
         "scratchnet.study.reproduce.train_and_test",
     ):
@@ -300,7 +300,7 @@ def no_figures():
 
 def test_reproduce_trains_three_networks_and_sets_them_beside_the_original(sample, tmp_path, monkeypatch, capsys):
     train, test = sample[0][:64], sample[1][:50]
-    monkeypatch.setattr("scratchnet.cli.SAMPLE", SHORT)
+    monkeypatch.setattr("scratchnet.commands.reproduce.SAMPLE", SHORT)
     monkeypatch.setattr(sn.data, "load", lambda name: (train, test))
     assert main(["reproduce", "--out", "r"]) == 0
     printed = capsys.readouterr()
@@ -332,7 +332,7 @@ def test_reproduce_trains_three_networks_and_sets_them_beside_the_original(sampl
 @pytest.mark.usefixtures("no_figures")
 def test_reproduce_overwrites_and_resumes_only_what_it_is_told_to(sample, monkeypatch, capsys):
     train, test = sample[0][:64], sample[1][:50]
-    monkeypatch.setattr("scratchnet.cli.SAMPLE", SHORT)
+    monkeypatch.setattr("scratchnet.commands.reproduce.SAMPLE", SHORT)
     monkeypatch.setattr(sn.data, "load", lambda name: (train, test))
     assert main(["reproduce", "--out", "r"]) == 0
     capsys.readouterr()

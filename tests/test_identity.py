@@ -161,7 +161,7 @@ def stopped_at_once(sample, monkeypatch):
 
     monkeypatch.setattr(sn.data, "load", lambda *given: (sample[0][:50], sample[1][:50]))
     for name in (
-        "scratchnet.cli.sn.fit",
+        "scratchnet.fit",
         "scratchnet.study.reproduce.fit",
         "scratchnet.study.reproduce.train_and_test",
     ):

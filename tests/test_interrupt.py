@@ -310,7 +310,7 @@ def test_no_command_touches_a_folder_in_use(command, place, option, sample, tmp_
     """Nor does --overwrite delete the files of a run that is under way."""
     monkeypatch.setattr(sn.data, "load", lambda *given: (sample[0][:50], sample[1][:50]))
     for name in (
-        "scratchnet.cli.sn.fit",
+        "scratchnet.fit",
         "scratchnet.study.reproduce.fit",
         "scratchnet.study.reproduce.train_and_test",
     ):

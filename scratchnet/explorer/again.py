@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import scratchnet as sn
-from scratchnet.cli import add_explorer_options, opened_for_explorer
+from scratchnet.commands.explore import add_explorer_options, opened_for_explorer
 from scratchnet.engine import ENGINES, READABLE_ENGINE
 from scratchnet.exercises.running import debugged
 from scratchnet.explorer.source import source_of
