@@ -154,13 +154,14 @@ def avg_pool2d_backward(
 
 def window_counts(window: Window, dtype: np.dtype) -> np.ndarray:
     """How many pixels of the image, not of its padding, each window holds: (OH, OW, 1), of the given dtype."""
-    inside = pad(np.ones((1, *window.image, 1), dtype), window.pads)
-    PH, PW = window.size
-    counts = np.zeros((1, *window.out, 1), dtype)
-    for kh in range(PH):
-        for kw in range(PW):
-            counts += window_pixels(inside, kh, kw, window)
-    return counts[0]
+    along = []  # the rows that a window holds, by its place; then the columns
+    for size, stride, length, before, places in zip(
+        window.size, window.stride, window.image, window.before, window.out, strict=True
+    ):
+        first = np.arange(places) * stride - before  # of its pixels; less than 0 in the padding
+        along.append(np.minimum(first + size, length) - np.maximum(first, 0))
+    rows, columns = along
+    return (rows[:, None] * columns)[..., None].astype(dtype)
 
 
 class Pool2D(Layer):
