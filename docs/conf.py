@@ -42,7 +42,8 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"^showing\.py$",
     "within_subsection_order": "FileNameSortKey",
     "image_scrapers": ("lesson_pages.below",),
-    "reset_modules": ("lesson_pages.before_lesson",),
+    "reset_modules": ("lesson_pages.before_lesson", "lesson_pages.time_lesson"),
+    "reset_modules_order": "both",
     "reset_argv": "lesson_pages.as_a_script",
     "capture_repr": (),  # show what a lesson prints, as in a terminal, and not the value of a block's last line
     "abort_on_example_error": True,

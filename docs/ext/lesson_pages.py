@@ -1,10 +1,12 @@
-"""Hooks for sphinx-gallery: reset the state before each lesson, collect its figures, and begin its notebook.
+"""Hooks for sphinx-gallery: reset the state before each lesson, time it, collect its figures, begin its notebook.
 
 The library's code that answers an exercise is folded: a reader opens it after the exercise.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from html import escape
 from pathlib import Path
@@ -23,6 +25,7 @@ OUTPUT = Path(__file__).parents[2] / "lessons" / "output"
 written: dict[Path, int] = {}  # when each figure was written, as of the last call
 shown: dict[Path, bytes] = {}  # the figures that are already on the page of this lesson
 folded: list[tuple[str, str]] = []  # titles and code that are to be folded below the block that runs
+seconds: dict[str, float] = {}  # that the processors spent on each lesson
 
 FOLDED = """
 .. raw:: html
@@ -46,11 +49,13 @@ def times() -> dict[Path, int]:
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
-def before_lesson(gallery_conf: dict[str, Any], lesson: str) -> None:
+def before_lesson(gallery_conf: dict[str, Any], lesson: str, when: str) -> None:
     """Start each lesson from the same state: on the default engine, with the figures so far marked as old.
 
     The settings allow one first cell for the notebooks of all lessons; so it is exchanged from here.
     """
+    if when == "after":
+        return
     gallery_conf["first_notebook_cell"] = first_cell(lesson)
     sn.use_engine(DEFAULT_ENGINE)
     written.clear()
@@ -58,6 +63,14 @@ def before_lesson(gallery_conf: dict[str, Any], lesson: str) -> None:
     shown.clear()
     folded.clear()
     showing.fold = lambda title, code: folded.append((title, code))
+
+
+def time_lesson(gallery_conf: dict[str, Any], lesson: str, when: str) -> None:
+    """Keep the processors' time, of child processes too: unlike a clock's, other programs hardly change it."""
+    now = sum(os.times()[:4])
+    seconds[Path(lesson).stem] = now if when == "before" else now - seconds[Path(lesson).stem]
+    if when == "after":
+        Path(gallery_conf["src_dir"], "lessons", "processor_seconds.json").write_text(json.dumps(seconds))
 
 
 def as_a_script(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -> list[str]:
