@@ -11,7 +11,7 @@ import oracle
 from cases import assert_close
 from dispatch import Seen, watched
 from guards import Guards, checked_vectors
-from numba import config
+from numba import config, get_num_threads, set_num_threads
 from routes import FILLS, ROUTES, TOLERANCE, Sizes
 
 from scratchnet import fast
@@ -93,6 +93,26 @@ def assert_same(results, expected, rounds, what):
         assert results[name].dtype == right.dtype, f"{what}{name} is {results[name].dtype}"
         tolerance = TOLERANCE[right.dtype] if rounds and right.dtype.kind == "f" else 0
         assert_close(results[name], right, tolerance, f"{what}{name}")
+
+
+def that_differ(dtype, most):
+    """The routes whose results have other bits on some number of threads, of 1 to `most`. For a child process.
+
+    Numbers are no integers here, so that sums in another order have other bits.
+    """
+    found, rng = [], np.random.default_rng(0)
+    for name, route in ROUTES.items():
+        with constants(route.constants | {"get_num_threads": get_num_threads}):
+            for s in sizes_of(route, np.dtype(dtype), route.batches.values()):
+                run, arrays = route.make(s)
+                arrays = [array * rng.random(array.shape, array.dtype) for array in arrays]
+                bits = set()
+                for threads in range(1, most + 1):
+                    set_num_threads(threads)
+                    bits.add(b"".join(np.asarray(array).tobytes() for array in run(fast, *arrays).values()))
+                if len(bits) > 1:
+                    found.append(f"{name}: {s}")
+    return found
 
 
 def report(dtype):

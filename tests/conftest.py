@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 import os
+
+# Of several test processes, each takes its part of the cores, and so do the processes that it starts: where threads
+# wait for one another while others have the cores, a step takes several times as long. Tests that are about threads
+# ask for them. These variables are read when NumPy, Numba and PyTorch are imported.
+PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if PROCESSES > 1:
+    for variable in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, str(max(1, (os.cpu_count() or 1) // PROCESSES)))
+
 import shutil
 import signal
 from pathlib import Path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -110,21 +109,6 @@ def test_the_variance_of_numbers_far_from_zero_keeps_its_digits(rng):
     assert_close(var, x.var(axis=0), 1e-9, "var")
     constant = np.full((70, 3), 0.1, np.float32)
     assert not ops.batch_norm_statistics(constant)[1].any()
-
-
-def test_the_number_of_threads_changes_no_bit(rng):
-    x, dout = rng.standard_normal((2, 33, 5, 7, 20), dtype=np.float32)
-    results, threads = [], numba.get_num_threads()
-    try:
-        for count in range(1, threads + 1):
-            numba.set_num_threads(count)
-            layer = sn.BatchNorm(20)
-            out = layer.forward(x, training=True)
-            arrays = out, layer.backward(dout), layer.w.grad, layer.b.grad, layer.running_mean, layer.running_var
-            results.append(b"".join(a.tobytes() for a in arrays))
-    finally:
-        numba.set_num_threads(threads)
-    assert len(set(results)) == 1
 
 
 def test_a_network_with_it_is_saved_resumed_and_converted_to_float64(sample, tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import pickle
 
-import numba
 import numpy as np
 import pytest
 from cases import assert_close
@@ -163,19 +162,6 @@ def test_so_they_do_on_the_readable_engine(make, training):
         book = network(make, np.float64)
         theirs = results(book, sn.Network.forward, sn.Network.backward, make, np.float64, training)
     assert_all_close(ours, theirs, 1e-10)
-
-
-@every_network
-def test_the_number_of_threads_changes_no_bit(make):
-    found, threads = set(), numba.get_num_threads()
-    try:
-        for count in range(1, threads + 1):
-            numba.set_num_threads(count)
-            step = results(network(make, np.float32), sn.Network.forward, sn.Network.backward, make, np.float32, True)
-            found.add(b"".join(array.tobytes() for array in step.values()))
-    finally:
-        numba.set_num_threads(threads)
-    assert len(found) == 1
 
 
 @every_network

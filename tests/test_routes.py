@@ -60,6 +60,12 @@ def test_every_rule_says_what_it_can_answer():
 
 
 @pytest.mark.slow
+def test_the_number_of_threads_changes_no_bit_on_any_route():
+    code = "import json, comparing; print(json.dumps(comparing.that_differ('float32', 3)))"
+    assert json.loads(python(code, NUMBA_NUM_THREADS="3")[0]) == []
+
+
+@pytest.mark.slow
 def test_without_jit_no_vector_leaves_its_array():
     """The same sources as plain Python: work memory inside of kernels has margins, and each vector is checked."""
     code = "import json, comparing; print(json.dumps(comparing.report('float64')))"
