@@ -3,8 +3,8 @@
     python -m benchmarks.scaling --ranks 1 2 4 8 16        # strong scaling: the batch is shared
     python -m benchmarks.scaling --ranks 1 2 4 8 16 --weak # weak scaling: each rank has a whole batch
 
-Two batch sizes tell what a shard costs apart from its images. `scaling_page.py` writes the tables of the documentation
-from the JSON.
+Two batch sizes tell what a shard costs apart from its images, and two numbers of shards what a rank does once for all
+of them. `scaling_page.py` writes the tables of the documentation from the JSON.
 
 Every program gets the same cores: as many as ranks times threads. One after the other is timed, in interleaved rounds,
 in processes of its own, and the median step is reported. Before anything is timed, all numbers of ranks have ended a
@@ -51,7 +51,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", choices=known, default=known)
     parser.add_argument("--ranks", nargs="+", type=int, default=[1, 2], help="(default: 1 2)")
     parser.add_argument("--threads", type=int, help="of each rank (default: the cores divided by the ranks)")
-    parser.add_argument("--shards", type=int, help="(default: as many as the most ranks, and at least 8)")
+    parser.add_argument(
+        "--shards", nargs="+", type=int, metavar="COUNT",
+        help="numbers of shards, each for as many ranks at most (default: as many as the most ranks, and at least 8; "
+        "and besides 1, but not with --weak)",
+    )  # fmt: skip
     parser.add_argument(
         "--batch-size", nargs="+", type=int, default=[128, 1024],
         help="of all ranks; with --weak of one (default: 128 1024, since the model needs two)",
@@ -62,10 +66,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--peers", nargs="*", choices=[TORCH], default=[TORCH], help="(default: PyTorch)")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for the results (default: %(default)s)")
     options = parser.parse_args(arguments)
-    options.shards = options.shards or max(8, *options.ranks)
-    smallest = min(options.batch_size)
-    if max(options.ranks) > options.shards or options.shards > smallest:
-        parser.error(f"expected ranks <= shards <= batch size, got {max(options.ranks)}, {options.shards}, {smallest}")
+    options.shards = options.shards or [max(8, *options.ranks), *([] if options.weak else [1])]
+    most, smallest = max(options.shards), min(options.batch_size)
+    if max(options.ranks) > most or most > smallest:
+        parser.error(f"expected ranks <= shards <= batch size, got {max(options.ranks)}, {most}, {smallest}")
     if mpiexec() is None:
         parser.error("mpiexec is missing: pip install 'scratchnet[mpi]'")
     return options
@@ -79,14 +83,14 @@ def mpiexec() -> str | None:
 # ---------------------------------------------------------------- one run
 
 
-def work(options: argparse.Namespace, model: str, batch_size: int, ranks: int) -> dict[str, Any]:
-    """What a worker is asked for, as `scaling_worker.py` reads it; and which batch size was given for it."""
+def work(options: argparse.Namespace, model: str, batch_size: int, ranks: int, shards: int) -> dict[str, Any]:
+    """What a worker is asked for, as `scaling_worker.py` reads it; and for which batch size and number of shards."""
     times = ranks if options.weak else 1
     threads = options.threads or max(1, len(cores()) // ranks)
     return {
         "model": model, "ranks": ranks, "threads": threads, "steps": options.steps,
-        "batch_size": batch_size * times, "shards": options.shards * times,
-        "given": batch_size,
+        "batch_size": batch_size * times, "shards": shards * times,
+        "given": (batch_size, shards),
     }  # fmt: skip
 
 
@@ -122,26 +126,24 @@ def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[s
 # ---------------------------------------------------------------- all runs
 
 
-def verify(options: argparse.Namespace, model: str, batch_size: int) -> None:
-    """ValueError unless a short run ends with the same bits on all numbers of ranks."""
-    if options.weak:  # other batches, so other runs
-        return
-    asked = {ranks: work(options, model, batch_size, ranks) | {"steps": 3} for ranks in options.ranks}
-    found = {ranks: run(OURS, each)["bits"] for ranks, each in asked.items()}
+def verify(asked: list[dict[str, Any]]) -> None:
+    """ValueError unless a short run with so many shards ends with the same bits on all numbers of ranks."""
+    found = {each["ranks"]: run(OURS, each | {"steps": 3})["bits"] for each in asked}
     if len(set(found.values())) > 1:
-        raise ValueError(f"{model}: the ranks end with different bits, {found}. Nothing is timed")
+        raise ValueError(f"{asked[0]['model']}: the ranks end with different bits, {found}. Nothing is timed")
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A record for each network, batch size, program and number of ranks: the seconds of each round's median step."""
+    """A record for each network, batch size, number of shards and of ranks, and program: what each round reported."""
     records = []
     for model, batch_size in product(options.models, options.batch_size):
-        verify(options, model, batch_size)
-        found = [
-            work(options, model, batch_size, ranks) | {"program": program, "rounds": []}
-            for ranks in options.ranks
-            for program in (OURS, *options.peers)
-        ]
+        found = []
+        for shards in options.shards:
+            asked = [work(options, model, batch_size, ranks, shards) for ranks in options.ranks if ranks <= shards]
+            if not options.weak:  # each number of ranks has other batches then, and so another run
+                verify(asked)
+            programs = (OURS, *(options.peers if shards == max(options.shards) else ()))  # the peers have no shards
+            found += [each | {"program": program, "rounds": []} for each in asked for program in programs]
         turns = [record for _ in range(options.rounds) for record in found]
         for record in progress_bar(turns, f"{model}, {batch_size}", True):
             asked = {name: value for name, value in record.items() if name not in ("program", "rounds")}
@@ -170,17 +172,18 @@ def markdown(records: list[dict[str, Any]]) -> str:
     """The table: ms a step, images a second, and the part of the time that is not computing."""
     rows, first_of = [], {}
     for record in records:
-        alone = first_of.setdefault((record["model"], record["program"], record["given"]), record)
+        alone = first_of.setdefault((record["model"], record["program"], *record["given"]), record)
         rate, first = (each["batch_size"] / seconds(each) for each in (record, alone))
         between = f"{seconds(record, 'between') / seconds(record):.0%}" if record["program"] == OURS else ""
         rows.append(
             [
                 record["model"], f"{record['batch_size']}", record["program"],
+                f"{record['shards']}" if record["program"] == OURS else "",
                 f"{record['ranks']} x {record['threads']}", f"{1000 * seconds(record):.1f}", f"{rate:,.0f}",
                 f"{rate / first:.2f}", between,
             ]
         )  # fmt: skip
-    header = ["network", "images", "program", "ranks x threads", "ms a step", "images/s", "against the first"]
+    header = ["network", "images", "program", "shards", "ranks x threads", "ms a step", "images/s", "against the first"]
     return table([*header, "between ranks"], rows)
 
 

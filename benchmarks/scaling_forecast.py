@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.optimize import nnls
 
 import scratchnet as sn
 from benchmarks.scaling import OURS, seconds
@@ -55,20 +56,15 @@ class Question(NamedTuple):
 
 
 def calibrated(records: Records, model: str, threads: int, adding: float) -> Rank:
-    """What a rank does, from the runs of a network with the fewest ranks.
-
-    With one shard size, all of its time counts as the images'. With more, the line through them is fitted, each with
-    the same relative weight.
-    """
+    """What a rank does, from the runs of a network with the fewest ranks, by `fitted`."""
     found = [r for r in records if (r["program"], r["model"], r["threads"]) == (OURS, model, threads)]
     fewest = [r for r in found if r["ranks"] == min(each["ranks"] for each in found)]
     steps = [np.array(each["computing"]) for record in fewest for each in record["rounds"]]
-    images = np.array([r["batch_size"] / r["shards"] for r in fewest])
-    shards = np.array([computing(r) * r["ranks"] / r["shards"] for r in fewest])
-    slope, constant = line(images, shards)
+    shards, images = (np.array([r[name] / r["ranks"] for r in fewest]) for name in ("shards", "batch_size"))
+    once, shard, image = fitted(shards, images, np.array([computing(r) for r in fewest]))
     rest = [max(0.0, seconds(r) - computing(r) - seconds(r, "between")) * r["ranks"] for r in fewest]
     scatter = np.concatenate([each / np.median(each) for each in steps])
-    return Rank(constant, slope, statistics.median(rest), adding, scatter)
+    return Rank(once, shard, image, statistics.median(rest), adding, scatter)
 
 
 def computing(record: dict[str, Any]) -> float:
@@ -76,13 +72,20 @@ def computing(record: dict[str, Any]) -> float:
     return statistics.median(float(np.median(each["computing"])) for each in record["rounds"])
 
 
-def line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """The slope and the constant, of at least 0, of a line through points."""
-    if len(set(x.tolist())) > 1:
-        slope, constant = np.polyfit(x, y, 1, w=1 / y)
-        if slope >= 0 and constant >= 0:
-            return float(slope), float(constant)
-    return float((y / x).mean()), 0.0
+def fitted(shards: np.ndarray, images: np.ndarray, computing: np.ndarray) -> list[float]:
+    """The seconds for a step, for a shard and for an image, none below 0, that come nearest to measured ones: (runs,).
+
+    Nearest in relative terms, by least squares. What the runs do not tell apart counts as the images', or else as the
+    shards': with one batch size and one number of shards, all of the time is that of the images.
+    """
+    columns = np.stack([np.ones_like(shards), shards, images], axis=1) / computing[:, None]
+    told: list[int] = []
+    for column in (2, 1, 0):
+        if np.linalg.matrix_rank(columns[:, [*told, column]]) > len(told):
+            told.append(column)
+    found = np.zeros(3)
+    found[told], _ = nnls(columns[:, told], np.ones_like(computing))
+    return [float(each) for each in found]
 
 
 def questions(results: dict[str, Any]) -> list[Question]:
@@ -102,7 +105,7 @@ def thousandfold(question: Question) -> Question:
     """A network with a thousand times as many weights and multiply-adds for an image, on the same machine."""
     rank = question.rank
     return question._replace(
-        rank=rank._replace(shard=THOUSAND * rank.shard, image=THOUSAND * rank.image, rest=THOUSAND * rank.rest),
+        rank=rank._replace(**{name: THOUSAND * getattr(rank, name) for name in ("once", "shard", "image", "rest")}),
         whole=[part._replace(size=THOUSAND * part.size) for part in question.whole],
         layers=[part._replace(size=THOUSAND * part.size) for part in question.layers],
     )

@@ -6,9 +6,9 @@ that `scratchnet/parallel/tree.py` makes for so many ranks, each takes
     latency + bytes / bandwidth
 
 and a rank can only add what has come. Two ranks of a pair send to each other at the same time. What a rank computes is
-linear in its images, with something more for each shard. Each step also varies as the recorded ones do, so that the
-slowest of many ranks is waited for, as it is in truth. Then the ranks meet, in two messages of no size to each level.
-After the tree the pieces go round, in log2(ranks) messages that double in size.
+linear in its images and in its shards, with something that it does once for all of them. Each step also varies as the
+recorded ones do, so that the slowest of many ranks is waited for, as it is in truth. Then the ranks meet, in two
+messages of no size to each level. After the tree the pieces go round, in log2(ranks) messages that double in size.
 
 With overlap, the gradients of each layer have a tree of their own, which begins when the slowest rank has them. It
 takes turns with the trees before it. What a rank adds meanwhile, it computes later. The ranks meet before the weights
@@ -44,6 +44,7 @@ class Link(NamedTuple):
 class Rank(NamedTuple):
     """What one rank was measured to do for a network; in seconds."""
 
+    once: float  #: for a step, however many shards it has
     shard: float  #: for each shard, however many images it has
     image: float  #: for each image
     rest: float  #: of a step, which the ranks divide: the optimiser's part
@@ -52,7 +53,7 @@ class Rank(NamedTuple):
 
     def computing(self, images: float, shards: float = 1) -> float:
         """The forward and backward pass of so many images in so many shards, in the median step."""
-        return self.shard * shards + self.image * images
+        return self.once + self.shard * shards + self.image * images
 
 
 class Part(NamedTuple):
@@ -128,9 +129,9 @@ def tree_seconds(tree: Tree, size: float, ready: np.ndarray, link: Link, adding:
 def slowest_computing(tree: Tree, batch: int, rank: Rank) -> float:
     """The seconds that the slowest of the ranks computes, in the mean of some steps."""
     rng = np.random.default_rng(0)
-    of_all = rank.computing(math.ceil(batch / tree.shards))
     held = max(len(tree.held_by(each)) for each in range(tree.ranks))
-    return of_all * held * float(rng.choice(rank.scatter, (DRAWS, tree.ranks)).max(axis=1).mean())
+    usual = rank.computing(held * math.ceil(batch / tree.shards), held)
+    return usual * float(rng.choice(rank.scatter, (DRAWS, tree.ranks)).max(axis=1).mean())
 
 
 def step_seconds(

@@ -102,11 +102,10 @@ data set allows the larger batches: Goyal et al. (2017, arXiv 1706.02677) saw no
 1.28 million. A machine has the memory for it. Whether such a network would learn so, nobody has tried.
 """
 
-CHECK = """Each of our measured runs, and what the model says of it. What a rank computes comes from the run with the
-fewest ranks that has as many threads for each, so the first row of a group only tells whether the line
-through the batch sizes fits. Between the ranks of one machine, {gigabytes:g} gigabytes a second and
-{microseconds:g} microseconds are assumed. The model does not know that ranks of one machine share its
-memory and its processor's power.
+CHECK = """Each of our measured runs, and what the model says of it. What a rank computes comes from the runs with the
+fewest ranks that have as many threads for each, so their own rows only tell how well it is fitted. Between the
+ranks of one machine, {gigabytes:g} gigabytes a second and {microseconds:g} microseconds are assumed. The model
+does not know that ranks of one machine share its memory and its processor's power.
 """
 
 

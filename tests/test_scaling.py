@@ -33,7 +33,7 @@ from scratchnet.study.experiments import read
 LINK = Link(bandwidth=1e9, latency=1e-3)
 INSTANT = Link(math.inf, 0.0)
 SIZE = 1 << 20  # bytes; a multiple of all numbers of ranks
-STEADY = Rank(shard=2e-3, image=1e-3, rest=4e-3, adding=1e-10, scatter=np.ones(1))
+STEADY = Rank(once=3e-3, shard=2e-3, image=1e-3, rest=4e-3, adding=1e-10, scatter=np.ones(1))
 
 
 # ---------------------------------------------------------------- the tree and the step
@@ -66,7 +66,7 @@ def test_an_odd_number_of_ranks_takes_longer_than_the_next_power_of_two(ranks):
 def formula(ranks, shards, batch):
     """A step by the page's table, for a power of two of ranks that divides the batch."""
     levels, moved = math.log2(ranks), (1 - 1 / ranks) * SIZE
-    computing = STEADY.shard * shards / ranks + STEADY.image * batch / ranks
+    computing = STEADY.once + STEADY.shard * shards / ranks + STEADY.image * batch / ranks
     messages = 4 * levels * LINK.latency + 2 * moved / LINK.bandwidth + moved * STEADY.adding
     return computing + messages + STEADY.rest / ranks
 
@@ -92,7 +92,7 @@ def test_what_is_lost_adds_up():
     lost = losses(8, 64, whole(SIZE), STEADY, LINK)
     assert lost.latency == pytest.approx(4 * 3 * LINK.latency)
     assert lost.traffic == pytest.approx(7 / 8 * SIZE * (2 / LINK.bandwidth + STEADY.adding))
-    assert lost.shard == pytest.approx(STEADY.shard * 7 / 8)
+    assert lost.shard == pytest.approx((STEADY.once + STEADY.shard) * 7 / 8)
     assert sum(lost) + one_rank(64, STEADY) / 8 == pytest.approx(step_seconds(8, 64, whole(SIZE), STEADY, LINK))
 
 
@@ -147,8 +147,11 @@ def record(ranks, batch, seconds, threads=1, shards=8, model="four_conv_cnn"):
 
 
 def made_up(adding=1e-10):
-    """Shards that take 1 ms and 0.1 ms for each image, on 1 and 2 ranks."""
-    runs = [record(ranks, batch, (8 * 1e-3 + batch * 1e-4) / ranks) for ranks, batch in product([1, 2], [128, 1024])]
+    """A step takes 2 ms on each rank, 1 ms for each shard and 0.1 ms for each image: on 1 and 2 ranks."""
+    runs = [
+        record(ranks, batch, 2e-3 + (shards * 1e-3 + batch * 1e-4) / ranks, shards=shards)
+        for (ranks, shards), batch in product([(1, 8), (2, 8), (1, 1)], [128, 1024])
+    ]
     theirs = [run | {"program": scaling.TORCH} for run in runs]
     machine = {"processor": "made up", "scratchnet": "0"}
     return {
@@ -156,20 +159,28 @@ def made_up(adding=1e-10):
     }  # fmt: skip
 
 
-def test_a_line_is_fitted_through_the_batch_sizes():
+def test_what_a_rank_does_is_found_from_the_runs_of_the_fewest_ranks():
     rank = forecast.calibrated(made_up()["records"], "four_conv_cnn", 1, 1e-10)
-    assert rank[:4] == pytest.approx((1e-3, 1e-4, 1e-3, 1e-10))
+    assert rank[:5] == pytest.approx((2e-3, 1e-3, 1e-4, 1e-3, 1e-10))
     assert np.all(rank.scatter == 1)
 
 
-def test_with_one_shard_size_all_of_its_time_is_that_of_the_images():
-    records = [record(1, 128, 0.016)]
-    rank = forecast.calibrated(records, "four_conv_cnn", 1, 0.0)
-    assert rank[:2] == pytest.approx((0.0, 0.016 / 128))
+@pytest.mark.parametrize(
+    ("shards", "images", "computing", "found"),
+    [
+        ([8], [128], [0.256], (0.0, 0.0, 0.002)),
+        ([8, 8], [128, 1024], [0.288, 1.184], (0.0, 0.02, 0.001)),
+        ([8, 1], [128, 128], [0.208, 0.138], (0.0, 0.01, 0.001)),
+    ],
+)
+def test_what_the_runs_do_not_tell_apart_counts_as_the_images_or_the_shards(shards, images, computing, found):
+    assert forecast.fitted(*np.array([shards, images, computing], float)) == pytest.approx(found)
 
 
-def test_a_line_with_a_constant_below_nothing_goes_through_nothing():
-    assert forecast.line(np.array([1.0, 2.0]), np.array([1.0, 4.0])) == (1.5, 0.0)
+def test_no_part_takes_less_than_nothing():
+    once, shard, image = forecast.fitted(np.ones(2), np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    assert (once, shard) == (0.0, 0.0)
+    assert 1 < image < 2
 
 
 def asked(batch=1024, **changes):
@@ -200,7 +211,7 @@ def test_what_sets_the_limit(link, limit):
 
 
 def test_a_limit_may_be_beyond_what_is_asked():
-    question = asked(rank=STEADY._replace(shard=0.0, adding=0.0))
+    question = asked(rank=STEADY._replace(once=0.0, shard=0.0, adding=0.0))
     assert forecast.paying(question, INSTANT, 256) == 256
     assert forecast.limit(question, INSTANT, 256, 256) == "none up to 256"
     few = question._replace(batch=128)
@@ -242,7 +253,7 @@ def test_the_check_finds_the_model_right_where_it_is():
         for each in run["rounds"]:
             each["step"] += 2 * (1 - 1 / run["ranks"]) * SIZE / link.bandwidth
     rows = forecast.check(results, link)
-    assert [row[2] for row in rows[1:]] == ["1 x 1", "1 x 1", "2 x 1", "2 x 1"]
+    assert [row[2] for row in rows[1:]] == ["1 x 1", "1 x 1", "2 x 1", "2 x 1", "1 x 1", "1 x 1"]
     assert {row[-1] for row in rows[1:]} == {"1.00"}
 
 
@@ -272,7 +283,7 @@ def test_the_page_is_made_from_measured_runs(tmp_path, monkeypatch, capsys):
     scaling_page.main(options)
     text = (tmp_path / "tables.inc").read_text()
     pays, shares, cost, large, large_cost, check = tables(text)
-    assert [len(table) for table in (pays, shares, large, check)] == [7, 4, 7, 5]
+    assert [len(table) for table in (pays, shares, large, check)] == [7, 4, 7, 7]
     assert all(len(row) == len(table[0]) for table in tables(text) for row in table)
     assert shares[0] == ["network", "images", "2", "4", "8"]
     assert [row[:3] for row in cost[1:]] == [["four_conv_cnn", "128", "1,400"]] * 2
@@ -334,10 +345,13 @@ def test_every_batch_size_is_measured_and_compared_with_its_own_first_run(monkey
     options = scaling.parse([*words, "--weak"] if weak else words)
     records = scaling.measure(options)
     times = [1, 2, 1, 2] if weak else [1, 1, 1, 1]
-    assert [r["ranks"] for r in records] == [1, 2, 1, 2]
-    assert [r["batch_size"] for r in records] == [b * n for b, n in zip([16, 16, 32, 32], times, strict=True)]
-    assert [r["shards"] for r in records] == [8 * n for n in times]
-    assert len(made) == (4 if weak else 8), "weak runs differ, so nothing is verified before"
+    cut = [r for r in records if r["shards"] >= 8]
+    assert [r["ranks"] for r in cut] == [1, 2, 1, 2]
+    assert [r["batch_size"] for r in cut] == [b * n for b, n in zip([16, 16, 32, 32], times, strict=True)]
+    assert [r["shards"] for r in cut] == [8 * n for n in times]
+    uncut = [(r["ranks"], r["batch_size"], r["shards"]) for r in records if r["shards"] < 8]
+    assert uncut == ([] if weak else [(1, 16, 1), (1, 32, 1)])
+    assert len(made) == (4 if weak else 12), "weak runs differ, so nothing is verified before"
     rows = [line.split() for line in scaling.markdown(records).splitlines()[2:]]
     assert [row[1] for row in rows] == [str(r["batch_size"]) for r in records]
     assert {row[-2] for row in rows} == {"1.00"}, "images a second, against the first run of this batch size"
