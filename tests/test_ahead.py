@@ -14,7 +14,7 @@ import textwrap
 import numpy as np
 import pytest
 from test_compiled import kept
-from test_fast import python
+from test_fast import TWO_THREADS, python
 
 import scratchnet as sn
 from scratchnet.engine import Planned
@@ -48,7 +48,7 @@ FIT = """
 def warm(tmp_path_factory):
     """A folder with all that `warm-up` compiles for the networks, and what it printed."""
     folder = tmp_path_factory.mktemp("warm")
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(folder)}
+    environment = os.environ | TWO_THREADS | {"NUMBA_CACHE_DIR": str(folder)}
     command = [sys.executable, "-m", "scratchnet", "warm-up"]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
@@ -128,7 +128,7 @@ def test_on_a_terminal_a_bar_counts_before_the_training_bar(tmp_path):
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
     child = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(SMALL + FIT)],
-        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "SCRATCHNET_ENGINE": "numba"},
+        env=os.environ | TWO_THREADS | {"NUMBA_CACHE_DIR": str(tmp_path), "SCRATCHNET_ENGINE": "numba"},
         stderr=terminal,
     )
     os.close(terminal)
@@ -217,7 +217,7 @@ def test_on_a_full_disk_it_trains_all_the_same(tmp_path):
 def test_ctrl_c_ends_all_processes(tmp_path):
     child = subprocess.Popen(
         [sys.executable, "-m", "scratchnet", "warm-up"],
-        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+        env=os.environ | TWO_THREADS | {"NUMBA_CACHE_DIR": str(tmp_path)},
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
@@ -226,7 +226,7 @@ def test_ctrl_c_ends_all_processes(tmp_path):
     import psutil
 
     workers = []
-    while len(workers) < 1:
+    while child.poll() is None and not workers:
         workers = psutil.Process(child.pid).children()
     child.send_signal(signal.SIGINT)
     assert "interrupted" in child.communicate(timeout=30)[1]

@@ -23,9 +23,12 @@ from scratchnet.layers.shapes import Window
 TESTS = Path(__file__).parent
 
 
+TWO_THREADS = {"NUMBA_NUM_THREADS": "2"}  # as most programs have them at least, whatever the part of a test process
+
+
 def python(code, **variables):
-    """Run code in a child process on the numba engine; returns its stdout and stderr."""
-    child = os.environ | {"SCRATCHNET_ENGINE": "numba", "PYTHONPATH": str(TESTS)} | variables
+    """Run code in a child process on the numba engine, with two threads; returns its stdout and stderr."""
+    child = os.environ | {"SCRATCHNET_ENGINE": "numba", "PYTHONPATH": str(TESTS)} | TWO_THREADS | variables
     run = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], env=child, capture_output=True, text=True, check=False
     )

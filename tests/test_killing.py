@@ -24,6 +24,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from test_fast import TWO_THREADS
 
 import scratchnet as sn
 from scratchnet.runs.metrics import METRICS
@@ -55,7 +56,9 @@ sn.save(net, folder / "model.safetensors")
 
 def start(model, folder, cache=None):
     script = CHILD.replace("OPTIONS", repr(OPTIONS[model])).replace("STEPS", str(STEPS))
-    environment = os.environ | {"SCRATCHNET_ENGINE": "numba"} | ({"NUMBA_CACHE_DIR": str(cache)} if cache else {})
+    environment = os.environ | {"SCRATCHNET_ENGINE": "numba"}
+    if cache:  # it compiles, in processes of its own if there are several threads
+        environment |= TWO_THREADS | {"NUMBA_CACHE_DIR": str(cache)}
     command = [sys.executable, "-c", script, model, str(folder)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
