@@ -32,8 +32,10 @@ net = sn.Network(
     input_shape=(28, 28, 1),
     name="lenet",
 )
+steps = 2 * len(train) // 32  # two epochs; the rate falls to 0 in them, so that the weights come to rest
 optimizer = sn.SGD(net.parameters(), lr=0.02, momentum=0.9)
-sn.fit(net, train, test, optimizer=optimizer, epochs=2, batch_size=32, seed=0)
+schedule = sn.cosine(0.02, steps)
+sn.fit(net, train, test, optimizer=optimizer, schedule=schedule, steps=steps, batch_size=32, seed=0)
 
 _, accuracy = sn.evaluate(net, test)
 print(f"LeNet reads {accuracy:.1%} of {len(test):,} new digits after two epochs")
