@@ -66,6 +66,24 @@ def test_the_number_of_threads_changes_no_bit_on_any_route():
 
 
 @pytest.mark.slow
+def test_bits_that_depend_on_the_number_of_threads_are_noticed():
+    """Planted: pooling whose results are larger on more threads, by their last bits."""
+    code = """
+        import json, comparing
+        from numba import get_num_threads
+        from scratchnet import fast
+        right = fast.avg_pool2d_forward
+        fast.avg_pool2d_forward = lambda *given: right(*given) * (1 + 1e-6 * get_num_threads())
+        comparing.ROUTES = {name: route for name, route in comparing.ROUTES.items() if "pool" in name}
+        print(json.dumps([comparing.that_differ("float32", 2), list(comparing.ROUTES)]))
+    """
+    found, taken = json.loads(python(code)[0])
+    assert found
+    assert all("average" in name for name in found)
+    assert any("average" not in name for name in taken)
+
+
+@pytest.mark.slow
 def test_without_jit_no_vector_leaves_its_array():
     """The same sources as plain Python: work memory inside of kernels has margins, and each vector is checked."""
     code = "import json, comparing; print(json.dumps(comparing.report('float64')))"
